@@ -1,0 +1,46 @@
+# Every target sets up what it needs: a virtual environment, filled from the lock files.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export RAY_AUTH_MODE := disabled
+
+.PHONY: help setup check test test-unit demo bench lock clean
+
+help: ## Show this list.
+	@awk -F':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## Make the virtual environment and install everything from the lock file.
+
+$(VENV)/.installed: requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+check: setup ## Format, lint, types, imports and unit tests, in under a minute.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/unit tests/architecture
+
+test: setup ## All tests: real PostgreSQL, Ray and S3, started and ended by the tests.
+	$(BIN)/pytest tests
+
+demo: setup ## The main job on the embedded default: bucket, API, Ray, warehouse; under 3 minutes.
+	$(BIN)/python -m dataproc.cli.demo
+
+bench: setup ## All benchmarks, side by side with their peers.
+	@set -e; for file in bench/[a-z]*.py; do $(MAKE) --no-print-directory bench-$$(basename $$file .py); done
+
+bench-%: setup ## One benchmark: make bench-append.
+	$(BIN)/python -m bench.$*
+
+lock: setup ## Write the lock files anew: exact versions and hashes, no address of any registry.
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-dev.lock
+
+clean: ## Remove the virtual environment and all caches.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .bench

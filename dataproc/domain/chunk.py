@@ -1,0 +1,121 @@
+"""Chunks: what travels from a source to the warehouse.
+
+A reader cuts each unit into numbered chunks and marks the last one, also when it holds no row. So
+a missing, doubled or reordered piece shows, whatever the engine between did: a unit is whole when
+its chunks are 0, 1, … up to the one marked last. Each chunk keeps the account
+`read = rows + rejected + filtered`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+
+POSITION = "__position"
+"""Name of the column (int64, not null) that numbers the rows of a unit from 0; it never reaches the target."""
+
+POSITION_FIELD = pa.field(POSITION, pa.int64(), nullable=False)
+
+REJECTS = pa.schema(
+    {"position": pa.int64(), "rule": pa.string(), "column": pa.string(), "reason": pa.string(), "row": pa.string()}
+)
+"""Rows set aside: where in the unit, which rule, which column, why, and the row as JSON text (or raw text)."""
+
+
+def no_rejects() -> pa.Table:
+    """Return an empty table of rejects."""
+    return REJECTS.empty_table()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some rows of a unit on their way, with the account of those that left it."""
+
+    unit: str
+    seq: int
+    last: bool
+    read: int
+    rows: pa.Table = field(repr=False)
+    rejects: pa.Table = field(default_factory=no_rejects, repr=False)
+    filtered: int = 0
+
+    def keep(self, rows: pa.Table, *, filtered: int = 0, rejects: pa.Table | None = None) -> "Chunk":
+        """Return this chunk with `rows` left, adding what was filtered out and set aside."""
+        aside = self.rejects if rejects is None else pa.concat_tables([self.rejects, rejects])
+        return replace(self, rows=rows, filtered=self.filtered + filtered, rejects=aside)
+
+    @property
+    def rejected(self) -> int:
+        """Rows set aside; a row that broke several rules counts once."""
+        if self.rejects.num_rows == 0:
+            return 0
+        return len(self.rejects["position"].unique())
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedChunk:
+    """The account of a chunk that was encoded or staged; with the encoded rows where they travel on."""
+
+    unit: str
+    seq: int
+    last: bool
+    read: int
+    loaded: int
+    rejected: int
+    filtered: int
+    digest: bytes = b""
+    payload: bytes = field(default=b"", repr=False)
+    rejects: bytes = field(default=b"", repr=False)
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether every row read is accounted for."""
+        return self.read == self.loaded + self.rejected + self.filtered
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Rows read, loaded, set aside and filtered out."""
+
+    read: int = 0
+    loaded: int = 0
+    rejected: int = 0
+    filtered: int = 0
+
+    def __add__(self, other: "Account | LoadedChunk") -> "Account":
+        """Return the sum."""
+        return Account(
+            self.read + other.read,
+            self.loaded + other.loaded,
+            self.rejected + other.rejected,
+            self.filtered + other.filtered,
+        )
+
+
+def number(unit: str, schema: pa.Schema, pieces: Iterable[tuple[pa.Table, pa.Table]]) -> Iterator[Chunk]:
+    """Yield the chunks of a unit from `pieces`: tables of rows (with `POSITION`) and of rejects.
+
+    There is always at least one chunk, and the last one is marked; so `pieces` is read one ahead.
+    `schema` is that of the rows without `POSITION`, for a unit that holds none.
+    """
+    seq = -1
+    held = (schema.append(POSITION_FIELD).empty_table(), no_rejects())
+    for seq, piece in enumerate(pieces):
+        if seq > 0:
+            yield chunk_of(unit, seq - 1, held, last=False)
+        held = piece
+    yield chunk_of(unit, max(seq, 0), held, last=True)
+
+
+def chunk_of(unit: str, seq: int, piece: tuple[pa.Table, pa.Table], *, last: bool) -> Chunk:
+    """Return a chunk whose rows were just read."""
+    rows, rejects = piece
+    chunk = Chunk(unit, seq, last, 0, rows, rejects)
+    return replace(chunk, read=rows.num_rows + chunk.rejected)
+
+
+def with_positions(rows: pa.Table, first: int) -> pa.Table:
+    """Return `rows` with `POSITION` counted up from `first`."""
+    positions = pa.array(np.arange(first, first + rows.num_rows, dtype=np.int64))
+    return rows.append_column(POSITION_FIELD, positions)

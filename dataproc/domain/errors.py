@@ -1,0 +1,177 @@
+"""Everything that can go wrong, grouped by what happens next.
+
+DataprocError
+├── RequestError                 the caller is told; nothing is logged as a fault
+│   ├── InvalidSpecError
+│   ├── NotFoundError
+│   ├── ForbiddenError
+│   ├── IllegalMoveError
+│   ├── ConflictError
+│   ├── PreconditionFailedError
+│   └── IdempotencyError
+├── RetryableError               this run failed; another may succeed, after a delay
+│   ├── SourceUnavailableError
+│   ├── SourceChangedError
+│   ├── ClusterUnavailableError
+│   ├── MetadataUnavailableError
+│   ├── WarehouseUnavailableError
+│   ├── RunnerLostError
+│   └── RunTimeoutError
+├── FatalError                   trying again would fail the same way; somebody must act
+│   ├── SetupError
+│   ├── SourceNotFoundError
+│   ├── SourceRefusedError
+│   ├── BadDataError
+│   ├── TooManyRejectsError
+│   ├── ContractViolationError
+│   ├── TargetRefusedError
+│   └── CountMismatchError
+└── StoppedError                 not a fault: the run was told to stop
+    ├── CancelledRunError
+    └── FencedError
+"""
+
+from dataclasses import dataclass
+from inspect import getdoc
+
+
+class DataprocError(Exception):
+    """Something went wrong in dataproc."""
+
+    def __init__(self, message: str = "", /, **context: object) -> None:
+        """Say what happened; the first line of the class's docstring is the default."""
+        super().__init__(message or (getdoc(type(self)) or "").partition("\n")[0])
+        self.context = context
+
+    @property
+    def code(self) -> str:
+        """A stable, lower-case name for machines, such as `source-not-found`."""
+        words = "".join(f"-{c.lower()}" if c.isupper() else c for c in type(self).__name__)
+        return words.removeprefix("-").removesuffix("-error")
+
+
+class RequestError(DataprocError):
+    """The request cannot be carried out as it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a document: where it is, and what to do."""
+
+    pointer: str
+    message: str
+    line: int | None = None
+    column: int | None = None
+
+
+class InvalidSpecError(RequestError):
+    """The job's specification has mistakes."""
+
+    def __init__(self, message: str = "", /, problems: tuple[Problem, ...] = (), **context: object) -> None:
+        """Carry every mistake found, not only the first."""
+        super().__init__(message, **context)
+        self.problems = problems
+
+
+class NotFoundError(RequestError):
+    """There is no such thing."""
+
+
+class ForbiddenError(RequestError):
+    """This caller may not do that."""
+
+
+class IllegalMoveError(RequestError):
+    """The job is in a state that does not allow this."""
+
+
+class ConflictError(RequestError):
+    """Somebody else was first."""
+
+
+class PreconditionFailedError(RequestError):
+    """The job has changed since it was read; read it again."""
+
+
+class IdempotencyError(RequestError):
+    """This Idempotency-Key was used for another request; take a new key."""
+
+
+class RetryableError(DataprocError):
+    """The same run may succeed if it is tried again later."""
+
+
+class SourceUnavailableError(RetryableError):
+    """The source does not answer."""
+
+
+class SourceChangedError(RetryableError):
+    """The source changed between planning and reading."""
+
+
+class ClusterUnavailableError(RetryableError):
+    """The Ray cluster does not answer."""
+
+
+class MetadataUnavailableError(RetryableError):
+    """The metadata database does not answer."""
+
+
+class WarehouseUnavailableError(RetryableError):
+    """The warehouse does not answer, or ended the connection."""
+
+
+class RunnerLostError(RetryableError):
+    """The process that ran this job died or lost its lease."""
+
+
+class RunTimeoutError(RetryableError):
+    """The run took longer than its timeout."""
+
+
+class FatalError(DataprocError):
+    """The run cannot succeed until somebody changes something."""
+
+
+class SetupError(FatalError):
+    """The installation is not ready for use."""
+
+
+class SourceNotFoundError(FatalError):
+    """The source names nothing that exists."""
+
+
+class SourceRefusedError(FatalError):
+    """The source refused the credentials or the request."""
+
+
+class BadDataError(FatalError):
+    """The source holds data that cannot be read."""
+
+
+class TooManyRejectsError(FatalError):
+    """More rows broke the rules than the job allows."""
+
+
+class ContractViolationError(FatalError):
+    """The data do not fit the target table."""
+
+
+class TargetRefusedError(FatalError):
+    """The warehouse does not let us load into this table."""
+
+
+class CountMismatchError(FatalError):
+    """The counts of rows read, set aside and loaded do not agree; nothing was published."""
+
+
+class StoppedError(DataprocError):
+    """The run was told to stop."""
+
+
+class CancelledRunError(StoppedError):
+    """The job was cancelled."""
+
+
+class FencedError(StoppedError):
+    """Another runner holds this job now."""

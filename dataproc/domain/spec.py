@@ -1,0 +1,149 @@
+"""What a user asks for: the specification of a job, the same for the API, YAML files and JSON Schema."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dataproc.domain.retry import RetryPolicy
+from dataproc.domain.rules import ColumnRule, ColumnType
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["orders-daily"])]
+ColumnName = Annotated[str, Field(min_length=1, max_length=63)]
+Format = Literal["auto", "parquet", "csv", "jsonl"]
+
+
+class Spec(BaseModel):
+    """Base of all parts: unknown fields are refused, nothing changes once made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CsvOptions(Spec):
+    """How comma-separated files are written."""
+
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    quote: str = Field(default='"', min_length=1, max_length=1)
+    header: bool = Field(default=True, description="Whether the first line names the columns; else they are c0, c1, …")
+    nulls: tuple[str, ...] = Field(default=("", "NULL", "null"), description="Unquoted values that mean null.")
+
+
+class FileOptions(Spec):
+    """What sources of files have in common."""
+
+    path: str = Field(min_length=1, max_length=1024, description="A file or a glob: `*` within a folder, `**` across.")
+    format: Format = Field(
+        default="auto", description="`auto` tells by the name: .parquet, .csv, .jsonl, .ndjson, with .gz or .zst."
+    )
+    csv: CsvOptions = CsvOptions()
+    unit_size: int = Field(
+        default=64 * 1024 * 1024,
+        ge=64 * 1024,
+        le=1024**3,
+        description="Files larger than this many bytes are read in parallel pieces.",
+    )
+
+
+class S3Source(FileOptions):
+    """Objects of an S3 bucket; `path` is `s3://bucket/key-or-glob`, or a key or glob in the connection's bucket."""
+
+    kind: Literal["s3"]
+    connection: Name | None = Field(
+        default=None, description="A registered source; without one, the environment's AWS settings."
+    )
+
+    @model_validator(mode="after")
+    def names_a_bucket(self) -> "S3Source":
+        """Refuse a path without a bucket."""
+        if self.connection is None and not self.path.startswith("s3://"):
+            msg = "write the path as s3://bucket/key, or name a connection that has a bucket"
+            raise ValueError(msg)
+        return self
+
+
+class FilesSource(FileOptions):
+    """Files that every worker can read, below the folder `DATAPROC_FILES_ROOT`."""
+
+    kind: Literal["files"]
+
+
+Source = Annotated[S3Source | FilesSource, Field(discriminator="kind")]
+
+
+class CleanTransform(Spec):
+    """Puts values in order; in this sequence: rename, drop, trim, nulls, drop_nulls, cast."""
+
+    kind: Literal["clean"]
+    rename: dict[ColumnName, ColumnName] = Field(default={}, description="Old name to new name.")
+    drop: tuple[ColumnName, ...] = Field(default=(), description="Columns to leave out.")
+    trim: bool | tuple[ColumnName, ...] = Field(
+        default=False, description="Strip white space: of all text columns, or of these."
+    )
+    nulls: dict[ColumnName, str | int | float | bool] = Field(
+        default={}, description="What to put in place of null, by column."
+    )
+    drop_nulls: tuple[ColumnName, ...] = Field(
+        default=(), description="Leave out the rows in which one of these is null; they count as filtered."
+    )
+    cast: dict[ColumnName, ColumnType] = Field(
+        default={}, description="Column to type; a value that does not fit is set aside."
+    )
+
+
+class ValidateTransform(Spec):
+    """Sets aside the rows that break a rule, with every rule they break."""
+
+    kind: Literal["validate"]
+    columns: dict[ColumnName, ColumnRule] = Field(min_length=1)
+    on_error: Literal["quarantine", "drop", "fail"] = Field(
+        default="quarantine",
+        description="Keep bad rows in the reject table, only count them, or fail the run at the first.",
+    )
+    max_rejects: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\d{1,3}(\.\d+)?%$")] | None = Field(
+        default=None, description="A count or a share such as `1%`: above it nothing is published. None: no limit."
+    )
+
+
+Transform = Annotated[CleanTransform | ValidateTransform, Field(discriminator="kind")]
+
+
+class Destination(Spec):
+    """A table of the warehouse."""
+
+    table: str = Field(
+        pattern=r'^[^."\x00]{1,63}\.[^."\x00]{1,63}$',
+        description="schema.table; made if it is missing.",
+        examples=["analytics.orders"],
+    )
+    mode: Literal["append"] = Field(default="append", description="Add the rows to what is there.")
+    load: Literal["auto", "direct", "staged"] = Field(
+        default="auto",
+        description="`direct`: one COPY in the publish transaction; `staged`: unit by unit; `auto` chooses by size.",
+    )
+
+    @property
+    def schema_name(self) -> str:
+        """The schema's name, without quotes."""
+        return self.table.partition(".")[0]
+
+    @property
+    def table_name(self) -> str:
+        """The table's name within its schema, without quotes."""
+        return self.table.partition(".")[2]
+
+
+class JobSpec(Spec):
+    """A job: bring the rows of a source through transforms into a table of the warehouse."""
+
+    name: Name
+    source: Source
+    transforms: tuple[Transform, ...] = Field(default=(), max_length=50)
+    destination: Destination
+    retry: RetryPolicy = RetryPolicy()
+    timeout: timedelta = Field(
+        default=timedelta(minutes=5),
+        gt=timedelta(0),
+        le=timedelta(days=1),
+        description="The longest that a run may take.",
+    )
+    priority: int = Field(default=0, ge=-100, le=100, description="Higher goes first.")

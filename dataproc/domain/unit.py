@@ -1,0 +1,40 @@
+"""Units: the deterministic pieces a source is cut into."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A piece of a source that is read, retried and counted as one.
+
+    `span` is half-open: row groups of a Parquet file, bytes of a text file, or `None` for all of it.
+    The same source in the same version always gives the same units with the same ids.
+    """
+
+    id: str
+    uri: str
+    version: str
+    size: int
+    span: tuple[int, int] | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """All units of a source in order, and the Arrow schema of the rows they give."""
+
+    units: tuple[Unit, ...]
+    schema: pa.Schema
+
+    @property
+    def size(self) -> int:
+        """Bytes to read."""
+        return sum(unit.size for unit in self.units)
+
+    @property
+    def rows(self) -> int | None:
+        """Rows announced by the source; `None` unless every unit says."""
+        counts = [unit.rows for unit in self.units]
+        return None if None in counts else sum(count for count in counts if count is not None)

@@ -1,0 +1,47 @@
+"""Settings: read once at the door, from `DATAPROC_*` in the environment; secrets have no default."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """How this installation is set up. With none of them given, everything is embedded and local."""
+
+    model_config = SettingsConfigDict(env_prefix="DATAPROC_", extra="ignore", frozen=True)
+
+    metadata_url: SecretStr | None = Field(default=None, description="PostgreSQL that holds jobs; none: embedded.")
+    warehouse_url: SecretStr | None = Field(
+        default=None, description="PostgreSQL warehouse; none: a database of the embedded server."
+    )
+    ray_address: str | None = Field(default=None, description="Ray cluster, `host:port` or `auto`; none: a local one.")
+    ray_dashboard_url: str = Field(default="http://127.0.0.1:8265", description="Where the Ray Jobs REST API is.")
+    data_dir: Path | None = Field(
+        default=None,
+        description="Folder of the embedded servers; none: `~/.local/share/dataproc`, for root `/var/lib/dataproc`.",
+    )
+    files_root: Path | None = Field(
+        default=None, description="Folder below which `kind: files` may read; none: not at all."
+    )
+    http_host: str = Field(default="127.0.0.1", description="Address of the HTTP API.")
+    http_port: int = Field(default=8000, ge=0, le=65535, description="Port of the HTTP API.")
+    api_replicas: int = Field(default=1, ge=1, description="Replicas of the HTTP API.")
+    api_url: str = Field(default="http://127.0.0.1:8000", description="Where the CLI finds the HTTP API.")
+    pool_size: int = Field(default=20, ge=1, description="Metadata connections kept open, for each process.")
+    pool_overflow: int = Field(default=10, ge=0, description="Metadata connections beyond that, under load.")
+    lease: timedelta = Field(default=timedelta(seconds=30), description="How long a claim lasts without a heartbeat.")
+    heartbeat: timedelta = Field(
+        default=timedelta(seconds=1), description="Time between heartbeats; also how fast a cancel is seen."
+    )
+    poll: timedelta = Field(
+        default=timedelta(milliseconds=100), description="How often an idle runner looks for a job."
+    )
+    slots_per_runner: int = Field(default=2, ge=1, description="Jobs that a runner runs at once.")
+    max_runners: int = Field(default=4, ge=1, description="Runners that the dispatcher keeps at most.")
+    runner_jobs: int = Field(default=500, ge=1, description="A runner ends after so many jobs and is replaced.")
+    direct_limit: int = Field(
+        default=2 * 1024**3, ge=0, description="With `load: auto`, sources of up to so many bytes are loaded directly."
+    )
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
