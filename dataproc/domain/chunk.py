@@ -17,9 +17,8 @@ POSITION = "__position"
 
 POSITION_FIELD = pa.field(POSITION, pa.int64(), nullable=False)
 
-REJECTS = pa.schema(
-    {"position": pa.int64(), "rule": pa.string(), "column": pa.string(), "reason": pa.string(), "row": pa.string()}
-)
+TEXT: pa.DataType = pa.string()
+REJECTS = pa.schema([("position", pa.int64()), ("rule", TEXT), ("column", TEXT), ("reason", TEXT), ("row", TEXT)])
 """Rows set aside: where in the unit, which rule, which column, why, and the row as JSON text (or raw text)."""
 
 
