@@ -49,10 +49,11 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class ExpiredLease:
-    """A claim whose holder has not been heard of since its lease ended."""
+    """A lease that ended, taken over: `claim` is now the caller's to finish or requeue."""
 
     claim: Claim
     cancel_requested: bool
+    lost_holder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,10 @@ class Jobs(Protocol):
         """Make a FAILED or CANCELLED job PENDING again, its attempts counted anew; return whether it was one."""
 
     async def expired(self, *, limit: int) -> Sequence[ExpiredLease]:
-        """Return claims whose lease has ended, and lock them against other reapers for this transaction."""
+        """Take over claims whose lease has ended, under a holder of their own and for a minute.
+
+        What the lost runner still asks for is fenced, and no other reaper gets the same claim.
+        """
 
     async def depth(self) -> QueueDepth:
         """Return how many jobs are ready and running."""
@@ -315,14 +319,17 @@ class Load(Protocol):
 class Warehouse(Protocol):
     """Where the data go, together with fence, chunks, ledger and rejects."""
 
+    def fence(self, load_id: LoadId) -> Published | None:
+        """Let this epoch publish, and no earlier one; return what an earlier one published."""
+
     def open(self, load_id: LoadId, destination: Destination, schema: pa.Schema, size: int) -> Load:
-        """Raise the fence to this epoch, make the target if it is missing, and choose the way."""
+        """Look at the target and choose the way of the load; nothing is changed in the target."""
 
     def published(self, job_id: JobId) -> Published | None:
         """Return what the ledger says of a job; `None`: nothing was published."""
 
-    def forbid(self, job_id: JobId) -> Published | None:
-        """Forbid any later publish of a job; return what was published before, if a publish won."""
+    def forbid(self, job_id: JobId, epoch: int) -> Published | None:
+        """Forbid any publish of this epoch or an earlier one; return what was published, if a publish won."""
 
     def clean(self, job_id: JobId, epoch: int) -> None:
         """Drop the staging tables of an epoch that is over, and of every earlier one."""

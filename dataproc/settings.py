@@ -2,9 +2,12 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dataproc.domain.duration import Duration
 
 
 class Settings(BaseSettings):
@@ -17,6 +20,12 @@ class Settings(BaseSettings):
         default=None, description="PostgreSQL warehouse; none: a database of the embedded server."
     )
     ray_address: str | None = Field(default=None, description="Ray cluster, `host:port` or `auto`; none: a local one.")
+    ray_auth_mode: Literal["disabled", "token"] = Field(
+        default="disabled", validation_alias="RAY_AUTH_MODE", description="Whether the Ray cluster asks for a token."
+    )
+    ray_auth_token: SecretStr | None = Field(
+        default=None, validation_alias="RAY_AUTH_TOKEN", description="That token; KubeRay sets it in its pods."
+    )
     ray_dashboard_url: str = Field(default="http://127.0.0.1:8265", description="Where the Ray Jobs REST API is.")
     data_dir: Path | None = Field(
         default=None,
@@ -31,11 +40,11 @@ class Settings(BaseSettings):
     api_url: str = Field(default="http://127.0.0.1:8000", description="Where the CLI finds the HTTP API.")
     pool_size: int = Field(default=20, ge=1, description="Metadata connections kept open, for each process.")
     pool_overflow: int = Field(default=10, ge=0, description="Metadata connections beyond that, under load.")
-    lease: timedelta = Field(default=timedelta(seconds=30), description="How long a claim lasts without a heartbeat.")
-    heartbeat: timedelta = Field(
+    lease: Duration = Field(default=timedelta(seconds=30), description="How long a claim lasts without a heartbeat.")
+    heartbeat: Duration = Field(
         default=timedelta(seconds=1), description="Time between heartbeats; also how fast a cancel is seen."
     )
-    poll: timedelta = Field(
+    poll: Duration = Field(
         default=timedelta(milliseconds=100), description="How often an idle runner looks for a job."
     )
     slots_per_runner: int = Field(default=2, ge=1, description="Jobs that a runner runs at once.")

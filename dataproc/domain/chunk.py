@@ -22,6 +22,17 @@ REJECTS = pa.schema([("position", pa.int64()), ("rule", TEXT), ("column", TEXT),
 """Rows set aside: where in the unit, which rule, which column, why, and the row as JSON text (or raw text)."""
 
 
+LONGEST_ROW = 10_000
+"""Bytes of a row's text that a reject keeps."""
+
+
+def shortened(text: str) -> str:
+    """Return `text`, cut to what a reject may hold."""
+    if len(text) * 4 <= LONGEST_ROW:
+        return text
+    return text.encode(errors="replace")[:LONGEST_ROW].decode(errors="ignore")
+
+
 def no_rejects() -> pa.Table:
     """Return an empty table of rejects."""
     return REJECTS.empty_table()
@@ -64,13 +75,17 @@ class LoadedChunk:
     rejected: int
     filtered: int
     digest: bytes = b""
-    payload: bytes = field(default=b"", repr=False)
+    payload: bytes | memoryview = field(default=b"", repr=False)
     rejects: bytes = field(default=b"", repr=False)
 
     @property
     def is_balanced(self) -> bool:
         """Whether every row read is accounted for."""
         return self.read == self.loaded + self.rejected + self.filtered
+
+    def without_payload(self) -> "LoadedChunk":
+        """Return only the account of this chunk."""
+        return replace(self, payload=b"", rejects=b"")
 
 
 @dataclass(frozen=True, slots=True)

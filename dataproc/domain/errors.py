@@ -8,7 +8,8 @@ DataprocError
 │   ├── IllegalMoveError
 │   ├── ConflictError
 │   ├── PreconditionFailedError
-│   └── IdempotencyError
+│   ├── IdempotencyError
+│   └── TooLargeError
 ├── RetryableError               this run failed; another may succeed, after a delay
 │   ├── SourceUnavailableError
 │   ├── SourceChangedError
@@ -25,6 +26,7 @@ DataprocError
 │   ├── TooManyRejectsError
 │   ├── ContractViolationError
 │   ├── TargetRefusedError
+│   ├── RowRefusedError
 │   └── CountMismatchError
 └── StoppedError                 not a fault: the run was told to stop
     ├── CancelledRunError
@@ -93,6 +95,10 @@ class PreconditionFailedError(RequestError):
     """The job has changed since it was read; read it again."""
 
 
+class TooLargeError(RequestError):
+    """The request is too large."""
+
+
 class IdempotencyError(RequestError):
     """This Idempotency-Key was used for another request; take a new key."""
 
@@ -159,6 +165,10 @@ class ContractViolationError(FatalError):
 
 class TargetRefusedError(FatalError):
     """The warehouse does not let us load into this table."""
+
+
+class RowRefusedError(FatalError):
+    """The warehouse refused a row."""
 
 
 class CountMismatchError(FatalError):

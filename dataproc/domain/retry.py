@@ -4,6 +4,8 @@ from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dataproc.domain.duration import Duration
+
 
 class RetryPolicy(BaseModel):
     """Exponential backoff with full jitter and a ceiling."""
@@ -11,8 +13,12 @@ class RetryPolicy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     attempts: int = Field(default=5, ge=1, le=100, description="Runs in all, the first one included.")
-    first_delay: timedelta = Field(default=timedelta(seconds=1), gt=timedelta(0), description="Before the second run.")
-    max_delay: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0), description="The longest wait.")
+    first_delay: Duration = Field(
+        default=timedelta(seconds=1), gt=timedelta(0), le=timedelta(days=30), description="Before the second run."
+    )
+    max_delay: Duration = Field(
+        default=timedelta(minutes=5), gt=timedelta(0), le=timedelta(days=30), description="The longest wait."
+    )
 
     def delay(self, attempt: int, dice: float) -> timedelta | None:
         """Return how long to wait after `attempt` (1 is the first); `None` when no attempt is left.
@@ -22,5 +28,5 @@ class RetryPolicy(BaseModel):
         """
         if attempt >= self.attempts:
             return None
-        doublings = min(attempt - 1, 32)
-        return min(self.max_delay, self.first_delay * 2.0**doublings) * dice
+        longest = min(self.max_delay.total_seconds(), self.first_delay.total_seconds() * 2.0 ** (attempt - 1))
+        return timedelta(seconds=longest * dice)

@@ -6,15 +6,22 @@ names of `ColumnRule`.
 """
 
 import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Value: TypeAlias = int | float | Decimal | date | datetime | time | str
 
 SIMPLE_TYPES = (
     "bool", "int16", "int32", "int64", "float32", "float64", "string", "binary",
     "date", "time", "timestamp", "timestamptz", "json", "email", "uuid",
 )  # fmt: skip
+TEXTS = ("string", "email", "uuid")
 DECIMAL = re.compile(r"decimal\((?P<precision>\d+),\s*(?P<scale>\d+)\)")
 TYPE = re.compile(r"\s*(?P<type>[a-z]+\d*(?:\(\d+,\s*\d+\))?)(?P<null>[!?])?\s*")
 BOUND = re.compile(r"(?P<op>>=|<=|>|<)\s*(?P<value>[^\s<>~]+)\s*")
@@ -44,15 +51,28 @@ ColumnType = Annotated[str, AfterValidator(known_type), Field(examples=["int64",
 
 
 def compiled(pattern: str | None) -> str | None:
-    """Return `pattern` if it is a regular expression."""
+    """Return `pattern` if it is a regular expression of RE2, which has no look-around and no back-references."""
     if pattern is None:
         return None
     try:
-        re.compile(pattern)
-    except re.error as exc:
-        msg = f"/{pattern}/ is no regular expression: {exc}"
+        pc.match_substring_regex(pa.array([""]), pattern)
+    except pa.ArrowInvalid as exc:
+        msg = f"/{pattern}/ is no regular expression of RE2 (no look-around, no back-references): {exc}"
         raise ValueError(msg) from exc
     return pattern
+
+
+def as_text(value: object) -> object:
+    """Return a number as text, so that every bound is one type; `true` is no number."""
+    return str(value) if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else value
+
+
+Bound = Annotated[
+    str,
+    BeforeValidator(as_text),
+    Field(json_schema_extra={"type": ["string", "number"]}, examples=[0, "2024-01-01"]),
+]
+"""A number, or an ISO date or time."""
 
 
 class ColumnRule(BaseModel):
@@ -62,20 +82,98 @@ class ColumnRule(BaseModel):
 
     type: ColumnType
     required: bool = Field(default=False, description="Whether null is an error.")
-    ge: Decimal | str | None = Field(default=None, description="At least this: a number, or an ISO date or time.")
-    gt: Decimal | str | None = Field(default=None, description="More than this.")
-    le: Decimal | str | None = Field(default=None, description="At most this.")
-    lt: Decimal | str | None = Field(default=None, description="Less than this.")
-    one_of: tuple[str, ...] | None = Field(default=None, min_length=1, description="The only values allowed, as text.")
+    ge: Bound | None = Field(default=None, description="At least this: a number, or an ISO date or time.")
+    gt: Bound | None = Field(default=None, description="More than this.")
+    le: Bound | None = Field(default=None, description="At most this.")
+    lt: Bound | None = Field(default=None, description="Less than this.")
+    one_of: tuple[Bound, ...] | None = Field(default=None, min_length=1, description="The only values allowed.")
     pattern: Annotated[str | None, AfterValidator(compiled)] = Field(
         default=None, description="Regular expression (RE2) that must match somewhere in the text."
     )
+
+    @property
+    def bounds(self) -> Mapping[str, str]:
+        """The bounds that are set, by name."""
+        limits = {"ge": self.ge, "gt": self.gt, "le": self.le, "lt": self.lt}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    @model_validator(mode="after")
+    def makes_sense(self) -> Self:
+        """Refuse bounds, members and patterns that do not go with the type."""
+        for name, limit in self.bounds.items():
+            if self.type not in ORDERED and not DECIMAL.fullmatch(self.type):
+                msg = f"{name}: values of type {self.type} have no bounds; use `in (...)` or a pattern, or another type"
+                raise ValueError(msg)
+            parse_value(self.type, limit, name)
+        for member in self.one_of or ():
+            if self.type in ("binary", "json", "bool"):
+                msg = f"one_of: there is no list of values for type {self.type}; leave it out"
+                raise ValueError(msg)
+            parse_value(self.type, member, "one_of")
+        if self.pattern is not None and self.type not in TEXTS:
+            msg = f"pattern: only text has patterns ({', '.join(TEXTS)}), not {self.type}; leave it out"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="before")
     @classmethod
     def read_short_form(cls, value: object) -> object:
         """Accept the short form, a string."""
         return parse_rule(value) if isinstance(value, str) else value
+
+
+def parse_value(dtype: str, text: str, where: str) -> Value:
+    """Return the value of a column type that `text` stands for, or say why it stands for none."""
+    try:
+        return PARSERS.get(dtype, parse_decimal if DECIMAL.fullmatch(dtype) else str)(text)
+    except (ValueError, ArithmeticError) as exc:
+        msg = f"{where}: {text!r} is no value of type {dtype}; write it like {EXAMPLES.get(dtype, '12.50')}"
+        raise ValueError(msg) from exc
+
+
+def parse_decimal(text: str) -> Decimal:
+    """Return a finite decimal number."""
+    number = Decimal(text)
+    if not number.is_finite():
+        raise ValueError(text)
+    return number
+
+
+def parse_whole(bits: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers of so many bits."""
+
+    def parse(text: str) -> int:
+        number = parse_decimal(text)
+        if number != number.to_integral_value() or not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
+            raise ValueError(text)
+        return int(number)
+
+    return parse
+
+
+def parse_moment(*, zone: bool) -> Callable[[str], datetime]:
+    """Return a parser of timestamps; with a zone, one that is not given is UTC."""
+
+    def parse(text: str) -> datetime:
+        moment = datetime.fromisoformat(text)
+        if not zone and moment.tzinfo is not None:
+            raise ValueError(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC if zone else None)
+
+    return parse
+
+
+PARSERS: Mapping[str, Callable[[str], Value]] = {
+    "int16": parse_whole(16), "int32": parse_whole(32), "int64": parse_whole(64),
+    "float32": lambda text: float(parse_decimal(text)), "float64": lambda text: float(parse_decimal(text)),
+    "date": date.fromisoformat, "time": time.fromisoformat,
+    "timestamp": parse_moment(zone=False), "timestamptz": parse_moment(zone=True),
+}  # fmt: skip
+EXAMPLES = {
+    "int16": "10", "int32": "10", "int64": "10", "float32": "1.5", "float64": "1.5",
+    "date": "2024-12-31", "time": "23:59:59", "timestamp": "2024-12-31T23:59:59", "timestamptz": "2024-12-31T23:59:59Z",
+}  # fmt: skip
+ORDERED = frozenset(PARSERS)
 
 
 def parse_rule(text: str) -> dict[str, object]:
@@ -103,6 +201,6 @@ def parse_clause(text: str) -> tuple[str, object, int]:
     if pattern := PATTERN.match(text):
         return "pattern", pattern["pattern"].replace("\\/", "/"), pattern.end()
     if members := MEMBERS.match(text):
-        return "one_of", tuple(m.strip() for m in members["members"].split(",")), members.end()
+        return "one_of", tuple(m.strip() for m in members["members"].split(",") if m.strip()), members.end()
     msg = f"cannot read {text!r}; after the type come clauses like `>= 0`, `< 10`, `in (a, b)`, `~ /pattern/`"
     raise ValueError(msg)

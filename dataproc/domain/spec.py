@@ -3,8 +3,9 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+from dataproc.domain.duration import Duration
 from dataproc.domain.retry import RetryPolicy
 from dataproc.domain.rules import ColumnRule, ColumnType
 
@@ -79,7 +80,7 @@ class CleanTransform(Spec):
     trim: bool | tuple[ColumnName, ...] = Field(
         default=False, description="Strip white space: of all text columns, or of these."
     )
-    nulls: dict[ColumnName, str | int | float | bool] = Field(
+    nulls: dict[ColumnName, str | int | FiniteFloat | bool] = Field(
         default={}, description="What to put in place of null, by column."
     )
     drop_nulls: tuple[ColumnName, ...] = Field(
@@ -140,7 +141,7 @@ class JobSpec(Spec):
     transforms: tuple[Transform, ...] = Field(default=(), max_length=50)
     destination: Destination
     retry: RetryPolicy = RetryPolicy()
-    timeout: timedelta = Field(
+    timeout: Duration = Field(
         default=timedelta(minutes=5),
         gt=timedelta(0),
         le=timedelta(days=1),

@@ -1,6 +1,6 @@
 """Units: the deterministic pieces a source is cut into."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -10,7 +10,8 @@ class Unit:
     """A piece of a source that is read, retried and counted as one.
 
     `span` is half-open: row groups of a Parquet file, bytes of a text file, or `None` for all of it.
-    The same source in the same version always gives the same units with the same ids.
+    The same source in the same version always gives the same units with the same ids. `schema` is what
+    the source needs to read every unit alike (the types its files hold); only the source looks at it.
     """
 
     id: str
@@ -19,6 +20,7 @@ class Unit:
     size: int
     span: tuple[int, int] | None = None
     rows: int | None = None
+    schema: pa.Schema | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,124 @@
+"""Puts the pieces together: the only module that knows them all."""
+
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+from pydantic import SecretStr
+
+from dataproc.cluster.ray_jobs import RayJobs, dashboard_client
+from dataproc.domain.errors import InvalidSpecError, Problem, SetupError
+from dataproc.domain.job import Claim
+from dataproc.domain.spec import JobSpec, S3Source
+from dataproc.ports import Connection, Engine, Source, Store
+from dataproc.repositories.store import PostgresStore
+from dataproc.services.dispatch import Dispatcher, Fleet
+from dataproc.services.jobs import JobService
+from dataproc.services.pipeline import Pipeline, limits_of
+from dataproc.services.reconcile import Reaper
+from dataproc.services.runs import Rhythm, RunService
+from dataproc.services.sources import SourceService
+from dataproc.settings import Settings
+from dataproc.sources.factory import source_for
+from dataproc.sources.s3_connection import parsed
+from dataproc.telemetry.logs import configure_logs
+from dataproc.transforms.declared import text_columns
+from dataproc.transforms.factory import transform_for
+from dataproc.warehouse.warehouse import PostgresWarehouse
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the doors of the control plane need; `store` is closed at the end."""
+
+    jobs: JobService
+    sources: SourceService
+    store: Store
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a runner needs."""
+
+    runs: RunService
+    reaper: Reaper
+    jobs: JobService
+    store: Store
+
+
+def open_store(settings: Settings) -> PostgresStore:
+    """Return the metadata database of the settings."""
+    return PostgresStore.open(required(settings.metadata_url, "DATAPROC_METADATA_URL"), settings)
+
+
+def open_warehouse(settings: Settings) -> PostgresWarehouse:
+    """Return the warehouse of the settings."""
+    return PostgresWarehouse(required(settings.warehouse_url, "DATAPROC_WAREHOUSE_URL"), settings.direct_limit)
+
+
+def open_services(settings: Settings) -> Services:
+    """Return the services of the HTTP API."""
+    configure_logs(settings.log_level)
+    store = open_store(settings)
+    return Services(JobService(store, uuid4), SourceService(store, check_connection), store)
+
+
+def open_workshop(settings: Settings, engine: Engine) -> Workshop:
+    """Return the services of a runner that works with `engine`."""
+    configure_logs(settings.log_level)
+    store, warehouse = open_store(settings), open_warehouse(settings)
+
+    async def pipeline_for(claim: Claim) -> Pipeline:
+        connection = await connection_of(store, claim.spec)
+        source = open_source(claim.spec, connection, settings)
+        transforms = tuple(transform_for(spec) for spec in claim.spec.transforms)
+        limits = limits_of(claim.spec.transforms)
+        return Pipeline(source, transforms, claim.spec.destination, limits, engine, warehouse)
+
+    rhythm = Rhythm(settings.lease, settings.heartbeat)
+    runs = RunService(store, warehouse, pipeline_for, rhythm, time.monotonic, random.random)
+    return Workshop(runs, Reaper(store, warehouse, random.random), JobService(store, uuid4), store)
+
+
+@asynccontextmanager
+async def open_dispatcher(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Reaper]]:
+    """Give the dispatcher and the reaper."""
+    configure_logs(settings.log_level)
+    store, warehouse = open_store(settings), open_warehouse(settings)
+    token = settings.ray_auth_token.get_secret_value() if settings.ray_auth_token else None
+    fleet = Fleet(settings.slots_per_runner, settings.max_runners)
+    async with dashboard_client(settings.ray_dashboard_url, token) as client:
+        yield Dispatcher(store, RayJobs(client), fleet, uuid4), Reaper(store, warehouse, random.random)
+    await store.close()
+
+
+def open_source(spec: JobSpec, connection: Connection | None, settings: Settings) -> Source:
+    """Return the source of a job, ready to plan and read."""
+    columns = text_columns(spec.transforms)
+    return source_for(spec.source, connection=connection, files_root=settings.files_root, text_columns=columns)
+
+
+async def connection_of(store: Store, spec: JobSpec) -> Connection | None:
+    """Return the registered source that a job names, if it names one."""
+    if not isinstance(spec.source, S3Source) or spec.source.connection is None:
+        return None
+    async with store.begin() as tables:
+        return await tables.connections.get(spec.source.connection)
+
+
+def check_connection(connection: Connection) -> None:
+    """Refuse a connection that no source could use."""
+    if connection.kind != "s3":
+        wrong = Problem("/kind", "write s3, the one kind of source that takes a connection")
+        raise InvalidSpecError(f"There are no connections of kind {connection.kind!r}.", (wrong,))
+    parsed(connection)
+
+
+def required(url: SecretStr | None, name: str) -> str:
+    """Return a URL that must be set here."""
+    if url is None:
+        raise SetupError(f"{name} is not set; `dataproc up` sets it for the embedded server")
+    return url.get_secret_value()

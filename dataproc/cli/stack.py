@@ -1,0 +1,125 @@
+"""Everything that runs on one machine: what the settings leave open is embedded, and ended again."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from dataproc.bootstrap import open_warehouse
+from dataproc.embedded.postgres import EmbeddedPostgres, default_data_dir
+from dataproc.embedded.ray_head import RayHead, end_with_parent
+from dataproc.embedded.serve_api import ServeApi
+from dataproc.repositories.migrate import migrate
+from dataproc.settings import Settings
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running installation: its settings, complete, and where things are."""
+
+    settings: Settings
+    api_url: str
+    logs: Path
+
+
+@contextmanager
+def running(settings: Settings, tell: Tell) -> Iterator[Stack]:
+    """Give a running installation; at the end of the block exactly what was started here is ended."""
+    folder = settings.data_dir or default_data_dir()
+    logs = folder / "logs"
+    with ExitStack() as stack:
+        settings = with_postgres(settings, folder, stack, tell)
+        logs.mkdir(parents=True, exist_ok=True)
+        tell("bringing the databases up to date")
+        migrate(url_of(settings.metadata_url))
+        open_warehouse(settings).prepare()
+        settings = with_ray(settings, logs, stack, tell)
+        stack.enter_context(dispatcher(settings, logs))
+        tell("deploying the API on Ray Serve")
+        api = serve_api(settings)
+        api.deploy()
+        yield Stack(settings, api.url, logs)
+
+
+def with_postgres(settings: Settings, folder: Path, stack: ExitStack, tell: Tell) -> Settings:
+    """Start the embedded PostgreSQL if one of the databases is not given."""
+    if settings.metadata_url is not None and settings.warehouse_url is not None:
+        return settings
+    tell("starting PostgreSQL")
+    server = stack.enter_context(EmbeddedPostgres(folder))
+    return settings.model_copy(
+        update={
+            "metadata_url": settings.metadata_url or SecretStr(server.metadata_url),
+            "warehouse_url": settings.warehouse_url or SecretStr(server.warehouse_url),
+        }
+    )
+
+
+def with_ray(settings: Settings, logs: Path, stack: ExitStack, tell: Tell) -> Settings:
+    """Start a local Ray if no cluster is given."""
+    if settings.ray_address is not None:
+        return settings
+    tell("starting Ray")
+    head = RayHead(logs, environment_of(settings))
+    head.start()
+    stack.callback(head.stop)
+    return settings.model_copy(update={"ray_address": head.address, "ray_dashboard_url": head.dashboard_url})
+
+
+def serve_api(settings: Settings) -> ServeApi:
+    """Return the API to be deployed."""
+    token = settings.ray_auth_token.get_secret_value() if settings.ray_auth_token else None
+    return ServeApi(settings.ray_dashboard_url, settings.http_host, settings.http_port, token)
+
+
+@contextmanager
+def dispatcher(settings: Settings, logs: Path) -> Iterator[None]:
+    """Run the dispatcher beside us."""
+    with (logs / "dispatcher.log").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jobs.dispatcher"],
+            env={**os.environ, **environment_of(settings)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - called in the child of a process without other threads
+        )
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return the settings as environment variables, for processes of ours: how secrets travel without arguments."""
+    environment = {"RAY_AUTH_MODE": settings.ray_auth_mode, "PATH": path_with_us()}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if value is not None:
+            variable = str(field.validation_alias or f"DATAPROC_{name.upper()}")
+            environment[variable] = value.get_secret_value() if isinstance(value, SecretStr) else as_text(value)
+    return environment
+
+
+def as_text(value: object) -> str:
+    """Return a setting as its variable holds it."""
+    seconds = getattr(value, "total_seconds", None)
+    return str(value) if seconds is None else f"{seconds()}s"
+
+
+def path_with_us() -> str:
+    """Return a PATH on which `python` is this one, for the entrypoints of Ray Jobs."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+def url_of(secret: SecretStr | None) -> str:
+    """Return a URL that is set by now."""
+    return secret.get_secret_value() if secret else ""

@@ -1,0 +1,89 @@
+"""Chunks as rows of a Ray Dataset.
+
+Each row of the Dataset is one whole chunk: its number and account as plain columns, its rows as the bytes of
+an Arrow stream. Ray may split, join, reorder, skip empty, or repeat its blocks as it likes;
+a chunk stays one thing, and the tally of the load sees whether all of them came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from dataproc.domain.chunk import Chunk, LoadedChunk
+
+HEAD: list[tuple[str, pa.DataType]] = [
+    ("unit", pa.string()), ("seq", pa.int32()), ("last", pa.bool_()), ("read", pa.int64()), ("filtered", pa.int64()),
+]  # fmt: skip
+CHUNKS = pa.schema([*HEAD, ("rows", pa.large_binary()), ("rejects", pa.large_binary())])
+LOADED = pa.schema(
+    [
+        *HEAD, ("loaded", pa.int64()), ("rejected", pa.int64()), ("digest", pa.binary()),
+        ("payload", pa.large_binary()), ("rejects", pa.large_binary()),
+    ]
+)  # fmt: skip
+
+
+def pack(chunk: Chunk) -> pa.Table:
+    """Return a block of one row that holds `chunk`."""
+    head = {"unit": chunk.unit, "seq": chunk.seq, "last": chunk.last, "read": chunk.read, "filtered": chunk.filtered}
+    body = {"rows": stream_of(chunk.rows), "rejects": stream_of(chunk.rejects)}
+    return one_row(CHUNKS, {**head, **body})
+
+
+def unpack(block: pa.Table) -> Iterator[Chunk]:
+    """Yield the chunks of a block; their rows share the block's memory."""
+    for row in rows_of(block):
+        rows, rejects = table_of(row["rows"]), table_of(row["rejects"])
+        yield Chunk(
+            row["unit"].as_py(), row["seq"].as_py(), row["last"].as_py(), row["read"].as_py(),
+            rows, rejects, row["filtered"].as_py(),
+        )  # fmt: skip
+
+
+def pack_loaded(chunk: LoadedChunk) -> pa.Table:
+    """Return a block of one row that holds the account of a chunk, and its bytes."""
+    return one_row(LOADED, {name: getattr(chunk, name) for name in LOADED.names})
+
+
+def unpack_loaded(block: pa.Table) -> Iterator[LoadedChunk]:
+    """Yield the loaded chunks of a block; the payload shares the block's memory."""
+    for row in rows_of(block):
+        plain = {name: row[name].as_py() for name in LOADED.names if name not in {"payload", "rejects"}}
+        yield LoadedChunk(**plain, payload=memoryview(row["payload"].as_buffer()), rejects=row["rejects"].as_py())
+
+
+def one_row(schema: pa.Schema, values: dict[str, object]) -> pa.Table:
+    """Return a table of one row; large bytes are taken over without a copy."""
+    arrays = [one_value(values[name], schema.field(name).type) for name in schema.names]
+    return pa.table(arrays, schema=schema)
+
+
+def one_value(value: Any, kind: pa.DataType) -> pa.Array[Any]:
+    """Return an array of one value."""
+    if not pa.types.is_large_binary(kind):
+        return pa.array([value], kind)
+    body = pa.py_buffer(value)
+    offsets = pa.array([0, body.size], pa.int64()).buffers()[1]
+    return pa.Array.from_buffers(kind, 1, [None, offsets, body])
+
+
+def stream_of(table: pa.Table) -> pa.Buffer:
+    """Return a table as an Arrow stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def table_of(value: Any) -> pa.Table:
+    """Return the table of an Arrow stream, without a copy."""
+    return pa.ipc.open_stream(value.as_buffer()).read_all()
+
+
+def rows_of(block: pa.Table) -> Iterator[dict[str, Any]]:
+    """Yield each row of a block as Arrow scalars."""
+    for i in range(block.num_rows):
+        yield {name: block.column(name)[i] for name in block.column_names}

@@ -1,0 +1,62 @@
+"""The tally of a load: proof that every unit came whole, once, and that no row went missing on the way."""
+
+from dataclasses import dataclass, field
+
+from dataproc.domain.chunk import Account, LoadedChunk
+from dataproc.domain.errors import CountMismatchError
+from dataproc.domain.unit import SourcePlan, Unit
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts the chunks of a load as they arrive, in any order, possibly twice."""
+
+    chunks: dict[str, dict[int, LoadedChunk]] = field(default_factory=dict)
+    account: Account = field(default_factory=Account)
+    units_done: int = 0
+
+    def add(self, chunk: LoadedChunk) -> bool:
+        """Return whether this chunk is new; the same chunk with other contents is refused."""
+        seen = self.chunks.setdefault(chunk.unit, {})
+        if (twin := seen.get(chunk.seq)) is not None:
+            self._same_or_refused(twin, chunk)
+            return False
+        if not chunk.is_balanced:
+            raise CountMismatchError(
+                f"unit {chunk.unit}, chunk {chunk.seq}: {chunk.read} rows were read, but {chunk.loaded} loaded, "
+                f"{chunk.rejected} set aside and {chunk.filtered} filtered out"
+            )
+        seen[chunk.seq] = chunk.without_payload()
+        self.account += chunk
+        self.units_done += is_whole(seen)
+        return True
+
+    def verify(self, plan: SourcePlan) -> None:
+        """Refuse unless each unit of `plan`, and no other, came whole and with the rows it announced."""
+        strangers = self.chunks.keys() - {unit.id for unit in plan.units}
+        if strangers:
+            raise CountMismatchError(f"rows came from units that were not planned: {sorted(strangers)[:3]}")
+        for unit in plan.units:
+            self._verify_unit(unit)
+
+    def _verify_unit(self, unit: Unit) -> None:
+        seen = self.chunks.get(unit.id, {})
+        if not is_whole(seen):
+            raise CountMismatchError(f"unit {unit.id} is not complete: its chunks {sorted(seen)} have gaps or no end")
+        read = sum(chunk.read for chunk in seen.values())
+        if unit.rows is not None and unit.rows != read:
+            raise CountMismatchError(f"unit {unit.id} announced {unit.rows} rows, but {read} were read")
+
+    @staticmethod
+    def _same_or_refused(twin: LoadedChunk, chunk: LoadedChunk) -> None:
+        if twin.digest != chunk.digest or twin.loaded != chunk.loaded:
+            raise CountMismatchError(
+                f"unit {chunk.unit}, chunk {chunk.seq} was read twice with different rows; "
+                "does the source change while it is read, or does a transform throw dice?"
+            )
+
+
+def is_whole(seen: dict[int, LoadedChunk]) -> bool:
+    """Whether chunks 0, 1, … up to one marked last are there."""
+    last = [seq for seq, chunk in seen.items() if chunk.last]
+    return len(last) == 1 and len(seen) == last[0] + 1 and max(seen) == last[0]

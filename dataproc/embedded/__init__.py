@@ -1,0 +1,1 @@
+"""Servers for local use, started when no other is configured."""

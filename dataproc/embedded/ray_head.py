@@ -1,0 +1,146 @@
+"""A local Ray of one node, started and ended as one process."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import httpx2
+import psutil  # type: ignore[import-untyped] # it has no types
+
+from dataproc.domain.errors import SetupError
+
+START_SECONDS = 120.0
+STOP_SECONDS = 5.0
+MARK = "DATAPROC_RAY_HEAD"
+"""A variable that every process of our Ray inherits, so that we end those and no others."""
+DASHBOARD_PORT = 8265
+SERVE_SWITCHES = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+"""Six times the requests a second of Serve's own Python proxy."""
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class RayHead:
+    """A Ray head whose processes, and all that Ray starts from them, see `environment`."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(repr=False)
+    process: subprocess.Popen[bytes] | None = None
+    mark: str = field(default_factory=lambda: str(uuid4()))
+    port: int = 0
+    dashboard_port: int = 0
+
+    @property
+    def address(self) -> str:
+        """Where drivers connect."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def dashboard_url(self) -> str:
+        """Where the dashboard, the Jobs API and the Serve API are."""
+        return f"http://127.0.0.1:{self.dashboard_port}"
+
+    def start(self) -> None:
+        """Start Ray and wait for its dashboard."""
+        self.port, self.dashboard_port = free_port(), free_port(DASHBOARD_PORT)
+        log = self.folder / "ray.log"
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(  # noqa: S603 - our own words, no shell
+                self.command(),
+                env={**os.environ, **SERVE_SWITCHES, **self.environment, MARK: self.mark},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - called in the child of a process without other threads
+            )
+        self.wait(log)
+
+    def command(self) -> list[str]:
+        """Return the command; `--block` makes Ray's processes children of one that ends them all."""
+        ports = {
+            "port": self.port,
+            "dashboard-port": self.dashboard_port,
+            "ray-client-server-port": free_port(),
+            "dashboard-agent-listen-port": free_port(),
+            "dashboard-agent-grpc-port": free_port(),
+            "metrics-export-port": free_port(),
+        }
+        ray = str(Path(sys.executable).with_name("ray"))
+        words = [ray, "start", "--head", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
+        return [*words, "--dashboard-host=127.0.0.1", *(f"--{name}={port}" for name, port in ports.items())]
+
+    def wait(self, log: Path) -> None:
+        """Wait until the dashboard answers."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process is None or self.process.poll() is not None:
+                break
+            try:
+                if httpx2.get(f"{self.dashboard_url}/api/version", timeout=2, trust_env=False).is_success:
+                    return
+            except httpx2.HTTPError:
+                time.sleep(0.2)
+        self.stop()
+        raise SetupError(f"Ray did not start; {log} says why")
+
+    def stop(self) -> None:
+        """End exactly what `start` started."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+        end_marked(self.mark)
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Return the processes that have inherited `mark`, and so descend from the Ray that we started."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(MARK) == mark:
+                found.append(process)
+    return found
+
+
+def end_marked(mark: str) -> None:
+    """End what Ray leaves behind: drivers of Ray Jobs and the HAProxy of Serve outlive it."""
+    left = marked(mark)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(left, timeout=STOP_SECONDS)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def end_with_parent() -> None:
+    """Let the kernel end this process when its parent dies, however that dies (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def free_port(wanted: int = 0) -> int:
+    """Return `wanted` if that port of the loopback address is free, else some port that is."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise SetupError("no port of 127.0.0.1 is free")

@@ -1,0 +1,104 @@
+"""Brings the metadata database to the newest schema: forward only, one migrator at a time."""
+
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from dataproc.domain.errors import SetupError
+from dataproc.repositories.engine import open_sync_engine, translated
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+LOCK = text("SELECT pg_advisory_lock(hashtextextended('dataproc migrations', 0))")
+UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended('dataproc migrations', 0))")
+
+logger = logging.getLogger(__name__)
+
+
+def migrate(url: str, *, to: str = "head") -> str:
+    """Bring the database at `url` to the newest schema and return its revision; two at once are safe."""
+    with connected(url) as conn, locked(conn):
+        before = revision_on(conn)
+        refuse_unknown(before)
+        command.upgrade(config(conn), to)
+        after = revision_on(conn) or "none"
+    logger.info("metadata migrated", extra={"from_revision": before, "to_revision": after})
+    return after
+
+
+def revision_of(url: str) -> str | None:
+    """Return the revision of the schema at `url`; `None`: it has none yet."""
+    with connected(url) as conn:
+        return revision_on(conn)
+
+
+def head_revision() -> str:
+    """Return the newest revision that this program knows."""
+    return str(scripts().get_current_head())
+
+
+def revisions() -> list[str]:
+    """Return every revision, the oldest first."""
+    return [script.revision for script in reversed(list(scripts().walk_revisions()))]
+
+
+def offline_sql() -> str:
+    """Return the statements of all migrations, without a database."""
+    out = io.StringIO()
+    command.upgrade(config(None, out), "head", sql=True)
+    return out.getvalue()
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Connection]:
+    """Give a connection whose errors are ours."""
+    engine = open_sync_engine(url)
+    with translated(), engine.connect() as conn:
+        yield conn
+
+
+@contextmanager
+def locked(conn: Connection) -> Iterator[None]:
+    """Hold the migrations' lock; it belongs to the session, so that it outlives each migration's transaction."""
+    conn.execute(LOCK)
+    conn.commit()
+    try:
+        yield
+    finally:
+        conn.rollback()
+        conn.execute(UNLOCK)
+        conn.commit()
+
+
+def revision_on(conn: Connection) -> str | None:
+    """Return the revision that a connection sees."""
+    revision = MigrationContext.configure(conn).get_current_revision()
+    conn.rollback()
+    return revision
+
+
+def refuse_unknown(revision: str | None) -> None:
+    """Refuse a schema that a newer program has made: there is no way back."""
+    if revision is not None and revision not in revisions():
+        raise SetupError(f"the metadata schema has revision {revision}, which this version does not know; upgrade it")
+
+
+def scripts() -> ScriptDirectory:
+    """Return the migrations on disk."""
+    return ScriptDirectory.from_config(config(None))
+
+
+def config(conn: Connection | None, out: io.StringIO | None = None) -> Config:
+    """Return Alembic's settings, without a file of them."""
+    settings = Config(output_buffer=out or io.StringIO(), stdout=io.StringIO())
+    settings.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    settings.set_main_option("path_separator", "os")
+    settings.attributes["connection"] = conn
+    return settings

@@ -1,0 +1,1 @@
+"""What dataproc does, in terms of its ports."""

@@ -1,0 +1,113 @@
+"""Jobs: accept, show, cancel, retry."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from dataproc.domain.errors import IdempotencyError, IllegalMoveError
+from dataproc.domain.identity import Caller
+from dataproc.domain.job import Claim, Job, JobId, JobRun
+from dataproc.domain.spec import JobSpec, S3Source
+from dataproc.domain.status import RunStatus
+from dataproc.ports import Cursor, JobFilter, Store, StoredReply, Tables
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some jobs, and where the next page begins; `None`: this is the last."""
+
+    jobs: Sequence[Job]
+    after: Cursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobService:
+    """What callers can do with jobs. Needs only the metadata database."""
+
+    store: Store
+    new_id: Callable[[], UUID]
+
+    async def create(self, spec: JobSpec, *, by: Caller, key: str | None = None) -> Job:
+        """Record a job, which the next free runner takes; the same `key` with the same spec gives the same job."""
+        async with self.store.begin() as tables:
+            await require_connection(tables, spec)
+            job_id = JobId(self.new_id())
+            if key is not None and (known := await self.known(tables, spec, by, key, job_id)) is not None:
+                return known
+            job = await tables.jobs.add(new_job(job_id, spec, by))
+            await tables.audit.record("job.created", by=by.name, subject=str(job_id), details={"name": spec.name})
+            return job
+
+    async def create_claimed(self, spec: JobSpec, holder: str, *, lease: timedelta, by: Caller) -> Claim:
+        """Record a job and claim it at once, before any runner can see it."""
+        async with self.store.begin() as tables:
+            await require_connection(tables, spec)
+            job = await tables.jobs.add(new_job(JobId(self.new_id()), spec, by))
+            await tables.audit.record("job.created", by=by.name, subject=str(job.id), details={"name": spec.name})
+            return await tables.jobs.claim_one(job.id, holder, lease=lease)
+
+    async def known(self, tables: Tables, spec: JobSpec, by: Caller, key: str, job_id: JobId) -> Job | None:
+        """Return the job that this key made before; `None` when the key is now ours."""
+        reply = await tables.keys.remember(by.name, key, StoredReply(fingerprint(spec), job_id))
+        if reply.fingerprint != fingerprint(spec):
+            raise IdempotencyError
+        return None if reply.job_id == job_id else await tables.jobs.get(reply.job_id)
+
+    async def get(self, job_id: JobId) -> Job:
+        """Return a job."""
+        async with self.store.begin() as tables:
+            return await tables.jobs.get(job_id)
+
+    async def runs(self, job_id: JobId) -> Sequence[JobRun]:
+        """Return the attempts of a job, the first one first."""
+        async with self.store.begin() as tables:
+            await tables.jobs.get(job_id)
+            return await tables.runs.of(job_id)
+
+    async def find(self, which: JobFilter, *, after: Cursor | None, limit: int) -> JobPage:
+        """Return a page of jobs, newest first."""
+        async with self.store.begin() as tables:
+            jobs = await tables.jobs.find(which, after=after, limit=limit + 1)
+        page = jobs[:limit]
+        more = len(jobs) > limit
+        return JobPage(page, Cursor(page[-1].created_at, page[-1].id) if more else None)
+
+    async def cancel(self, job_id: JobId, *, by: Caller) -> Job:
+        """Cancel a job: at once when it waits, by its runner when it runs. A second cancel changes nothing."""
+        async with self.store.begin() as tables:
+            job = await tables.jobs.get(job_id)
+            if job.status is RunStatus.CANCELLED or job.cancel_requested:
+                return job
+            if not (await tables.jobs.cancel_pending(job_id) or await tables.jobs.request_cancel(job_id)):
+                status = (await tables.jobs.get(job_id)).status
+                raise IllegalMoveError(f"the job is {status}; only a job that waits or runs can be cancelled")
+            await tables.audit.record("job.cancelled", by=by.name, subject=str(job_id), details={})
+            return await tables.jobs.get(job_id)
+
+    async def retry(self, job_id: JobId, *, by: Caller) -> Job:
+        """Let a job that failed or was cancelled run again."""
+        async with self.store.begin() as tables:
+            job = await tables.jobs.get(job_id)
+            if not await tables.jobs.revive(job_id):
+                raise IllegalMoveError(f"the job is {job.status}; only one that failed or was cancelled can be retried")
+            await tables.audit.record("job.retried", by=by.name, subject=str(job_id), details={})
+            return await tables.jobs.get(job_id)
+
+
+async def require_connection(tables: Tables, spec: JobSpec) -> None:
+    """Refuse a spec that names a connection nobody registered."""
+    if isinstance(spec.source, S3Source) and spec.source.connection is not None:
+        await tables.connections.get(spec.source.connection)
+
+
+def new_job(job_id: JobId, spec: JobSpec, by: Caller) -> Job:
+    """Return a job to be recorded; its times are set by the database."""
+    now = datetime.now(UTC)
+    return Job(job_id, spec, by.name, RunStatus.PENDING, created_at=now, updated_at=now, scheduled_for=now)
+
+
+def fingerprint(spec: JobSpec) -> str:
+    """Return what tells two specs apart."""
+    return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()

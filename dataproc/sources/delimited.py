@@ -1,0 +1,218 @@
+"""CSV files: types from a sample, Arrow's reader on each block, and a slower one where that fails.
+
+A quoted value may contain newlines. Where the first MiB of a large file shows one, the file stays one
+unit; else it is cut into byte ranges, and a quoted newline at the very edge of a range becomes two
+rejects ("a quote is not closed"), never a wrong row.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Literal, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+
+from dataproc.domain.cells import Cells
+from dataproc.domain.chunk import POSITION_FIELD
+from dataproc.domain.errors import BadDataError, ContractViolationError
+from dataproc.domain.spec import CsvOptions
+from dataproc.domain.unit import SourcePlan, Unit
+from dataproc.sources import lines
+from dataproc.sources.cells import text_of, values_of
+from dataproc.sources.formats import readable
+from dataproc.sources.quoting import header_of, repaired, spans_lines
+from dataproc.sources.rejects import Reject, reject_table, row_text
+from dataproc.sources.schemas import checked_names, plain_schema, without_nulls
+from dataproc.sources.storage import FoundFile, Storage
+
+Piece = tuple[pa.Table, pa.Table]
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFormat:
+    """Comma-separated values; the columns named in `text` are left as they stand."""
+
+    options: CsvOptions
+    unit_size: int
+    text: frozenset[str] = frozenset()
+
+    def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
+        """Sample the first file that is not empty, and cut large files."""
+        schema = next((self.sampled(storage, file) for file in files if file.size), pa.schema([]))
+        return SourcePlan(tuple(unit for file in files for unit in self.units(storage, file, schema)), schema)
+
+    def units(self, storage: Storage, file: FoundFile, schema: pa.Schema) -> Iterator[Unit]:
+        """Yield the units of one file."""
+        spans = lines.spans(file, self.unit_size)
+        if not spans or spans_lines(lines.head(storage, file), self.options):
+            yield file.unit(schema, size=file.size, rows=None)
+            return
+        for start, stop in spans:
+            yield file.unit(schema, kind="bytes", span=(start, stop), size=stop - start, rows=None)
+
+    def sampled(self, storage: Storage, file: FoundFile) -> pa.Schema:
+        """Return the names and types that the start of a file shows."""
+        with readable(file.uri, "csv"):
+            sample = lines.head(storage, file)
+            names, length = header_of(sample, self.options, file.uri)
+            body = sample[length:]
+            if len(sample) == lines.SAMPLE:
+                body = body[: lines.last_record_end(body, self.options.quote.encode())]
+            types = {name: pa.string() for name in names if name in self.text}
+            rows = self.parsed(body, checked_names(names, file.uri), types, [])
+        return without_nulls(plain_schema(texts_for_binary(rows.schema), file.uri))
+
+    def shown(self, schema: pa.Schema) -> pa.Schema:
+        """Return `schema`: the sample took `text` into account."""
+        return schema
+
+    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
+        """Yield the rows and rejects of a unit, block by block."""
+        size = unit.size if unit.span is None else None
+        with storage.open(unit.uri, unit.version, size, ahead=True) as file, readable(unit.uri, "csv"):
+            first, parts = lines.peeked(lines.pieces(file, unit))
+            begins = unit.span is None or unit.span[0] == 0
+            sample = first if begins else lines.bytes_at(file, 0, lines.SAMPLE)
+            names, length = header_of(sample, self.options, unit.uri)
+            block_reader = BlockReader(self, unit, tuple(names), schema, begins and self.options.header)
+            yield from block_reader.all(lines.skipped(parts, length if begins else 0))
+
+    def parsed(
+        self, block: bytes, names: Sequence[str], types: Mapping[str, pa.DataType], ragged: list[pc.InvalidRow]
+    ) -> pa.Table:
+        """Return the rows of a block; those with too few or too many cells are added to `ragged`."""
+
+        def put_aside(row: pc.InvalidRow) -> Literal["skip", "error"]:
+            ragged.append(row)
+            return "skip"
+
+        if not block.strip(b"\r\n"):
+            return pa.schema([(name, types.get(name, pa.string())) for name in names]).empty_table()
+        return pc.read_csv(
+            cast("IO[bytes]", pa.BufferReader(block)),
+            pc.ReadOptions(column_names=list(names), use_threads=False, block_size=len(block) + 1),
+            pc.ParseOptions(
+                delimiter=self.options.delimiter,
+                quote_char=self.options.quote,
+                newlines_in_values=True,
+                invalid_row_handler=put_aside,
+            ),
+            pc.ConvertOptions(
+                column_types=dict(types),
+                null_values=list(self.options.nulls),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+
+
+@dataclass(slots=True)
+class BlockReader:
+    """Reads the blocks of one unit in turn, and counts its records."""
+
+    format: CsvFormat
+    unit: Unit
+    names: tuple[str, ...]
+    schema: pa.Schema
+    has_header: bool
+    count: int = field(default=0, init=False)
+
+    def all(self, parts: Iterator[bytes]) -> Iterator[Piece]:
+        """Yield the rows and rejects of each block."""
+        self.check_names()
+        quote = self.format.options.quote.encode()
+        for block in lines.blocks(parts, self.unit.uri, lambda b: lines.last_record_end(b, quote)):
+            rows, positions, rejects = self.read(block)
+            yield self.shaped(rows).append_column(POSITION_FIELD, pa.array(positions)), reject_table(rejects)
+
+    def check_names(self) -> None:
+        """Raise for a column that the plan does not know."""
+        for name in checked_names(self.names, self.unit.uri):
+            if name not in self.schema.names:
+                msg = f"{self.unit.uri}: column {name!r} is not in the first file; give all files the same columns"
+                raise ContractViolationError(msg, uri=self.unit.uri, column=name)
+
+    def read(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:
+        """Return the rows of a block, their positions, and its rejects."""
+        types = {name: self.schema.field(name).type for name in self.names}
+        ragged: list[pc.InvalidRow] = []
+        try:
+            rows = self.format.parsed(block, self.names, types, ragged)
+        except pa.ArrowInvalid:
+            return self.read_slowly(block)
+        if self.is_suspicious(block, ragged):
+            return self.read_slowly(block)
+        return rows, *self.numbered(rows.num_rows, ragged, np.empty(0, np.int64))
+
+    def is_suspicious(self, block: bytes, ragged: list[pc.InvalidRow]) -> bool:
+        """Whether a quote may be open at the end, or may have swallowed lines."""
+        return block.count(self.format.options.quote.encode()) % 2 == 1 or any("\n" in row.text for row in ragged)
+
+    def read_slowly(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:
+        """Return the same as `read` for a block with broken quotes or with values that do not fit."""
+        whole, broken, before = repaired(block, len(self.names), self.format.options)
+        ragged: list[pc.InvalidRow] = []
+        try:
+            cells = self.format.parsed(whole, self.names, dict.fromkeys(self.names, pa.binary()), ragged)
+        except pa.ArrowInvalid as exc:
+            raise BadDataError(f"{self.unit.uri} cannot be read as csv near {self.line(self.count)}") from exc
+        start = self.count
+        positions, rejects = self.numbered(cells.num_rows, ragged, before)
+        rejects += [self.reject(start + at, "a quote is not closed", text) for at, text in broken]
+        return self.fitted(cells, positions, rejects)
+
+    def numbered(self, rows: int, ragged: list[pc.InvalidRow], taken: np.ndarray) -> tuple[np.ndarray, list[Reject]]:
+        """Return the positions of the good rows and rejects for the ragged ones; `taken` are numbers used already."""
+        total = rows + len(ragged) + len(taken)
+        free = np.delete(np.arange(total, dtype=np.int64), taken) + self.count
+        aside = np.array([(row.number or 1) - 1 for row in ragged], np.int64)
+        rejects = [
+            self.reject(int(free[at]), f"{row.actual_columns} cells instead of {row.expected_columns}", row.text)
+            for at, row in zip(aside, ragged, strict=True)
+        ]
+        self.count += total
+        return np.delete(free, aside), rejects
+
+    def fitted(
+        self, cells: pa.Table, positions: np.ndarray, rejects: list[Reject]
+    ) -> tuple[pa.Table, np.ndarray, list[Reject]]:
+        """Return the rows of which all cells fit their types; the others are added to the rejects."""
+        bad = np.zeros(cells.num_rows, np.bool_)
+        columns: dict[str, Cells] = {}
+        for name in self.names:
+            text, not_text = text_of(cells[name].combine_chunks())
+            columns[name], not_fit = values_of(text, self.schema.field(name).type)
+            for mask, rule in ((not_text, "parse"), (not_fit, "type")):
+                bad |= mask
+                found = [int(at) for at in mask.nonzero()[0]]
+                rejects += [self.misfit(cells.slice(at, 1), int(positions[at]), name, rule) for at in found]
+        good = pa.table(columns).filter(pa.array(~bad))
+        return good, positions[~bad], rejects
+
+    def misfit(self, cells: pa.Table, position: int, name: str, rule: str) -> Reject:
+        """Return a reject for the one row in `cells`, of which the cell `name` does not fit."""
+        row = {
+            key: None if cell is None else cell.decode(errors="replace") for key, cell in cells.to_pylist()[0].items()
+        }
+        problem = "is not UTF-8" if rule == "parse" else f"does not fit type {self.schema.field(name).type}"
+        return Reject(position, rule, name, f"{self.line(position)}: column {name!r} {problem}", row_text(row))
+
+    def reject(self, position: int, reason: str, text: str) -> Reject:
+        """Return a reject for a record that cannot be read."""
+        return Reject(position, "parse", None, f"{self.line(position)}: {reason}", text)
+
+    def line(self, position: int) -> str:
+        """Return where a record stands: its line, unless blank lines or values with newlines come before."""
+        where = "" if self.unit.span is None or self.unit.span[0] == 0 else f" after byte {self.unit.span[0]}"
+        return f"line {position + 1 + int(self.has_header)}{where}"
+
+    def shaped(self, rows: pa.Table) -> pa.Table:
+        """Return rows with all columns of the plan, in its order."""
+        columns = [rows[f.name] if f.name in self.names else pa.nulls(rows.num_rows, f.type) for f in self.schema]
+        return pa.table(columns, schema=self.schema)
+
+
+def texts_for_binary(schema: pa.Schema) -> pa.Schema:
+    """Return `schema` with text where the sample was not UTF-8; the cells that are not are set aside."""
+    return pa.schema([pa.field(f.name, pa.string() if f.type == pa.binary() else f.type) for f in schema])

@@ -1,0 +1,77 @@
+"""What a file source needs from a format, and how names tell formats."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, Protocol
+
+import pyarrow as pa
+
+from dataproc.domain.errors import BadDataError
+from dataproc.domain.unit import SourcePlan, Unit
+from dataproc.sources.storage import FoundFile, Storage
+
+FormatName = Literal["parquet", "csv", "jsonl"]
+Compression = Literal["gzip", "zstd"]
+
+BY_NAME: dict[str, FormatName] = {
+    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl",
+}  # fmt: skip
+PACKED: dict[str, Compression] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+
+
+class FileFormat(Protocol):
+    """A way to cut files into units and to read a unit. It travels to workers, so it pickles."""
+
+    def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
+        """Return units that cover all rows of `files` exactly once."""
+
+    def shown(self, schema: pa.Schema) -> pa.Schema:
+        """Return the schema of the rows that come from units which carry `schema`."""
+
+    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """Yield rows (with `POSITION`) and rejects of a unit that is not empty."""
+
+
+def compression_of(uri: str) -> Compression | None:
+    """Return how a file is compressed."""
+    return next((packed for end, packed in PACKED.items() if uri.lower().endswith(end)), None)
+
+
+def format_of(uri: str) -> FormatName | None:
+    """Return the format that a file's name tells, if it does."""
+    name = uri.lower()
+    for end in PACKED:
+        name = name.removesuffix(end)
+    return next((known for end, known in BY_NAME.items() if name.endswith(end)), None)
+
+
+def common_format(files: Sequence[FoundFile]) -> FormatName:
+    """Return the one format of all files, or name a file that is in the way."""
+    known: dict[FormatName, str] = {}
+    for file in files:
+        name = format_of(file.uri)
+        if name is None:
+            msg = f"{file.uri}: its name does not tell the format; set `format`, or narrow the path"
+            raise BadDataError(msg, uri=file.uri)
+        known[name] = file.uri
+    if len(known) > 1:
+        raise BadDataError(f"path: it matches several formats ({', '.join(known.values())}); narrow it")
+    return next(iter(known))
+
+
+@contextmanager
+def readable(uri: str, name: FormatName) -> Iterator[None]:
+    """Raise `BadDataError` that names the file, where Arrow cannot make sense of its bytes."""
+    try:
+        yield
+    except (pa.ArrowException, EOFError) as exc:
+        raise bad_file(uri, name) from exc
+    except OSError as exc:
+        if exc.errno is not None:  # of the system, not of the data
+            raise
+        raise bad_file(uri, name) from exc
+
+
+def bad_file(uri: str, name: FormatName) -> BadDataError:
+    """Return the error for a file that is damaged or of another format."""
+    return BadDataError(f"{uri} cannot be read as {name}: it is damaged, cut off, or of another format", uri=uri)

@@ -1,0 +1,94 @@
+"""Values of JSON lines and the types they fit."""
+
+import json
+from typing import Any, NoReturn
+
+import pyarrow as pa
+
+JSON = pa.json_(pa.string())
+"""The type of columns that hold objects or arrays, while they are read."""
+
+SMALLEST, LARGEST = -(2**63), 2**63 - 1
+
+
+class BadLineError(ValueError):
+    """A line, or one of its values, cannot be read; it becomes a reject."""
+
+    def __init__(self, rule: str, reason: str, column: str | None = None) -> None:
+        super().__init__(reason)
+        self.rule, self.reason, self.column = rule, reason, column
+
+
+def object_of(line: bytes) -> dict[str, object]:
+    """Return the object that a line holds."""
+    try:
+        found = json.loads(line.decode(), parse_constant=refuse)
+    except UnicodeDecodeError as exc:
+        raise BadLineError("parse", "the line is not UTF-8") from exc
+    except json.JSONDecodeError as exc:
+        raise BadLineError("parse", f"the line is not JSON: {exc.msg} at character {exc.pos + 1}") from exc
+    except (RecursionError, ValueError) as exc:
+        raise BadLineError("parse", "the line is not JSON that can be read: too deep, or no number") from exc
+    if not isinstance(found, dict):
+        raise BadLineError("parse", "the line is not a JSON object")
+    return found
+
+
+def refuse(name: str) -> NoReturn:
+    """Raise for NaN and Infinity, which JSON does not have."""
+    raise ValueError(name)
+
+
+def kind_of(value: object) -> pa.DataType:
+    """Return the type of a value."""
+    match value:
+        case None:
+            return pa.null()
+        case bool():
+            return pa.bool_()
+        case int():
+            return pa.int64() if SMALLEST <= value <= LARGEST else pa.string()
+        case float():
+            return pa.float64()
+        case dict() | list():
+            return JSON
+        case _:
+            return pa.string()
+
+
+def widened(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Return the type that holds values of both types."""
+    if one == other or other == pa.null():
+        return one
+    if one == pa.null():
+        return other
+    if JSON in (one, other):
+        return JSON
+    return pa.float64() if {one, other} == {pa.int64(), pa.float64()} else pa.string()
+
+
+def to_value(value: object, kind: pa.DataType, field: "pa.Field[Any]") -> object:
+    """Return a value as its column holds it: of its kind, as JSON text, or as plain text."""
+    if value is None:
+        return None
+    if kind == JSON:
+        return json.dumps(value, ensure_ascii=False)
+    if field.type == pa.string():
+        return to_text(value)
+    if not fits(value, kind):
+        raise BadLineError("type", f"column {field.name!r} does not fit type {kind}", field.name)
+    return value
+
+
+def fits(value: object, kind: pa.DataType) -> bool:
+    """Whether a value is of a kind, without loss."""
+    return widened(kind, kind_of(value)) == kind
+
+
+def to_text(value: object) -> str:
+    """Return a value as text, numbers written as Arrow writes them."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return str(pa.scalar(value).cast(pa.string()))
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""What dataproc tells of itself: logs and metrics."""

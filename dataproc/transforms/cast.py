@@ -1,0 +1,107 @@
+"""Columns cast to another type: all cells at once where they fit, and exact about those that do not.
+
+Text is trimmed where it is to become something else. Text without a zone is UTC as `timestamptz`, and
+text with a zone is no `timestamp`. Numbers with a fraction are rounded to the digits of a decimal type
+when they are binary (float64), but refused when they are text with more digits than the type has.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as t
+
+from dataproc.domain.cells import Cells, Mask, casts, cleared, failing, unfit
+
+NUMBER = r"^-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
+ZONE = r":\d\d(?:\.\d+)?\s?(?:Z|[+-]\d\d(?::?\d\d)?)$"
+MOST_DIGITS_OF_INT = 19
+
+
+def cast(cells: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
+    """Return the cells as `dtype`, null where they do not fit, and which do not; `None`: all do."""
+    if cells.type == dtype:
+        return cells, None
+    if t.is_string(cells.type):
+        return from_text(cells, dtype)
+    return checked(wide(cells, dtype), dtype)
+
+
+def can_cast(before: pa.DataType, after: pa.DataType) -> bool:
+    """Whether values of a type can be cast to another at all."""
+    try:
+        cast(pa.array([], before), after)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        return False
+    return True
+
+
+def checked(cells: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
+    """Return the cells as `dtype`, and which do not fit."""
+    try:
+        return cells.cast(dtype), None
+    except pa.ArrowInvalid:
+        bad = unfit(cells, dtype)
+        return cleared(cells, bad).cast(dtype), bad
+
+
+def wide(cells: Cells, dtype: pa.DataType) -> Cells:
+    """Return whole numbers that are to become decimals in a type that holds them all: Arrow wants room for them."""
+    if not (isinstance(dtype, pa.Decimal128Type) and t.is_integer(cells.type)):
+        return cells
+    if dtype.scale > MOST_DIGITS_OF_INT or t.is_uint64(cells.type):
+        return cells.cast(pa.string())
+    return cells.cast(pa.decimal128(38, dtype.scale))
+
+
+def from_text(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
+    """Return text as `dtype`, and which cells do not fit."""
+    if t.is_time(dtype):
+        text = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), "^", "1970-01-01T")
+        moments, bad = from_text(text, pa.timestamp("us"))
+        return moments.cast(dtype), bad
+    if casts(text, dtype) and not (t.is_integer(dtype) and has_hexadecimals(text)):
+        return text.cast(dtype), None
+    tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), r"^\+", "")
+    if isinstance(dtype, pa.TimestampType) and dtype.tz is not None:
+        values, bad = moments_with_zone(tidy, dtype)
+    else:
+        values, bad = sifted(tidy, dtype)
+    return values, bad if bad.any() else None
+
+
+def has_hexadecimals(text: Cells) -> bool:
+    """Whether a cell is like `0x1F`, which Arrow takes for a number."""
+    return bool(pc.any(pc.match_substring(text, "x", ignore_case=True)).as_py())
+
+
+def sifted(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
+    """Return text as `dtype`, and which cells do not fit; a pattern finds most of them faster than a search."""
+    shape = shape_of(dtype)
+    strange = np.zeros(len(text), np.bool_)
+    if shape is not None:
+        strange = failing(pc.match_substring_regex(text, shape))
+    plausible = cleared(text, strange)
+    bad = unfit(plausible, dtype)
+    return cleared(plausible, bad).cast(dtype), strange | bad
+
+
+@lru_cache(maxsize=64)
+def shape_of(dtype: pa.DataType) -> str | None:
+    """Return a pattern that all text of a type matches, if there is a simple one."""
+    if t.is_integer(dtype):
+        return r"^-?\d+$"
+    if t.is_decimal(dtype):
+        return NUMBER
+    if t.is_date(dtype):
+        return r"^\d{4}-\d\d-\d\d$"
+    return r"^\d{4}-\d\d-\d\d" if t.is_timestamp(dtype) else None
+
+
+def moments_with_zone(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
+    """Return text as moments; where it tells no zone, it is UTC."""
+    told = pc.match_substring_regex(text, ZONE)
+    with_zone, bad = sifted(pc.if_else(told, text, None), dtype)
+    without, bad_without = sifted(pc.if_else(told, None, text), pa.timestamp("us"))
+    return pc.coalesce(with_zone, without.cast(dtype)), bad | bad_without

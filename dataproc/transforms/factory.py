@@ -1,0 +1,20 @@
+"""From a specification to the transform that it means."""
+
+from typing import assert_never
+
+from dataproc.domain.spec import CleanTransform, ValidateTransform
+from dataproc.domain.spec import Transform as TransformSpec
+from dataproc.ports import Transform
+from dataproc.transforms.clean import Clean
+from dataproc.transforms.validate import Validate
+
+
+def transform_for(spec: TransformSpec) -> Transform:
+    """Return the transform that `spec` means."""
+    match spec:
+        case CleanTransform():
+            return Clean(spec)
+        case ValidateTransform():
+            return Validate(spec)
+        case _:
+            assert_never(spec)

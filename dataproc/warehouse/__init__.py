@@ -1,0 +1,1 @@
+"""The PostgreSQL warehouse: targets, and the schema `dataproc_load` with what must commit with them."""

@@ -1,0 +1,87 @@
+"""The direct way: workers encode, and one COPY in the publish transaction takes the bytes.
+
+One transaction or nothing: there is no staging table, no second write, and nothing to clean up.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from dataproc.domain.chunk import Account, Chunk, LoadedChunk
+from dataproc.domain.errors import CountMismatchError
+from dataproc.domain.tally import Tally
+from dataproc.domain.unit import SourcePlan
+from dataproc.ports import LoadId, Published
+from dataproc.warehouse import encoding, rejects
+from dataproc.warehouse.columns import Column
+from dataproc.warehouse.ledger import Entry, record, take_fence
+from dataproc.warehouse.publish import publishing
+from dataproc.warehouse.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """Turns a chunk into bytes for COPY; runs in the workers."""
+
+    columns: tuple[Column, ...]
+
+    def __call__(self, chunk: Chunk) -> LoadedChunk:
+        """Return the chunk encoded, with its account and its rejects."""
+        payload = encoding.encode(encoding.fit(chunk.rows, self.columns))
+        return LoadedChunk(
+            chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
+            encoding.digest(payload), payload, rejects.pack(chunk.rejects),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DirectLoad:
+    """A load by one COPY into the target."""
+
+    url: str
+    load_id: LoadId
+    target: Target
+    way: str = "direct"
+
+    @property
+    def step(self) -> Encode:
+        """What workers do with a chunk."""
+        return Encode(self.target.columns)
+
+    def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Account], None]) -> Published:
+        """Stream all results into the target and commit, or leave it as it was."""
+        tally, aside = Tally(), list[LoadedChunk]()
+        with publishing(self.url, self.load_id, self.target) as conn:
+            copied = copy_all(conn, self.target, arrivals(results, tally, aside))
+            tally.verify(plan)
+            if copied != tally.account.loaded:
+                raise CountMismatchError(f"{tally.account.loaded} rows were sent to COPY, and it took {copied}")
+            check(tally.account)
+            # Taken last, so that a cancel never waits for the COPY.
+            take_fence(conn, self.load_id)
+            rejects.copy_rejects(conn, self.load_id, self.target.name, aside)
+            entry = Entry(self.load_id, self.target.name, self.way, tally.units_done, tally.account)
+            return record(conn, entry)
+
+
+def arrivals(results: Iterator[LoadedChunk], tally: Tally, aside: list[LoadedChunk]) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of each new chunk, counting it, and keep the rejects for later."""
+    for chunk in results:
+        if tally.add(chunk):
+            yield chunk.payload
+            if chunk.rejects:
+                aside.append(chunk)
+
+
+def copy_all(conn: psycopg.Connection, target: Target, payloads: Iterator[bytes | memoryview]) -> int:
+    """Send `payloads` through one COPY; return how many rows it took."""
+    command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target.identifier, target.column_list)
+    with conn.cursor() as cursor:
+        with cursor.copy(command) as copy:
+            copy.write(encoding.HEADER)
+            for payload in payloads:
+                copy.write(payload)
+            copy.write(encoding.TRAILER)
+        return cursor.rowcount

@@ -1,0 +1,90 @@
+"""The fence and the ledger: who may publish, and what was published."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+
+from dataproc.domain.chunk import Account
+from dataproc.domain.errors import CancelledRunError, FencedError
+from dataproc.domain.job import JobId
+from dataproc.ports import LoadId, Published
+
+RAISE = """
+INSERT INTO dataproc_load.load_fence AS fence (job_id, epoch) VALUES (%(job)s, %(epoch)s)
+ON CONFLICT (job_id) DO UPDATE SET epoch = EXCLUDED.epoch, cancelled = false
+WHERE fence.epoch < EXCLUDED.epoch OR (fence.epoch = EXCLUDED.epoch AND NOT fence.cancelled)
+RETURNING epoch
+"""
+FORBID = """
+INSERT INTO dataproc_load.load_fence AS fence (job_id, epoch, cancelled) VALUES (%(job)s, %(epoch)s, true)
+ON CONFLICT (job_id) DO UPDATE SET epoch = greatest(fence.epoch, EXCLUDED.epoch), cancelled = true
+WHERE fence.epoch <= EXCLUDED.epoch
+"""
+TAKE = "SELECT epoch, cancelled FROM dataproc_load.load_fence WHERE job_id = %s FOR UPDATE"
+RECORD = """
+INSERT INTO dataproc_load.load_ledger
+    (job_id, target, epoch, run_id, way, units, rows_read, rows_loaded, rows_rejected, rows_filtered)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+LOOK_UP = """
+SELECT target, rows_read, rows_loaded, rows_rejected, rows_filtered, way
+FROM dataproc_load.load_ledger WHERE job_id = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A ledger row to be."""
+
+    load_id: LoadId
+    target: str
+    way: str
+    units: int
+    account: Account
+
+
+def raise_fence(conn: psycopg.Connection, load_id: LoadId) -> None:
+    """Let this epoch publish, and no earlier one."""
+    row = conn.execute(RAISE, {"job": load_id.job_id, "epoch": load_id.epoch}).fetchone()
+    if row is None:
+        raise FencedError(job=load_id.job_id, epoch=load_id.epoch)
+
+
+def forbid(conn: psycopg.Connection, job_id: JobId, epoch: int) -> None:
+    """Let no epoch up to this one publish. Waits for a publish that already holds the fence."""
+    conn.execute(FORBID, {"job": job_id, "epoch": epoch})
+
+
+def take_fence(conn: psycopg.Connection, load_id: LoadId) -> None:
+    """Hold the fence until the transaction ends, or stop: from here on nobody can cancel or overtake us."""
+    row = conn.execute(TAKE, (load_id.job_id,)).fetchone()
+    if row is None or row[0] != load_id.epoch:
+        raise FencedError(job=load_id.job_id, epoch=load_id.epoch)
+    if row[1]:
+        raise CancelledRunError(job=load_id.job_id)
+
+
+def record(conn: psycopg.Connection, entry: Entry) -> Published:
+    """Write the ledger row: with this transaction the load has happened, or it has not."""
+    account = entry.account
+    values = (account.read, account.loaded, account.rejected, account.filtered)
+    conn.execute(
+        RECORD,
+        (
+            entry.load_id.job_id,
+            entry.target,
+            entry.load_id.epoch,
+            entry.load_id.run_id,
+            entry.way,
+            entry.units,
+            *values,
+        ),
+    )
+    return Published(entry.target, account, entry.way)
+
+
+def look_up(conn: psycopg.Connection, job_id: UUID) -> Published | None:
+    """Return what the ledger says of a job."""
+    row = conn.execute(LOOK_UP, (job_id,)).fetchone()
+    return None if row is None else Published(row[0], Account(*row[1:5]), row[5])

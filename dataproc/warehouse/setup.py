@@ -1,0 +1,99 @@
+"""The schema `dataproc_load`: made and brought up to date under a lock, forward only."""
+
+import psycopg
+
+from dataproc.domain.errors import SetupError
+from dataproc.warehouse.connection import connect
+
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('dataproc_load.setup', 0))"
+MINIMUM_VERSION = 150000
+
+STEPS = (
+    """
+    CREATE TABLE dataproc_load.load_fence (
+        job_id uuid PRIMARY KEY,
+        epoch bigint NOT NULL,
+        cancelled boolean NOT NULL DEFAULT false
+    );
+    CREATE TABLE dataproc_load.load_staging (
+        job_id uuid NOT NULL,
+        epoch bigint NOT NULL,
+        target text NOT NULL,
+        staging_table text NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (job_id, epoch, target)
+    );
+    CREATE TABLE dataproc_load.load_chunk (
+        job_id uuid NOT NULL,
+        epoch bigint NOT NULL,
+        target text NOT NULL,
+        unit text NOT NULL,
+        seq integer NOT NULL,
+        last boolean NOT NULL,
+        rows_read bigint NOT NULL,
+        rows_loaded bigint NOT NULL,
+        rows_rejected bigint NOT NULL,
+        rows_filtered bigint NOT NULL,
+        digest bytea NOT NULL,
+        staged_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (job_id, epoch, target, unit, seq),
+        CHECK (rows_read = rows_loaded + rows_rejected + rows_filtered)
+    );
+    CREATE TABLE dataproc_load.load_ledger (
+        job_id uuid NOT NULL,
+        target text NOT NULL,
+        epoch bigint NOT NULL,
+        run_id uuid NOT NULL,
+        way text NOT NULL CHECK (way IN ('direct', 'staged')),
+        units bigint NOT NULL,
+        rows_read bigint NOT NULL,
+        rows_loaded bigint NOT NULL,
+        rows_rejected bigint NOT NULL,
+        rows_filtered bigint NOT NULL,
+        published_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (job_id, target),
+        CHECK (rows_read = rows_loaded + rows_rejected + rows_filtered)
+    );
+    CREATE TABLE dataproc_load.reject (
+        job_id uuid NOT NULL,
+        run_id uuid NOT NULL,
+        target text NOT NULL,
+        unit text NOT NULL,
+        position bigint NOT NULL,
+        rule text NOT NULL,
+        column_name text,
+        reason text NOT NULL,
+        raw_row text,
+        rejected_at timestamptz NOT NULL DEFAULT now()
+    );
+    CREATE INDEX reject_of_job ON dataproc_load.reject (job_id, unit, position);
+    """,
+)
+"""Each step brings the schema from its index to the next version. Add steps; never change one that was released."""
+
+
+def prepare(url: str) -> int:
+    """Bring the schema `dataproc_load` up to date; return its version. Safe when two do it at once."""
+    with connect(url) as conn:
+        refuse_old_server(conn)
+        with conn.transaction():
+            conn.execute(LOCK)
+            conn.execute("CREATE SCHEMA IF NOT EXISTS dataproc_load")
+            conn.execute("CREATE TABLE IF NOT EXISTS dataproc_load.version (version integer NOT NULL)")
+            for number, step in enumerate(STEPS[version(conn) :], version(conn) + 1):
+                conn.execute(step.encode())
+                conn.execute("DELETE FROM dataproc_load.version")
+                conn.execute("INSERT INTO dataproc_load.version VALUES (%s)", (number,))
+            return version(conn)
+
+
+def version(conn: psycopg.Connection) -> int:
+    """Return the version of the schema; 0 when it is empty."""
+    row = conn.execute("SELECT max(version) FROM dataproc_load.version").fetchone()
+    return (row and row[0]) or 0
+
+
+def refuse_old_server(conn: psycopg.Connection) -> None:
+    """Refuse a PostgreSQL that is too old."""
+    if conn.info.server_version < MINIMUM_VERSION:
+        raise SetupError(f"the warehouse runs PostgreSQL {conn.info.server_version // 10000}; 15 or newer is needed")

@@ -1,0 +1,79 @@
+"""The warehouse as the services see it."""
+
+from dataclasses import dataclass, field
+
+import psycopg
+import pyarrow as pa
+
+from dataproc.domain.job import JobId
+from dataproc.domain.spec import Destination
+from dataproc.ports import LoadId, Published
+from dataproc.warehouse import ledger, staging
+from dataproc.warehouse.connection import connect
+from dataproc.warehouse.direct import DirectLoad
+from dataproc.warehouse.setup import prepare
+from dataproc.warehouse.target import Target, find_target
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresWarehouse:
+    """A PostgreSQL warehouse; `direct_limit` is the largest source, in bytes, that `auto` loads directly."""
+
+    url: str = field(repr=False)
+    direct_limit: int
+
+    def fence(self, load_id: LoadId) -> Published | None:
+        """Let this epoch publish, and no earlier one; return what an earlier one published."""
+        with connect(self.url) as conn:
+            ledger.raise_fence(conn, load_id)
+            return ledger.look_up(conn, load_id.job_id)
+
+    def open(
+        self, load_id: LoadId, destination: Destination, schema: pa.Schema, size: int
+    ) -> DirectLoad | staging.StagedLoad:
+        """Look at the target and choose the way of the load; nothing is changed in the target."""
+        with connect(self.url) as conn:
+            target = find_target(conn, destination, schema)
+            if self.goes_directly(destination, target, size):
+                return DirectLoad(self.url, load_id, target)
+            load = staging.StagedLoad(self.url, load_id, target)
+            with conn.transaction():
+                load.prepare(conn)
+            return load
+
+    def goes_directly(self, destination: Destination, target: Target, size: int) -> bool:
+        """Whether a load takes the direct way: because the spec says so, or because it is small enough."""
+        if not target.fits_directly or destination.load == "staged":
+            return False
+        return destination.load == "direct" or size <= self.direct_limit
+
+    def published(self, job_id: JobId) -> Published | None:
+        """Return what the ledger says of a job."""
+        with connect(self.url) as conn:
+            return ledger.look_up(conn, job_id)
+
+    def forbid(self, job_id: JobId, epoch: int) -> Published | None:
+        """Forbid any publish of this epoch or an earlier one; return what was published, if a publish won."""
+        with connect(self.url) as conn:
+            ledger.forbid(conn, job_id, epoch)
+            return ledger.look_up(conn, job_id)
+
+    def clean(self, job_id: JobId, epoch: int) -> None:
+        """Drop the staging tables of an epoch that is over, and of every earlier one."""
+        with connect(self.url) as conn, conn.transaction():
+            staging.drop_dead(conn, job_id, epoch)
+
+    def prepare(self) -> int:
+        """Bring the schema `dataproc_load` up to date; return its version."""
+        return prepare(self.url)
+
+    def check(self) -> str:
+        """Return the server's version."""
+        with connect(self.url) as conn:
+            return server_version(conn)
+
+
+def server_version(conn: psycopg.Connection) -> str:
+    """Return the version as people write it."""
+    number = conn.info.server_version
+    return f"{number // 10000}.{number % 10000}"

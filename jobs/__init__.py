@@ -1,0 +1,1 @@
+"""Entrypoints of Ray Jobs and of the processes beside them."""

@@ -1,0 +1,1 @@
+"""The HTTP API of jobs: plain FastAPI, hosted by Ray Serve."""

@@ -1,0 +1,35 @@
+"""What endpoints are given: services, and who calls."""
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from dataproc.bootstrap import Services
+from dataproc.domain.identity import LOCAL, Caller
+from dataproc.services.jobs import JobService
+from dataproc.services.sources import SourceService
+
+
+def services_of(request: Request) -> Services:
+    """Return the services that the application was started with."""
+    return cast("Services", request.app.state.services)
+
+
+def jobs_of(request: Request) -> JobService:
+    """Return the service of jobs."""
+    return services_of(request).jobs
+
+
+def sources_of(request: Request) -> SourceService:
+    """Return the service of registered sources."""
+    return services_of(request).sources
+
+
+def caller_of(_: Request) -> Caller:
+    """Return who calls. The one seam for tokens and roles: until they exist, whoever reaches the API is `local`."""
+    return LOCAL
+
+
+Jobs = Annotated[JobService, Depends(jobs_of)]
+Sources = Annotated[SourceService, Depends(sources_of)]
+By = Annotated[Caller, Depends(caller_of)]

@@ -1,0 +1,25 @@
+"""The API as a Ray Serve application: the only file that knows Serve.
+
+`serve run serve_app.deployment:app`, or by the RayService of the Helm chart.
+"""
+
+from fastapi import FastAPI
+from ray import serve
+
+from dataproc.bootstrap import open_services
+from dataproc.settings import Settings
+from serve_app.app import create_app
+
+
+def build() -> FastAPI:
+    """Build the API on the replica, where its connections will live."""
+    return create_app(lambda: open_services(Settings()))
+
+
+app = serve.deployment(
+    name="job-api",
+    num_replicas=Settings().api_replicas,
+    max_ongoing_requests=200,
+    max_queued_requests=2000,
+    ray_actor_options={"num_cpus": 0},
+)(serve.ingress(build)()).bind()

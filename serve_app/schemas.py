@@ -1,0 +1,177 @@
+"""What the API answers."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from dataproc.domain.errors import InvalidSpecError, Problem
+from dataproc.domain.job import Failure, Job, JobRun, Progress
+from dataproc.domain.spec import JobSpec
+from dataproc.domain.status import RunStatus
+from dataproc.ports import Connection, Cursor
+
+
+class StageView(BaseModel):
+    """How far one stage has come; the stages overlap, because rows stream through them."""
+
+    units: int
+    rows: int
+
+
+class ProgressView(BaseModel):
+    """How far a run has come."""
+
+    units_planned: int
+    bytes_planned: int
+    rows_announced: int | None
+    rows_rejected: int
+    rows_filtered: int
+    load: str | None
+    ingesting: StageView
+    transforming: StageView
+    loading: StageView
+
+    @classmethod
+    def of(cls, progress: Progress) -> "ProgressView":
+        """Return what is told of `progress`."""
+        done = progress.units_done
+        return cls(
+            units_planned=progress.units_planned,
+            bytes_planned=progress.bytes_planned,
+            rows_announced=progress.rows_announced,
+            rows_rejected=progress.rows_rejected,
+            rows_filtered=progress.rows_filtered,
+            load=progress.load,
+            ingesting=StageView(units=done, rows=progress.rows_read),
+            transforming=StageView(units=done, rows=progress.rows_read - progress.rows_rejected),
+            loading=StageView(units=done, rows=progress.rows_loaded),
+        )
+
+
+class JobView(BaseModel):
+    """A job as it stands now."""
+
+    id: UUID
+    name: str
+    owner: str
+    status: RunStatus
+    cancel_requested: bool
+    attempt: int
+    attempts: int
+    priority: int
+    created_at: datetime
+    scheduled_for: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_seconds: float | None
+    rows_per_second: float | None
+    progress: ProgressView
+    error: Failure | None
+    spec: JobSpec
+
+    @classmethod
+    def of(cls, job: Job) -> "JobView":
+        """Return what is told of `job`."""
+        seconds = duration(job)
+        return cls(
+            id=job.id,
+            name=job.spec.name,
+            owner=job.owner,
+            status=job.status,
+            cancel_requested=job.cancel_requested,
+            attempt=job.attempt,
+            attempts=job.spec.retry.attempts,
+            priority=job.spec.priority,
+            created_at=job.created_at,
+            scheduled_for=job.scheduled_for,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+            duration_seconds=seconds,
+            rows_per_second=round(job.progress.rows_read / seconds, 1) if seconds else None,
+            progress=ProgressView.of(job.progress),
+            error=job.failure,
+            spec=job.spec,
+        )
+
+
+def duration(job: Job) -> float | None:
+    """Return for how many seconds a job ran, up to now while it runs; `None` before its start."""
+    if job.started_at is None:
+        return None
+    end = job.finished_at or max(job.updated_at, job.started_at)
+    return round((end - job.started_at).total_seconds(), 3)
+
+
+class JobList(BaseModel):
+    """A page of jobs, newest first; `next` is the cursor of the following page."""
+
+    jobs: list[JobView]
+    next: str | None
+
+
+class RunView(BaseModel):
+    """One attempt at a job."""
+
+    id: UUID
+    attempt: int
+    status: RunStatus
+    started_at: datetime
+    finished_at: datetime | None
+    error: Failure | None
+    progress: ProgressView
+
+    @classmethod
+    def of(cls, run: JobRun) -> "RunView":
+        """Return what is told of `run`."""
+        return cls(
+            id=run.id,
+            attempt=run.attempt,
+            status=run.status,
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+            error=run.failure,
+            progress=ProgressView.of(run.progress),
+        )
+
+
+class SourceView(BaseModel):
+    """A registered source."""
+
+    name: str
+    kind: str
+    config: Mapping[str, object]
+
+    @classmethod
+    def of(cls, connection: Connection) -> "SourceView":
+        """Return what is told of `connection`."""
+        return cls(name=connection.name, kind=connection.kind, config=connection.config)
+
+
+class HealthView(BaseModel):
+    """Whether the API can do its work."""
+
+    status: str
+    metadata: str
+
+
+def as_text(cursor: Cursor | None) -> str | None:
+    """Return a cursor as a word that callers hand back."""
+    if cursor is None:
+        return None
+    return base64.urlsafe_b64encode(f"{cursor.created_at.isoformat()} {cursor.id}".encode()).decode()
+
+
+def as_cursor(text: str | None) -> Cursor | None:
+    """Return the cursor that `as_text` wrote."""
+    if text is None:
+        return None
+    try:
+        created_at, _, job_id = base64.urlsafe_b64decode(text).decode().partition(" ")
+        return Cursor(datetime.fromisoformat(created_at), UUID(job_id))
+    except (ValueError, binascii.Error, UnicodeDecodeError) as exc:
+        wrong = Problem("/query/after", "hand back the `next` of the page before, unchanged")
+        raise InvalidSpecError("This cursor was not given by us.", problems=(wrong,)) from exc

@@ -1,0 +1,167 @@
+"""What many tests stand on: real PostgreSQL servers, databases fresh for each test, and stores."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from dataproc.embedded.account import Account
+from dataproc.embedded.postgres import EmbeddedPostgres
+from dataproc.ports import Store
+from dataproc.repositories.migrate import migrate
+from dataproc.repositories.store import PostgresStore
+from dataproc.settings import Settings
+from tests.fakes import FakeStore
+
+INSTALLED_15 = Path("/usr/lib/postgresql/15/bin")
+TEMPLATE = "migrated"
+
+PassTime = Callable[[timedelta], Awaitable[None]]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """Give a folder with a short name that another account can enter, and remove it in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="dataproc-test-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def embedded_18() -> Iterator[Callable[[str], str]]:
+    """Give the URLs of the embedded server's databases."""
+    with open_folder() as folder, EmbeddedPostgres(folder) as server:
+        yield server.url
+
+
+@contextmanager
+def installed_15() -> Iterator[Callable[[str], str]]:
+    """Give the URLs of the databases of a server of the oldest version that we support."""
+    if not INSTALLED_15.exists():
+        pytest.skip("PostgreSQL 15 is not installed")
+    account = Account.current()
+    with open_folder() as folder:
+        data = folder / "data"
+        account.make_folder(data)
+        account.run(
+            INSTALLED_15 / "initdb", "-A", "trust", "-U", "postgres", "-E", "UTF8", "-D", data
+        ).check_returncode()
+        options = f"-c listen_addresses='' -c fsync=off -k {data}"
+        pg_ctl = (INSTALLED_15 / "pg_ctl", "-w", "-D", data)
+        account.run(*pg_ctl, "-l", data / "log", "-o", options, "start").check_returncode()
+        try:
+            yield lambda database: f"postgresql://postgres@/{database}?host={data}"
+        finally:
+            account.run(*pg_ctl, "-m", "immediate", "stop").check_returncode()
+
+
+@dataclass(slots=True)
+class PostgresServers:
+    """Servers by major version, started when a test first needs them."""
+
+    stack: ExitStack
+    urls: dict[int, Callable[[str], str]] = field(default_factory=dict)
+
+    def url(self, major: int, database: str) -> str:
+        """Return the URL of a database; the server has a migrated one to copy from."""
+        if major not in self.urls:
+            url = self.stack.enter_context(embedded_18() if major == 18 else installed_15())
+            self.urls[major] = url
+            self.run(major, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+            migrate(url(TEMPLATE))
+        return self.urls[major](database)
+
+    def run(self, major: int, statement: sql.Composed) -> None:
+        """Run a statement that is about databases."""
+        with psycopg.connect(self.url(major, "postgres"), autocommit=True) as conn:
+            conn.execute(statement)
+
+    @contextmanager
+    def database(self, major: int, template: str) -> Iterator[str]:
+        """Give the URL of a new database, and drop it in the end."""
+        name = sql.Identifier(created := f"test_{uuid4().hex[:12]}")
+        url = self.url(major, created)
+        self.run(major, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(template)))
+        try:
+            yield url
+        finally:
+            self.run(major, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@pytest.fixture(scope="session")
+def postgres_servers() -> Iterator[PostgresServers]:
+    with ExitStack() as stack:
+        yield PostgresServers(stack)
+
+
+@pytest.fixture
+def postgres_major(request: pytest.FixtureRequest) -> int:
+    """Return 18, unless a test is parametrized (`indirect=True`) with another version."""
+    return int(getattr(request, "param", 18))
+
+
+@pytest.fixture
+def database_url(postgres_servers: PostgresServers, postgres_major: int) -> Iterator[str]:
+    """Give a metadata database of the newest schema."""
+    with postgres_servers.database(postgres_major, TEMPLATE) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(postgres_servers: PostgresServers, postgres_major: int) -> Iterator[str]:
+    """Give a database with nothing in it, such as a warehouse."""
+    with postgres_servers.database(postgres_major, "template0") as url:
+        yield url
+
+
+@pytest.fixture
+async def postgres_store(database_url: str) -> AsyncIterator[PostgresStore]:
+    """Give a store on a metadata database of its own."""
+    store = PostgresStore.open(database_url, Settings())
+    yield store
+    await store.close()
+
+
+@pytest.fixture(params=["fake", "postgresql-18", "postgresql-15"])
+async def store(request: pytest.FixtureRequest, postgres_servers: PostgresServers) -> AsyncIterator[Store]:
+    """Give every kind of store, one after the other."""
+    if request.param == "fake":
+        yield FakeStore()
+        return
+    with postgres_servers.database(int(request.param.removeprefix("postgresql-")), TEMPLATE) as url:
+        real = PostgresStore.open(url, Settings())
+        yield real
+        await real.close()
+
+
+@pytest.fixture
+def pass_time(store: Store) -> PassTime:
+    """Return a function that lets time pass without waiting: it moves a store's clock, or what lies ahead of it."""
+
+    async def pass_by(length: timedelta) -> None:
+        if isinstance(store, FakeStore):
+            store.now += length
+            return
+        assert isinstance(store, PostgresStore)
+        async with store.engine.begin() as conn:
+            past = f"interval '{length.total_seconds()} seconds'"
+            await conn.exec_driver_sql(f"UPDATE job_leases SET expires_at = expires_at - {past}")
+            await conn.exec_driver_sql(f"UPDATE jobs SET scheduled_for = scheduled_for - {past}")
+
+    return pass_by
