@@ -14,10 +14,12 @@ from dataproc.domain.errors import InvalidSpecError, Problem, SetupError
 from dataproc.domain.job import Claim
 from dataproc.domain.spec import JobSpec, S3Source
 from dataproc.ports import Connection, Engine, Source, Store
+from dataproc.repositories.migrate import migrate
 from dataproc.repositories.store import PostgresStore
 from dataproc.services.dispatch import Dispatcher, Fleet
 from dataproc.services.jobs import JobService
 from dataproc.services.pipeline import Pipeline, limits_of
+from dataproc.services.plan import Planner
 from dataproc.services.reconcile import Reaper
 from dataproc.services.runs import Rhythm, RunService
 from dataproc.services.sources import SourceService
@@ -47,6 +49,14 @@ class Workshop:
     reaper: Reaper
     jobs: JobService
     store: Store
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The schemas of both databases after a migration."""
+
+    metadata: str
+    warehouse: int
 
 
 def open_store(settings: Settings) -> PostgresStore:
@@ -95,6 +105,27 @@ async def open_dispatcher(settings: Settings) -> AsyncIterator[tuple[Dispatcher,
     await store.close()
 
 
+async def open_planner(spec: JobSpec, settings: Settings) -> Planner:
+    """Return what plans this job; a job that names a connection needs the metadata database as well."""
+    connection = None
+    if connection_name(spec) is not None:
+        store = open_store(settings)
+        try:
+            connection = await connection_of(store, spec)
+        finally:
+            await store.close()
+    source = open_source(spec, connection, settings)
+    transforms = tuple(transform_for(each) for each in spec.transforms)
+    return Planner(source, transforms, spec.destination, open_warehouse(settings))
+
+
+def migrate_all(settings: Settings) -> Versions:
+    """Bring both databases to the newest schema; safe to run twice at once, and again."""
+    metadata_url = required(settings.metadata_url, "DATAPROC_METADATA_URL")
+    warehouse = open_warehouse(settings)
+    return Versions(migrate(metadata_url), warehouse.prepare())
+
+
 def open_source(spec: JobSpec, connection: Connection | None, settings: Settings) -> Source:
     """Return the source of a job, ready to plan and read."""
     columns = text_columns(spec.transforms)
@@ -103,10 +134,15 @@ def open_source(spec: JobSpec, connection: Connection | None, settings: Settings
 
 async def connection_of(store: Store, spec: JobSpec) -> Connection | None:
     """Return the registered source that a job names, if it names one."""
-    if not isinstance(spec.source, S3Source) or spec.source.connection is None:
+    if (name := connection_name(spec)) is None:
         return None
     async with store.begin() as tables:
-        return await tables.connections.get(spec.source.connection)
+        return await tables.connections.get(name)
+
+
+def connection_name(spec: JobSpec) -> str | None:
+    """Return the name of the registered source that a job uses; `None`: it uses none."""
+    return spec.source.connection if isinstance(spec.source, S3Source) else None
 
 
 def check_connection(connection: Connection) -> None:
@@ -120,5 +156,8 @@ def check_connection(connection: Connection) -> None:
 def required(url: SecretStr | None, name: str) -> str:
     """Return a URL that must be set here."""
     if url is None:
-        raise SetupError(f"{name} is not set; `dataproc up` sets it for the embedded server")
+        raise SetupError(
+            f"{name} is not set: set it to postgresql://user@host/database, or start the embedded server by `dataproc up`",
+            setting=name,
+        )
     return url.get_secret_value()

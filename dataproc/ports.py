@@ -338,6 +338,24 @@ class Warehouse(Protocol):
         """Return the server's version, or raise `WarehouseUnavailableError`."""
 
 
+@dataclass(frozen=True, slots=True)
+class TargetPreview:
+    """A target as a load would find it: its columns (name and type), or the statements that would make it."""
+
+    table: str
+    exists: bool
+    columns: tuple[tuple[str, str], ...]
+    statements: tuple[str, ...]
+    way: str
+
+
+class TargetPreviewer(Protocol):
+    """What planning needs of a warehouse."""
+
+    def preview(self, destination: Destination, schema: pa.Schema, size: int) -> TargetPreview:
+        """Return what a load of rows of `schema` would meet; nothing is changed."""
+
+
 class Clock(Protocol):
     """Monotonic time, in seconds."""
 

@@ -1,26 +1,23 @@
-"""`python -m jobs.migrate`: brings the metadata database to the newest schema."""
+"""`python -m jobs.migrate`: brings both databases to the newest schema."""
 
 import sys
 
+from dataproc.bootstrap import migrate_all
 from dataproc.domain.errors import DataprocError
-from dataproc.repositories.migrate import migrate
 from dataproc.settings import Settings
 
 USAGE = 2
 
 
 def main() -> int:
-    """Migrate; exit with 0 when the schema is the newest, 1 when that failed, 2 when no database is named."""
-    url = Settings().metadata_url
-    if url is None:
-        sys.stderr.write("DATAPROC_METADATA_URL is not set; set it to postgresql://user@host/database\n")
-        return USAGE
+    """Migrate; exit with 0 when the schemas are the newest, 1 when that failed, 2 when a database is not named."""
     try:
-        revision = migrate(url.get_secret_value())
+        versions = migrate_all(Settings())
     except DataprocError as exc:
         sys.stderr.write(f"{exc}\n")
-        return 1
-    sys.stdout.write(f"metadata schema is at revision {revision}\n")
+        return USAGE if "setting" in exc.context else 1
+    sys.stdout.write(f"metadata schema is at revision {versions.metadata}\n")
+    sys.stdout.write(f"warehouse schema dataproc_load is at version {versions.warehouse}\n")
     return 0
 
 

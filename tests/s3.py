@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import boto3
@@ -34,18 +35,24 @@ class S3Server:
 
     def client(self) -> "S3Client":
         """Return a client of the server."""
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id="test-key",
-            aws_secret_access_key="test-secret",
-        )
+        return client_of(self.endpoint)
 
     def make_bucket(self, name: str) -> str:
         """Make a bucket, and return its name."""
         self.client().create_bucket(Bucket=name)
         return name
+
+
+@lru_cache(maxsize=8)
+def client_of(endpoint: str) -> "S3Client":
+    """Return a client; making one takes longer than most tests."""
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id="test-key",
+        aws_secret_access_key="test-secret",
+    )
 
 
 @contextmanager

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from dataproc.bootstrap import open_warehouse
+from dataproc.bootstrap import migrate_all
 from dataproc.embedded.postgres import EmbeddedPostgres, default_data_dir
 from dataproc.embedded.ray_head import RayHead, end_with_parent
 from dataproc.embedded.serve_api import ServeApi
-from dataproc.repositories.migrate import migrate
 from dataproc.settings import Settings
 
 Tell = Callable[[str], None]
@@ -39,8 +38,7 @@ def running(settings: Settings, tell: Tell) -> Iterator[Stack]:
         settings = with_postgres(settings, folder, stack, tell)
         logs.mkdir(parents=True, exist_ok=True)
         tell("bringing the databases up to date")
-        migrate(url_of(settings.metadata_url))
-        open_warehouse(settings).prepare()
+        migrate_all(settings)
         settings = with_ray(settings, logs, stack, tell)
         stack.enter_context(dispatcher(settings, logs))
         tell("deploying the API on Ray Serve")

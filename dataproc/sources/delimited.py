@@ -23,7 +23,7 @@ from dataproc.sources.cells import text_of, values_of
 from dataproc.sources.formats import readable
 from dataproc.sources.quoting import header_of, repaired, spans_lines
 from dataproc.sources.rejects import Reject, reject_table, row_text
-from dataproc.sources.schemas import checked_names, plain_schema, without_nulls
+from dataproc.sources.schemas import checked_names, first_sampled, plain_schema, without_nulls
 from dataproc.sources.storage import FoundFile, Storage
 
 Piece = tuple[pa.Table, pa.Table]
@@ -38,8 +38,8 @@ class CsvFormat:
     text: frozenset[str] = frozenset()
 
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
-        """Sample the first file that is not empty, and cut large files."""
-        schema = next((self.sampled(storage, file) for file in files if file.size), pa.schema([]))
+        """Sample the first file that has rows, and cut large files."""
+        schema = first_sampled(self.sampled(storage, file) for file in files if file.size)
         return SourcePlan(tuple(unit for file in files for unit in self.units(storage, file, schema)), schema)
 
     def units(self, storage: Storage, file: FoundFile, schema: pa.Schema) -> Iterator[Unit]:
@@ -51,8 +51,8 @@ class CsvFormat:
         for start, stop in spans:
             yield file.unit(schema, kind="bytes", span=(start, stop), size=stop - start, rows=None)
 
-    def sampled(self, storage: Storage, file: FoundFile) -> pa.Schema:
-        """Return the names and types that the start of a file shows."""
+    def sampled(self, storage: Storage, file: FoundFile) -> tuple[pa.Schema, int]:
+        """Return the names and types that the start of a file shows, and how many rows it has."""
         with readable(file.uri, "csv"):
             sample = lines.head(storage, file)
             names, length = header_of(sample, self.options, file.uri)
@@ -61,7 +61,7 @@ class CsvFormat:
                 body = body[: lines.last_record_end(body, self.options.quote.encode())]
             types = {name: pa.string() for name in names if name in self.text}
             rows = self.parsed(body, checked_names(names, file.uri), types, [])
-        return without_nulls(plain_schema(texts_for_binary(rows.schema), file.uri))
+        return without_nulls(plain_schema(texts_for_binary(rows.schema), file.uri)), rows.num_rows
 
     def shown(self, schema: pa.Schema) -> pa.Schema:
         """Return `schema`: the sample took `text` into account."""

@@ -18,7 +18,7 @@ from dataproc.sources import lines
 from dataproc.sources.formats import readable
 from dataproc.sources.json_values import JSON, BadLineError, kind_of, object_of, to_value, widened
 from dataproc.sources.rejects import Reject, reject_table
-from dataproc.sources.schemas import checked_names, conformed
+from dataproc.sources.schemas import checked_names, conformed, first_sampled
 from dataproc.sources.storage import FoundFile, Storage
 
 Piece = tuple[pa.Table, pa.Table]
@@ -32,8 +32,9 @@ class JsonLinesFormat:
     text: frozenset[str] = frozenset()
 
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
-        """Sample the first file that is not empty, and cut large files."""
-        schema = next((sampled(storage, file) for file in files if file.size), pa.schema([]))
+        """Sample the first file that has rows, and cut large files."""
+        samples = (sampled(storage, file) for file in files if file.size)
+        schema = first_sampled((sample, len(sample.names)) for sample in samples)
         units = tuple(unit for file in files for unit in self.units(file, schema))
         return SourcePlan(units, self.shown(schema))
 

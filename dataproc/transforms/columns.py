@@ -1,7 +1,6 @@
 """Columns of a chunk by name."""
 
 from collections.abc import Iterable
-from typing import cast
 
 import pyarrow as pa
 
@@ -24,7 +23,8 @@ def cells_of(rows: pa.Table, name: str) -> Cells:
     found = rows[name]
     if found.num_chunks == 1:
         return found.chunk(0)
-    return cast("Cells", found.combine_chunks())
+    pieces: list[Cells] = [pa.array([], found.type), *found.chunks]
+    return pa.concat_arrays(pieces)
 
 
 def with_column(rows: pa.Table, name: str, cells: Cells) -> pa.Table:

@@ -36,10 +36,9 @@ def encode(rows: pa.Table) -> bytes:
     fields = [rows.schema.field(i) for i in range(rows.num_columns)]
     encoders = {field.name: encoder_of(field) for field in fields}
     encoder = pgpq.ArrowToPostgresBinaryEncoder.new_with_encoders(rows.schema, encoders)
-    header = encoder.write_header()
-    if header != HEADER:
-        raise AssertionError("pgpq begins with a header that is not PostgreSQL's")
-    return b"".join(encoder.write_batch(batch) for batch in rows.to_batches())
+    # The encoder keeps small batches back until `finish`, which also writes the trailer.
+    parts = [encoder.write_header(), *map(encoder.write_batch, rows.to_batches()), encoder.finish()]
+    return b"".join(parts).removeprefix(HEADER).removesuffix(TRAILER)
 
 
 def encoder_of(field: pa.Field[pa.DataType]) -> EncoderBuilder:

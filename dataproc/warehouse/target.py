@@ -142,6 +142,14 @@ def refuse_some(table: str, problem: str, columns: Sequence[str]) -> None:
 
 def create(conn: psycopg.Connection, target: Target) -> None:
     """Make the target and its schema."""
+    for statement in definition(target):
+        conn.execute(statement)
+
+
+def definition(target: Target) -> tuple[sql.Composed, ...]:
+    """Return the statements that make the target and its schema."""
     columns = (sql.SQL("{} {}").format(sql.Identifier(c.name), sql.SQL(c.sql_type)) for c in target.columns)
-    conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(target.schema)))
-    conn.execute(sql.SQL("CREATE TABLE {} ({})").format(target.identifier, sql.SQL(", ").join(columns)))
+    return (
+        sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(target.schema)),
+        sql.SQL("CREATE TABLE {} ({})").format(target.identifier, sql.SQL(", ").join(columns)),
+    )

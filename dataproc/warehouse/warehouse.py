@@ -7,12 +7,12 @@ import pyarrow as pa
 
 from dataproc.domain.job import JobId
 from dataproc.domain.spec import Destination
-from dataproc.ports import LoadId, Published
+from dataproc.ports import LoadId, Published, TargetPreview
 from dataproc.warehouse import ledger, staging
 from dataproc.warehouse.connection import connect
 from dataproc.warehouse.direct import DirectLoad
 from dataproc.warehouse.setup import prepare
-from dataproc.warehouse.target import Target, find_target
+from dataproc.warehouse.target import Target, definition, find_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,15 @@ class PostgresWarehouse:
             with conn.transaction():
                 load.prepare(conn)
             return load
+
+    def preview(self, destination: Destination, schema: pa.Schema, size: int) -> TargetPreview:
+        """Return what a load would meet; nothing is changed."""
+        with connect(self.url) as conn:
+            target = find_target(conn, destination, schema)
+            statements = () if target.exists else tuple(part.as_string(conn) for part in definition(target))
+        columns = tuple((column.name, column.sql_type) for column in target.columns)
+        way = "direct" if self.goes_directly(destination, target, size) else "staged"
+        return TargetPreview(target.name, target.exists, columns, statements, way)
 
     def goes_directly(self, destination: Destination, target: Target, size: int) -> bool:
         """Whether a load takes the direct way: because the spec says so, or because it is small enough."""

@@ -114,11 +114,36 @@ async def test_only_one_of_many_claimers_gets_a_job(store: Store) -> None:
 
 
 async def test_claims_come_by_priority_then_age(store: Store) -> None:
-    old, urgent, young = await add(store, a_job(), a_job(spec=a_spec(priority=5)), a_job())
+    old, urgent, young, low = await add(
+        store, a_job(), a_job(spec=a_spec(priority=5)), a_job(), a_job(spec=a_spec(priority=-5))
+    )
 
-    got = await claim(store, limit=3)
+    one_by_one = [(await claim(store))[0].job_id for _ in range(2)]
+    together = [held.job_id for held in await claim(store, limit=9)]
 
-    assert [held.job_id for held in got] == [urgent, old, young]
+    assert (one_by_one, together) == ([urgent, old], [young, low])
+
+
+async def test_a_job_that_waits_for_its_delay_keeps_none_behind_it_waiting(store: Store) -> None:
+    held = await claimed(store)
+    [behind] = await add(store, a_job())
+
+    async with store.begin() as tables:
+        await tables.jobs.requeue(held, delay=timedelta(hours=1), failure=None, progress=None)
+
+    assert [got.job_id for got in await claim(store, limit=9)] == [behind]
+
+
+async def test_a_cancel_that_meets_a_requeue_is_not_lost(store: Store) -> None:
+    held = await claimed(store)
+    async with store.begin() as tables:
+        await tables.jobs.request_cancel(held.job_id)
+        await tables.jobs.requeue(held, delay=timedelta(0), failure=a_failure(), progress=None)
+
+    [again] = await claim(store, "runner-2")
+
+    async with store.begin() as tables:
+        assert (await tables.jobs.heartbeat(again, lease=LEASE, progress=some_progress())).cancel_requested
 
 
 async def test_a_claim_of_none_ready_is_empty(store: Store) -> None:

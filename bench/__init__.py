@@ -1,0 +1,1 @@
+"""Benchmarks: the whole product, side by side with its peers."""

@@ -1,0 +1,121 @@
+"""Orders from 8 Parquet files into the warehouse: the whole product, `psql \\copy` and dlt, in turn.
+
+`make bench-append`, or `python -m bench.append --rows 20000 --rounds 1` for a quick look.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.database import Database
+from bench.environments import CACHE, Peer
+from bench.orders import Orders, orders_on_disk
+from bench.product import Product, append_job, product
+from bench.report import Mark, machine, publish, table_of, tell
+from bench.rounds import Contender, WrongRowsError, alternate, medians, ratios
+
+PARTS = 8
+PSQL_LIMIT = 1.1
+DLT_LIMIT = 0.6
+DLT = Peer("dlt")
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """The contenders, each with fresh tables on the same server; only the load itself is timed."""
+
+    product: Product
+    orders: Orders
+
+    @property
+    def database(self) -> Database:
+        """The server."""
+        return self.product.database
+
+    def dataproc(self, number: int) -> float:
+        """Load through the product, which makes the table itself."""
+        schema = f"dataproc_{number}"
+        self.database.settle()
+        seconds = self.product.run(append_job("append", "*.parquet", f"{schema}.orders"))
+        self.database.verify(schema, self.orders)
+        return seconds
+
+    def psql(self, number: int) -> float:
+        """Load the CSV with psql."""
+        schema = f"psql_{number}"
+        self.database.make_table(schema)
+        self.database.settle()
+        started = time.perf_counter()
+        self.database.copy_csv(schema, self.orders.csv)
+        seconds = time.perf_counter() - started
+        self.database.verify(schema, self.orders)
+        return seconds
+
+    def dlt(self, number: int) -> float:
+        """Load the Parquet files with dlt, which makes the table itself and takes its own time."""
+        schema = f"dlt_{number}"
+        self.database.settle()
+        told = DLT.run("dlt_append.py", str(self.orders.parts), schema, secret=self.database.host_url)
+        self.database.verify(schema, self.orders)
+        return float(str(told["seconds"]))
+
+
+def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(prog="bench.append", description=__doc__)
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    return parser.parse_args(arguments)
+
+
+def figures_of(rows: int, seconds: Mapping[str, list[float]], where: dict[str, object]) -> dict[str, object]:
+    """Return the figures as they are written to the file."""
+    middle = medians(seconds)
+    everything = {name: [round(one, 3) for one in measured] for name, measured in seconds.items()}
+    return {"rows": rows, "seconds": middle, "all": everything, "ratio": ratios(middle, "dataproc"), "machine": where}
+
+
+def show(rows: int, seconds: Mapping[str, list[float]], where: dict[str, object]) -> None:
+    """Publish the result."""
+    middle = medians(seconds)
+    ratio = ratios(middle, "dataproc")
+    lines = [
+        (name, f"{middle[name]:.2f}", f"{min(seconds[name]):.2f}", f"{max(seconds[name]):.2f}",
+         f"{rows / middle[name]:,.0f}", f"{ratio[name]:.2f}" if name in ratio else "")
+        for name in seconds
+    ]  # fmt: skip
+    columns = ("", "median s", "least s", "most s", "rows/s", "dataproc / it")
+    marks = (
+        Mark("dataproc / psql_copy", ratio["psql_copy"], PSQL_LIMIT),
+        Mark("dataproc / dlt_parquet", ratio["dlt_parquet"], DLT_LIMIT),
+    )
+    publish("append", figures_of(rows, seconds, where), table_of(f"append of {rows:,} rows", columns, lines), marks)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Race; exit with 1 when a run left wrong rows."""
+    options = options_of(arguments)
+    tell("preparing the peers and the data set")
+    DLT.install()
+    orders = orders_on_disk(CACHE / "data", options.rows, PARTS)
+    with product(orders.parts) as running:
+        race = Race(running, orders)
+        versions = {"postgres": race.database.version, "dlt": DLT.version("dlt")}
+        contenders = (
+            Contender("dataproc", race.dataproc),
+            Contender("psql_copy", race.psql),
+            Contender("dlt_parquet", race.dlt),
+        )
+        try:
+            seconds = alternate(contenders, options.rounds, tell)
+        except WrongRowsError as exc:
+            tell(f"wrong rows: {exc}")
+            return 1
+    show(options.rows, seconds, machine(**versions))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""The HTTP API as the commands see it; its problem documents become errors of ours."""
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import httpx2
+import stamina
+
+from dataproc.domain.errors import (
+    ConflictError,
+    DataprocError,
+    ForbiddenError,
+    InvalidSpecError,
+    NotFoundError,
+    Problem,
+    RequestError,
+    RetryableError,
+    SetupError,
+)
+
+PATIENCE = timedelta(seconds=3)
+"""How long a request that met no answer is repeated."""
+
+Document = dict[str, Any]
+"""What the API answers, as it stands: `--json` shows it unchanged."""
+
+
+class ApiUnavailableError(RetryableError):
+    """The API does not answer."""
+
+
+class LostConnectionError(ApiUnavailableError):
+    """The API ended the connection without an answer."""
+
+
+class RefusedError(RequestError):
+    """The API refused the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiClient:
+    """A client of the API behind `http`."""
+
+    http: httpx2.Client = field(repr=False)
+    patience: timedelta = PATIENCE
+
+    def submit(self, text: str, key: str) -> Document:
+        """Submit a specification as it was written; `key` makes a repeat harmless."""
+        headers = {"Idempotency-Key": key, "Content-Type": "application/yaml"}
+        return self.call("POST", "/jobs", content=text.encode(), headers=headers)
+
+    def job(self, job_id: UUID) -> Document:
+        """Return a job as it stands now."""
+        return self.call("GET", f"/jobs/{job_id}")
+
+    def jobs(self, which: Mapping[str, object]) -> Document:
+        """Return a page of jobs."""
+        return self.call("GET", "/jobs", params={key: value for key, value in which.items() if value is not None})
+
+    def cancel(self, job_id: UUID) -> Document:
+        """Cancel a job; a second time changes nothing."""
+        return self.call("DELETE", f"/jobs/{job_id}")
+
+    def retry(self, job_id: UUID) -> Document:
+        """Let a job run again; not repeated when the answer is lost, since the job may have been revived."""
+        return self.call("POST", f"/jobs/{job_id}/retry", again_on=httpx2.ConnectError)
+
+    def call(
+        self, method: str, path: str, *, again_on: type[httpx2.TransportError] = httpx2.TransportError, **options: Any
+    ) -> Document:
+        """Return the document that the API answers."""
+        with translated(str(self.http.base_url)):
+            for attempt in stamina.retry_context(
+                on=again_on, attempts=None, timeout=self.patience, wait_initial=0.1, wait_max=2.0, wait_jitter=0.1
+            ):
+                with attempt:
+                    response = self.http.request(method, path, **options)
+        return document_of(response)
+
+
+@contextmanager
+def api_client(url: str, patience: timedelta = PATIENCE) -> Iterator[ApiClient]:
+    """Give a client of the API at `url`."""
+    # The hooks log every repeat, and structlog's default log is standard output: that is kept for answers.
+    stamina.instrumentation.set_on_retry_hooks([])
+    try:
+        http = httpx2.Client(base_url=url, timeout=30, trust_env=not is_loopback(url))
+    except httpx2.InvalidURL as exc:
+        raise wrong_url(url) from exc
+    with http:
+        yield ApiClient(http, patience)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` is about this machine: no proxy of the environment can reach that."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def wrong_url(url: str) -> SetupError:
+    """Return the error for a URL that is none."""
+    return SetupError(f"{url!r} is no URL of the API; write --api http://host:port", setting="DATAPROC_API_URL")
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turn a request without an answer into an error of ours."""
+    try:
+        yield
+    except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as exc:
+        raise wrong_url(url) from exc
+    except httpx2.ConnectError as exc:
+        raise ApiUnavailableError(
+            f"the API at {url} does not answer: start it with `dataproc up`, or name another with --api"
+        ) from exc
+    except httpx2.HTTPError as exc:
+        raise LostConnectionError(f"the API at {url} broke off without an answer ({exc}); try again") from exc
+
+
+def document_of(response: httpx2.Response) -> Document:
+    """Return the document of an answer, or raise what a problem document says."""
+    body = body_of(response)
+    if response.is_success and body is not None:
+        return body
+    if response.is_server_error:
+        raise ApiUnavailableError(f"the API cannot answer now ({response.status_code}): {detail_of(response, body)}")
+    if response.is_client_error:
+        raise refusal(response, body)
+    raise ApiUnavailableError(f"what answers at {response.url} is not the API of dataproc; name another with --api")
+
+
+def body_of(response: httpx2.Response) -> Document | None:
+    """Return the JSON object of an answer; `None`: it has none."""
+    try:
+        body = response.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def detail_of(response: httpx2.Response, body: Document | None) -> str:
+    """Return what an answer says is wrong."""
+    return str((body or {}).get("detail") or response.reason_phrase)
+
+
+def refusal(response: httpx2.Response, body: Document | None) -> DataprocError:
+    """Return the error that a problem document tells of."""
+    detail, code = detail_of(response, body), (body or {}).get("code")
+    if code in ("invalid-spec", "invalid-request"):
+        return InvalidSpecError(detail, tuple(problem_of(wrong) for wrong in (body or {}).get("errors", [])))
+    kinds: dict[int, type[RequestError]] = {401: ForbiddenError, 403: ForbiddenError, 404: NotFoundError}
+    kind = kinds.get(response.status_code, ConflictError if response.status_code == 409 else RefusedError)
+    return kind(detail, told_code=code)
+
+
+def problem_of(wrong: Mapping[str, Any]) -> Problem:
+    """Return one mistake of a problem document."""
+    return Problem(str(wrong.get("pointer", "")), str(wrong.get("detail", "")), wrong.get("line"), wrong.get("column"))

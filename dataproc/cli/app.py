@@ -1,0 +1,203 @@
+"""The command line: `dataproc`. Each command imports what it needs, so that the quick ones start at once."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID, uuid4
+
+import typer
+from pydantic import ValidationError
+
+from dataproc.cli.exit_codes import ExitCode, epilog
+from dataproc.cli.output import Output, output
+from dataproc.domain.errors import InvalidSpecError, SetupError
+from dataproc.domain.status import RunStatus
+from dataproc.settings import Settings
+
+app = typer.Typer(
+    name="dataproc",
+    help="Bring data from many sources into a PostgreSQL warehouse: cleaned, checked, and loaded exactly once.",
+    epilog=epilog(),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+jobs = typer.Typer(help="List, show, cancel and retry jobs.", no_args_is_help=True)
+app.add_typer(jobs, name="jobs")
+
+SpecFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        allow_dash=True,
+        help="A job in YAML or JSON; -: stdin.",
+    ),
+]
+Api = Annotated[str | None, typer.Option("--api", metavar="URL", help="Where the API is; else DATAPROC_API_URL.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on standard output.")]
+JobArgument = Annotated[UUID, typer.Argument(metavar="ID", help="The id of a job.")]
+
+
+@app.command()
+def up(*, as_json: AsJson = False) -> None:
+    """Start everything on this machine, and end it with Ctrl-C."""
+    with output(as_json=as_json) as out:
+        if as_json:
+            from dataproc.cli.launch import up_for_programs
+
+            up_for_programs(settings(), out)
+        else:
+            from dataproc.cli.up import up as start
+
+            start(settings(), out.answer)
+
+
+@app.command()
+def submit(
+    file: SpecFile,
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the job ends; Ctrl-C leaves it running.")] = False,
+    key: Annotated[str | None, typer.Option("--key", help="Idempotency-Key: the same key gives the same job.")] = None,
+    api: Api = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job."""
+    from dataproc.cli import jobs_commands
+
+    with output(as_json=as_json) as out:
+        url, idempotency_key = api or settings().api_url, key or str(uuid4())
+        raise typer.Exit(jobs_commands.submit(out, url, text_of(file), key=idempotency_key, wait=wait))
+
+
+@jobs.command("list")
+def list_jobs(
+    *,
+    status: Annotated[RunStatus | None, typer.Option(case_sensitive=False, help="Only jobs in this status.")] = None,
+    name: Annotated[str | None, typer.Option(help="Only jobs of this name.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only jobs created at this time or later.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Only jobs created before this time.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where a page ended.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many at most.")] = 50,
+    api: Api = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    from dataproc.cli import jobs_commands
+
+    which = {"status": status, "name": name, "after": after, "limit": limit}
+    which |= {"created_from": with_zone(since), "created_until": with_zone(until)}
+    with output(as_json=as_json) as out:
+        jobs_commands.show_list(out, api or settings().api_url, which)
+
+
+@jobs.command("get")
+def get_job(job_id: JobArgument, *, api: Api = None, as_json: AsJson = False) -> None:
+    """Show a job as it stands now."""
+    from dataproc.cli import jobs_commands
+
+    with output(as_json=as_json) as out:
+        jobs_commands.show_job(out, api or settings().api_url, job_id)
+
+
+@jobs.command("cancel")
+def cancel_job(job_id: JobArgument, *, api: Api = None, as_json: AsJson = False) -> None:
+    """Cancel a job: nothing of it is published, unless its publish was faster."""
+    from dataproc.cli import jobs_commands
+
+    with output(as_json=as_json) as out:
+        jobs_commands.cancel(out, api or settings().api_url, job_id)
+
+
+@jobs.command("retry")
+def retry_job(job_id: JobArgument, *, api: Api = None, as_json: AsJson = False) -> None:
+    """Let a job that failed or was cancelled run again."""
+    from dataproc.cli import jobs_commands
+
+    with output(as_json=as_json) as out:
+        jobs_commands.retry(out, api or settings().api_url, job_id)
+
+
+@app.command()
+def validate(file: SpecFile, *, as_json: AsJson = False) -> None:
+    """Check a specification, without any server: every mistake with its line and column."""
+    from dataproc.domain.document import read_spec
+
+    with output(as_json=as_json) as out:
+        spec = read_spec(text_of(file))
+        document = {"valid": True, "spec": spec.model_dump(mode="json")}
+        out.show(document, f"{spec.name}: right, as far as can be told without its source and target (see `plan`)")
+
+
+@app.command()
+def plan(file: SpecFile, *, as_json: AsJson = False) -> None:
+    """Show what a job would do, without doing it: its units, its rows, and its target."""
+    from dataproc.cli.plan import show_plan
+    from dataproc.domain.document import read_spec
+
+    with output(as_json=as_json) as out:
+        show_plan(out, read_spec(text_of(file)), settings())
+
+
+@app.command()
+def migrate(*, as_json: AsJson = False) -> None:
+    """Bring both databases to the newest schema; again does no harm."""
+    from dataproc.bootstrap import migrate_all
+    from dataproc.cli.local import with_embedded
+
+    with output(as_json=as_json) as out:
+        versions = migrate_all(with_embedded(settings()))
+        document = {"metadata": versions.metadata, "warehouse": versions.warehouse}
+        told = f"metadata is at revision {versions.metadata}, the warehouse at version {versions.warehouse}"
+        out.show(document, told)
+
+
+@app.command()
+def doctor(*, as_json: AsJson = False) -> None:
+    """Say what is wrong with this set-up, and what to do."""
+    from dataproc.cli.doctor import examine
+
+    with output(as_json=as_json) as out:
+        raise typer.Exit(examine(out, settings()))
+
+
+def settings() -> Settings:
+    """Return the settings of the environment; a wrong one is named, never shown."""
+    try:
+        return Settings()
+    except ValidationError as exc:
+        wrong = "; ".join(f"{variable_of(error['loc'])}: {error['msg']}" for error in exc.errors(include_input=False))
+        raise SetupError(f"the environment has wrong settings: {wrong}", setting=wrong) from exc
+
+
+def variable_of(place: tuple[int | str, ...]) -> str:
+    """Return the environment variable of a setting."""
+    name = str(place[0]) if place else ""
+    return name if name.isupper() else f"DATAPROC_{name.upper()}"
+
+
+def text_of(file: Path) -> str:
+    """Return what a file, or standard input, holds."""
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as exc:
+        raise InvalidSpecError(f"{file} is no UTF-8 text; write the job in YAML or JSON") from exc
+    except OSError as exc:
+        raise InvalidSpecError(f"{file} cannot be read: {exc.strerror}") from exc
+
+
+def with_zone(moment: datetime | None) -> str | None:
+    """Return a time with its zone: the reader's own, if none was given."""
+    return None if moment is None else moment.astimezone().isoformat()
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""What a job would do, found out without doing it."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from dataproc.domain.spec import Destination
+from dataproc.domain.unit import SourcePlan
+from dataproc.ports import Source, TargetPreview, TargetPreviewer, Transform
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """What a job would read, which rows come out of its transforms, and what becomes of the target."""
+
+    source: SourcePlan
+    schema: pa.Schema
+    target: TargetPreview
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plans a job as its run would, and stops before anything is changed."""
+
+    source: Source
+    transforms: tuple[Transform, ...]
+    destination: Destination
+    warehouse: TargetPreviewer
+
+    def plan(self) -> JobPlan:
+        """Return the plan, or raise what would fail the job."""
+        source = self.source.plan()
+        schema = source.schema
+        for transform in self.transforms:
+            schema = transform.schema(schema)
+        return JobPlan(source, schema, self.warehouse.preview(self.destination, schema, source.size))
