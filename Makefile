@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCHMARKS := append latency api
 export RAY_AUTH_MODE := disabled
 
 .PHONY: help setup check test test-unit demo bench lock clean
@@ -33,7 +34,7 @@ demo: setup ## The main job on the embedded default: bucket, API, Ray, warehouse
 	$(BIN)/python -m dataproc.cli.demo
 
 bench: setup ## All benchmarks, side by side with their peers.
-	@set -e; for file in bench/[a-z]*.py; do $(MAKE) --no-print-directory bench-$$(basename $$file .py); done
+	@set -e; for name in $(BENCHMARKS); do $(MAKE) --no-print-directory bench-$$name; done
 
 bench-%: setup ## One benchmark: make bench-append.
 	$(BIN)/python -m bench.$*

@@ -1,4 +1,4 @@
-"""Orders from 8 Parquet files into the warehouse: the whole product, `psql \\copy` and dlt, in turn.
+r"""Orders from 8 Parquet files into the warehouse: the whole product, `psql \copy` and dlt, in turn.
 
 `make bench-append`, or `python -m bench.append --rows 20000 --rounds 1` for a quick look.
 """
@@ -8,13 +8,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bench.database import Database
 from bench.environments import CACHE, Peer
+from bench.errors import BenchmarkError
 from bench.orders import Orders, orders_on_disk
 from bench.product import Product, append_job, product
 from bench.report import Mark, machine, publish, table_of, tell
-from bench.rounds import Contender, WrongRowsError, alternate, medians, ratios
+from bench.rounds import Contender, alternate, medians, ratios
 
 PARTS = 8
 PSQL_LIMIT = 1.1
@@ -23,8 +25,8 @@ DLT = Peer("dlt")
 
 
 @dataclass(frozen=True, slots=True)
-class Race:
-    """The contenders, each with fresh tables on the same server; only the load itself is timed."""
+class Loads:
+    """How each contender loads the orders, with fresh tables on the same server; only the load itself is timed."""
 
     product: Product
     orders: Orders
@@ -34,13 +36,22 @@ class Race:
         """The server."""
         return self.product.database
 
+    def contenders(self) -> tuple[Contender, ...]:
+        """Return who takes part; dlt in its fastest way, and in the one that looks at the rows."""
+        return (
+            Contender("dataproc", self.dataproc),
+            Contender("psql_copy", self.psql),
+            Contender("dlt_parquet", partial(self.dlt, way="import")),
+            Contender("dlt_arrow", partial(self.dlt, way="arrow")),
+        )
+
     def dataproc(self, number: int) -> float:
         """Load through the product, which makes the table itself."""
         schema = f"dataproc_{number}"
         self.database.settle()
-        seconds = self.product.run(append_job("append", "*.parquet", f"{schema}.orders"))
+        ended = self.product.run(append_job("append", "*.parquet", f"{schema}.orders"))
         self.database.verify(schema, self.orders)
-        return seconds
+        return ended.seconds
 
     def psql(self, number: int) -> float:
         """Load the CSV with psql."""
@@ -53,13 +64,26 @@ class Race:
         self.database.verify(schema, self.orders)
         return seconds
 
-    def dlt(self, number: int) -> float:
+    def dlt(self, number: int, way: str) -> float:
         """Load the Parquet files with dlt, which makes the table itself and takes its own time."""
-        schema = f"dlt_{number}"
+        schema = f"dlt_{way}_{number}"
+        arguments = (str(self.orders.parts), schema, f"--way={way}")
         self.database.settle()
-        told = DLT.run("dlt_append.py", str(self.orders.parts), schema, secret=self.database.host_url)
+        told = DLT.run("dlt_append.py", *arguments, secret=self.database.host_url)
         self.database.verify(schema, self.orders)
         return float(str(told["seconds"]))
+
+
+def race(rows: int, rounds: int) -> None:
+    """Let them load in turn, and publish how long each took."""
+    tell("preparing the peers and the data set")
+    DLT.install()
+    orders = orders_on_disk(CACHE / "data", rows, PARTS)
+    with product(orders.parts) as running:
+        loads = Loads(running, orders)
+        where = machine(postgres=loads.database.version, dlt=DLT.version("dlt"))
+        seconds = alternate(loads.contenders(), rounds, tell)
+    show(rows, seconds, where)
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -97,23 +121,11 @@ def show(rows: int, seconds: Mapping[str, list[float]], where: dict[str, object]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Race; exit with 1 when a run left wrong rows."""
     options = options_of(arguments)
-    tell("preparing the peers and the data set")
-    DLT.install()
-    orders = orders_on_disk(CACHE / "data", options.rows, PARTS)
-    with product(orders.parts) as running:
-        race = Race(running, orders)
-        versions = {"postgres": race.database.version, "dlt": DLT.version("dlt")}
-        contenders = (
-            Contender("dataproc", race.dataproc),
-            Contender("psql_copy", race.psql),
-            Contender("dlt_parquet", race.dlt),
-        )
-        try:
-            seconds = alternate(contenders, options.rounds, tell)
-        except WrongRowsError as exc:
-            tell(f"wrong rows: {exc}")
-            return 1
-    show(options.rows, seconds, machine(**versions))
+    try:
+        race(options.rows, options.rounds)
+    except BenchmarkError as exc:
+        tell(f"failed: {exc}")
+        return 1
     return 0
 
 

@@ -10,8 +10,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from bench.errors import PeerError, WrongRowsError
 from bench.orders import COLUMNS, Orders
-from bench.rounds import WrongRowsError
 from dataproc.embedded.programs import MAJOR, installed
 
 
@@ -51,16 +51,15 @@ class Database:
             table = sql.SQL("CREATE TABLE {} ({})")
             conn.execute(table.format(sql.Identifier(schema, "orders"), sql.SQL(COLUMNS)))
 
-    def verify(self, schema: str, expected: Orders) -> None:
-        """Raise `WrongRowsError` unless the table holds the data set; then drop it with its schema."""
+    def verify(self, schema: str, expected: Orders, times: int = 1) -> None:
+        """Raise `WrongRowsError` unless the table holds the data set so many times; then drop it with its schema."""
+        wanted = (expected.rows * times, expected.total * times)
         query = sql.SQL("SELECT count(*), sum(order_id) FROM {}").format(sql.Identifier(schema, "orders"))
         with self.connect() as conn:
             count, total = conn.execute(query).fetchone() or (None, None)
-            if (count, total) != (expected.rows, expected.total):
-                raise WrongRowsError(
-                    f"{schema}.orders holds {count} rows of sum {total}, "
-                    f"and the data set {expected.rows} of sum {expected.total}"
-                )
+            if (count, total) != wanted:
+                words = f"{schema}.orders holds {count} rows of sum {total}, expected are {wanted[0]} of {wanted[1]}"
+                raise WrongRowsError(words)
             conn.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
 
     def copy_csv(self, schema: str, csv: Path) -> None:
@@ -68,7 +67,9 @@ class Database:
         table = f'"{schema}".orders'
         command = f"\\copy {table} from '{csv}' with (format csv, header true)"
         words = [psql(), self.url, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--command", command]
-        subprocess.run(words, check=True)
+        done = subprocess.run(words, text=True, capture_output=True, check=False)
+        if done.returncode != 0:
+            raise PeerError(f"psql failed; it said: {done.stderr.strip()}")
 
 
 def psql() -> str:

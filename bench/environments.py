@@ -8,14 +8,12 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.errors import PeerError
+
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "bench" / "peers"
 CACHE = ROOT / ".bench"
 """Where environments and data sets are kept between runs; git ignores it."""
-
-
-class PeerError(Exception):
-    """A peer could not be installed, or its run failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,8 @@ def orders(rows: int, seed: int = 1) -> pa.Table:
 
 def instants(microseconds: npt.NDArray[np.int64]) -> "pa.Array[Any]":
     """Return times, so many microseconds after the first one."""
-    return pa.array((FIRST_INSTANT + microseconds).astype("datetime64[us]"), pa.timestamp("us", "UTC"))
+    times: pa.Array[Any] = pa.array(FIRST_INSTANT + microseconds, pa.int64())
+    return times.cast(pa.timestamp("us", "UTC"))
 
 
 def chosen(rng: np.random.Generator, words: tuple[str, ...], rows: int) -> "pa.Array[Any]":

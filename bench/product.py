@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
 from bench.database import Database
+from bench.errors import JobLostError
 from bench.report import tell
 from dataproc.cli.stack import running, url_of
 from dataproc.embedded.ray_head import free_port
@@ -23,8 +25,26 @@ PATIENCE = 300.0
 """Seconds after which a job counts as lost."""
 
 
-class JobLostError(Exception):
-    """A job did not end in COMPLETED."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that was completed: the seconds that its caller waited, and what the API told of it in the end."""
+
+    seconds: float
+    job: dict[str, Any]
+
+    @property
+    def queued(self) -> float:
+        """Seconds from its record to its claim, by the database's clock."""
+        return (self.moment("started_at") - self.moment("created_at")).total_seconds()
+
+    @property
+    def ran(self) -> float:
+        """Seconds from its claim to its end, by the database's clock."""
+        return (self.moment("finished_at") - self.moment("started_at")).total_seconds()
+
+    def moment(self, name: str) -> datetime:
+        """Return one of the job's times."""
+        return datetime.fromisoformat(str(self.job[name]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +54,8 @@ class Product:
     client: httpx2.Client
     database: Database
 
-    def run(self, spec: dict[str, object]) -> float:
-        """Return the seconds from just before a job is posted until the API tells that it is COMPLETED."""
+    def run(self, spec: dict[str, object]) -> Ended:
+        """Run a job; the clock runs from just before it is posted until the API tells that it is COMPLETED."""
         started = time.perf_counter()
         job = self.ask("POST", "/jobs", json=spec)
         while job["status"] != "COMPLETED":
@@ -43,7 +63,7 @@ class Product:
                 raise JobLostError(f"job {job['id']} is {job['status']}: {job['error']}")
             time.sleep(LOOK)
             job = self.ask("GET", f"/jobs/{job['id']}")
-        return time.perf_counter() - started
+        return Ended(time.perf_counter() - started, job)
 
     def ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """Return what the API answers."""
@@ -62,7 +82,7 @@ def append_job(name: str, path: str, table: str) -> dict[str, object]:
 def product(files: Path, **settings: Any) -> Iterator[Product]:
     """Give the product, started in a folder of its own that is removed in the end; its jobs may read `files`."""
     # Below /var/tmp, because for root the server runs as another user, who must be able to enter.
-    folder = Path(tempfile.mkdtemp(prefix="dataproc-bench-", dir="/var/tmp"))  # noqa: S108 - mkdtemp makes it ours alone
+    folder = Path(tempfile.mkdtemp(prefix="dataproc-bench-", dir="/var/tmp"))
     folder.chmod(0o755)
     try:
         chosen = Settings(data_dir=folder, files_root=files, http_port=free_port(), log_level="WARNING", **settings)

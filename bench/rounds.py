@@ -6,13 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Run = Callable[[int], float]
-"""Runs once, in the round of that number, and returns the seconds; raises `WrongRowsError` when the rows are not right."""
+"""Runs once, in the round of that number, and returns the seconds; wrong rows are a `WrongRowsError`."""
 
 Tell = Callable[[str], None]
-
-
-class WrongRowsError(Exception):
-    """A run left other rows in the warehouse than the data set holds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ def required(url: SecretStr | None, name: str) -> str:
     """Return a URL that must be set here."""
     if url is None:
         raise SetupError(
-            f"{name} is not set: set it to postgresql://user@host/database, or start the embedded server by `dataproc up`",
+            f"{name} is not set: write postgresql://user@host/database, or start the embedded server by `dataproc up`",
             setting=name,
         )
     return url.get_secret_value()

@@ -24,6 +24,7 @@ from dataproc.domain.errors import (
     SetupError,
 )
 
+BUSY = (502, 503, 504)
 PATIENCE = timedelta(seconds=3)
 """How long a request that met no answer is repeated."""
 
@@ -37,6 +38,10 @@ class ApiUnavailableError(RetryableError):
 
 class LostConnectionError(ApiUnavailableError):
     """The API ended the connection without an answer."""
+
+
+class ApiBusyError(ApiUnavailableError):
+    """The API, or what it needs, cannot answer now."""
 
 
 class RefusedError(RequestError):
@@ -69,18 +74,24 @@ class ApiClient:
 
     def retry(self, job_id: UUID) -> Document:
         """Let a job run again; not repeated when the answer is lost, since the job may have been revived."""
-        return self.call("POST", f"/jobs/{job_id}/retry", again_on=httpx2.ConnectError)
+        return self.call("POST", f"/jobs/{job_id}/retry", again_on=(httpx2.ConnectError,))
 
     def call(
-        self, method: str, path: str, *, again_on: type[httpx2.TransportError] = httpx2.TransportError, **options: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        again_on: tuple[type[Exception], ...] = (httpx2.TransportError, ApiBusyError),
+        **options: Any,
     ) -> Document:
-        """Return the document that the API answers."""
+        """Return the document that the API answers; while `patience` lasts it is asked again, if that is harmless."""
         with translated(str(self.http.base_url)):
             for attempt in stamina.retry_context(
                 on=again_on, attempts=None, timeout=self.patience, wait_initial=0.1, wait_max=2.0, wait_jitter=0.1
             ):
                 with attempt:
                     response = self.http.request(method, path, **options)
+                    refuse_busy(response)
         return document_of(response)
 
 
@@ -90,9 +101,11 @@ def api_client(url: str, patience: timedelta = PATIENCE) -> Iterator[ApiClient]:
     # The hooks log every repeat, and structlog's default log is standard output: that is kept for answers.
     stamina.instrumentation.set_on_retry_hooks([])
     try:
-        http = httpx2.Client(base_url=url, timeout=30, trust_env=not is_loopback(url))
+        http = httpx2.Client(base_url=httpx2.URL(url), timeout=30, trust_env=not is_loopback(url))
     except httpx2.InvalidURL as exc:
         raise wrong_url(url) from exc
+    if http.base_url.scheme not in ("http", "https") or not http.base_url.host:
+        raise wrong_url(url)
     with http:
         yield ApiClient(http, patience)
 
@@ -116,14 +129,19 @@ def translated(url: str) -> Iterator[None]:
     """Turn a request without an answer into an error of ours."""
     try:
         yield
-    except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as exc:
-        raise wrong_url(url) from exc
     except httpx2.ConnectError as exc:
         raise ApiUnavailableError(
             f"the API at {url} does not answer: start it with `dataproc up`, or name another with --api"
         ) from exc
     except httpx2.HTTPError as exc:
-        raise LostConnectionError(f"the API at {url} broke off without an answer ({exc}); try again") from exc
+        raise LostConnectionError(f"the API at {url} gave no answer: {exc or type(exc).__name__}; try again") from exc
+
+
+def refuse_busy(response: httpx2.Response) -> None:
+    """Refuse an answer that may be another one a little later."""
+    if response.status_code in BUSY:
+        reason = detail_of(response, body_of(response))
+        raise ApiBusyError(f"the API cannot answer now ({response.status_code}): {reason}")
 
 
 def document_of(response: httpx2.Response) -> Document:
@@ -132,7 +150,7 @@ def document_of(response: httpx2.Response) -> Document:
     if response.is_success and body is not None:
         return body
     if response.is_server_error:
-        raise ApiUnavailableError(f"the API cannot answer now ({response.status_code}): {detail_of(response, body)}")
+        raise ApiUnavailableError(f"the API has a fault ({response.status_code}): {detail_of(response, body)}")
     if response.is_client_error:
         raise refusal(response, body)
     raise ApiUnavailableError(f"what answers at {response.url} is not the API of dataproc; name another with --api")

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import typer
 from pydantic import ValidationError
 
-from dataproc.cli.exit_codes import ExitCode, epilog
-from dataproc.cli.output import Output, output
+from dataproc.cli.exit_codes import epilog
+from dataproc.cli.output import output
 from dataproc.domain.errors import InvalidSpecError, SetupError
 from dataproc.domain.status import RunStatus
 from dataproc.settings import Settings
@@ -51,9 +51,11 @@ def up(*, as_json: AsJson = False) -> None:
 
             up_for_programs(settings(), out)
         else:
+            from rich.console import Console
+
             from dataproc.cli.up import up as start
 
-            start(settings(), out.answer)
+            start(settings(), Console())
 
 
 @app.command()

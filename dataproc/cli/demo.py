@@ -8,7 +8,6 @@ import io
 import os
 import sys
 import time
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from dataproc.settings import Settings
 
 RIGHT, WRONG, FILES = 200_000, 400, 8
 BUCKET = "lake"
-SPEC = Path(str(files("dataproc"))).parent / "examples" / "orders.yaml"
+SPEC = Path(__file__).parents[2] / "examples" / "orders.yaml"
 SUMMARY = "SELECT status, count(*), round(sum(amount), 2) FROM analytics.orders GROUP BY status ORDER BY status"
 REJECTS = """
 SELECT rule, column_name, count(*), min(reason) FROM dataproc_load.reject WHERE job_id = %s
@@ -65,9 +64,7 @@ def fill(s3: S3Server, console: Console) -> None:
         pq.write_table(table, body)
         client.put_object(Bucket=BUCKET, Key=f"orders/2026/part-{number}.parquet", Body=body.getvalue())
         size += body.tell()
-    console.print(
-        f"s3://{BUCKET}/orders: {RIGHT + WRONG:,} orders, {WRONG} of them wrong, {FILES} files, {size:,} bytes"
-    )
+    console.print(f"s3://{BUCKET}/orders: {RIGHT + WRONG:,} orders, {WRONG} wrong, {FILES} files, {size:,} bytes")
 
 
 def wait_for_runner(stack: Stack, console: Console) -> None:
@@ -101,12 +98,8 @@ def submit(api: httpx2.Client, s3: S3Server, console: Console) -> dict[str, Any]
 
 def follow(api: httpx2.Client, job: dict[str, Any], console: Console) -> dict[str, Any]:
     """Show the progress until the job ends; return it."""
-    columns = (
-        TextColumn("{task.description:13}"),
-        BarColumn(),
-        TextColumn("{task.completed:,} of {task.total:,} rows"),
-    )
-    with Progress(*columns, console=console) as progress:
+    rows = TextColumn("{task.completed:,} of {task.total:,} rows")
+    with Progress(TextColumn("{task.description:13}"), BarColumn(), rows, console=console) as progress:
         bar = progress.add_task("PENDING", total=RIGHT + WRONG)
         while True:
             job = api.get(f"/jobs/{job['id']}").raise_for_status().json()

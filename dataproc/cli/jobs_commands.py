@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from dataproc.cli.api_client import Document, api_client
+from dataproc.cli.api_client import ApiUnavailableError, Document, api_client
 from dataproc.cli.exit_codes import ExitCode
 from dataproc.cli.output import Output, shown
 from dataproc.cli.show import job_details, job_list
@@ -30,11 +30,19 @@ def wait_and_show(out: Output, url: str, job: JobView) -> ExitCode:
         with api_client(url, PATIENCE) as client, looking(out) as look:
             document = wait_for(client, job.id, look)
     except KeyboardInterrupt:
-        out.say(f"the job goes on; dataproc jobs get {job.id} shows it, dataproc jobs cancel {job.id} ends it")
+        say_that_it_goes_on(out, job)
         return ExitCode.INTERRUPTED
+    except ApiUnavailableError:
+        say_that_it_goes_on(out, job)
+        raise
     ended = job_of(document)
     out.show(document, job_details(ended))
     return ExitCode.FINE if ended.status is RunStatus.COMPLETED else ExitCode.FAILED
+
+
+def say_that_it_goes_on(out: Output, job: JobView) -> None:
+    """Say that a job does not end because nobody waits for it."""
+    out.say(f"the job goes on; dataproc jobs get {job.id} shows it, dataproc jobs cancel {job.id} ends it")
 
 
 def show_list(out: Output, url: str, which: Mapping[str, object]) -> None:

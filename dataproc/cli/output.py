@@ -65,7 +65,7 @@ def output(*, as_json: bool) -> Iterator[Output]:
 def console(file: TextIO) -> Console:
     """Return a console on `file`, wide where there is no terminal."""
     width = None if file.isatty() or "COLUMNS" in os.environ else WIDE
-    return Console(file=file, width=width, highlight=False, emoji=False)
+    return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
 
 
 def shown(text: str) -> Text:

@@ -30,13 +30,13 @@ def orders(rows: int, *, seed: int = 1) -> pa.Table:
         "name": pa.array(np.array(NAMES)[dice.integers(0, len(NAMES), rows)]),
         "email": pa.array(np.char.add(users, "@example.com")),
         "status": pa.array(np.array(STATES)[dice.integers(0, len(STATES), rows)]),
-        "note": pa.array(np.where(dice.random(rows) < 0.2, None, "lorem ipsum dolor sit amet"), pa.string()),
+        "note": pa.array(np.full(rows, "lorem ipsum dolor sit amet"), mask=dice.random(rows) < 0.2),
     }
     return pa.table(columns)
 
 
 def wrong_orders(rows: int, *, seed: int = 2) -> pa.Table:
-    """Return `rows` orders each of which breaks a rule, in turn: no id, an amount below 0, an odd status, an odd email."""
+    """Return `rows` orders that break one rule each: no id, an amount below 0, an odd status, an odd email."""
     wrong = orders(rows, seed=seed).to_pylist()
     breaks = ({"order_id": None}, {"amount": -1.0}, {"status": "lost"}, {"email": "nobody"})
     return pa.Table.from_pylist(

@@ -133,16 +133,13 @@ class EmbeddedPostgres:
         with alone(self.data_dir), self.presence as presence:
             self.presence = None
             if is_last(presence) and self.is_alive():
-                self.pg_ctl("stop", "--mode=fast")
-                logger.info("embedded postgres stopped", extra={"folder": str(self.folder)})
+                self.stop_server()
 
     def launch(self) -> None:
         """Start the server, and wait until it answers."""
         self.make_cluster()
         self.account.own(self.folder)
         self.account.make_folder(self.socket_dir)
-        if not self.is_alive():
-            self.start_server()
         self.wait()
         logger.info("embedded postgres started", extra={"folder": str(self.folder)})
 
@@ -158,6 +155,15 @@ class EmbeddedPostgres:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
+
+    def stop_server(self) -> None:
+        """Stop the server process; one that is killed meanwhile has stopped as well."""
+        try:
+            self.pg_ctl("stop", "--mode=fast")
+        except SetupError:
+            if self.is_alive():
+                raise
+        logger.info("embedded postgres stopped", extra={"folder": str(self.folder)})
 
     def make_cluster(self) -> None:
         """Make the data folder, whole or not at all; refuse that of another version."""
@@ -195,11 +201,13 @@ class EmbeddedPostgres:
         return False
 
     def wait(self) -> None:
-        """Wait until the server answers: after a crash it first replays its log."""
+        """Start the server unless one runs, and wait until it answers: after a crash it first replays its log."""
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
             if time.monotonic() > deadline:
                 raise SetupError(f"PostgreSQL does not answer; see {self.folder / 'server.log'}")
+            if not self.is_alive():
+                self.start_server()
             time.sleep(0.05)
 
     def answers(self) -> bool:

@@ -23,8 +23,6 @@ STOP_SECONDS = 5.0
 MARK = "DATAPROC_RAY_HEAD"
 """A variable that every process of our Ray inherits, so that we end those and no others."""
 DASHBOARD_PORT = 8265
-SERVE_SWITCHES = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
-"""Six times the requests a second of Serve's own Python proxy."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -56,7 +54,7 @@ class RayHead:
         with log.open("wb") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own words, no shell
                 self.command(),
-                env={**os.environ, **SERVE_SWITCHES, **self.environment, MARK: self.mark},
+                env={**os.environ, **serve_switches(), **self.environment, MARK: self.mark},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - called in the child of a process without other threads
@@ -125,6 +123,15 @@ def end_marked(mark: str) -> None:
     for process in alive:
         with suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def serve_switches() -> dict[str, str]:
+    """Return what switches HAProxy on, for six times the requests a second of Serve's own Python proxy.
+
+    Its own two ports are fixed by default, which would let only one Ray run on a machine.
+    """
+    ports = {f"RAY_SERVE_HAPROXY_{name}_PORT": str(free_port()) for name in ("STATS", "METRICS")}
+    return {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", **ports}
 
 
 def end_with_parent() -> None:

@@ -66,7 +66,8 @@ class ServeApi:
         url = f"{self.dashboard_url}{PATH}"
         try:
             response = httpx2.request(method, url, headers=headers, timeout=30, trust_env=False, **options)
-            response.raise_for_status()
         except httpx2.HTTPError as exc:
             raise SetupError(f"Serve's REST API at {self.dashboard_url} does not answer: {exc}") from exc
+        if response.is_error:
+            raise SetupError(f"Serve's REST API at {self.dashboard_url} says: {response.text[-500:]}")
         return dict(response.json()) if response.content else {}

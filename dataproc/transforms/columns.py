@@ -20,11 +20,8 @@ def demand(schema: pa.Schema, names: Iterable[str], where: str) -> None:
 
 def cells_of(rows: pa.Table, name: str) -> Cells:
     """Return a column in one piece."""
-    found = rows[name]
-    if found.num_chunks == 1:
-        return found.chunk(0)
-    pieces: list[Cells] = [pa.array([], found.type), *found.chunks]
-    return pa.concat_arrays(pieces)
+    pieces: list[Cells] = rows[name].chunks
+    return pieces[0] if len(pieces) == 1 else pa.concat_arrays([pa.array([], rows[name].type), *pieces])
 
 
 def with_column(rows: pa.Table, name: str, cells: Cells) -> pa.Table:

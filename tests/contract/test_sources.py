@@ -154,7 +154,7 @@ WRITERS: Mapping[str, Callable[[pa.Table], bytes]] = {
 def all_chunks(source: Source) -> list[Chunk]:
     """Return the chunks of all units, read by a copy of the source as a worker has it."""
     copy: Source = pickle.loads(pickle.dumps(source))  # noqa: S301  # our own value
-    units = pickle.loads(pickle.dumps(source.plan().units))  # noqa: S301
+    units = pickle.loads(pickle.dumps(source.plan().units))  # noqa: S301  # our own value
     return [chunk for unit in units for chunk in copy.read(unit)]
 
 

@@ -163,10 +163,11 @@ def test_the_statements_pass_the_linter(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_command_migrates_the_database_of_the_settings(
+def test_the_command_migrates_the_databases_of_the_settings(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATAPROC_METADATA_URL", empty_database_url)
+    monkeypatch.setenv("DATAPROC_WAREHOUSE_URL", empty_database_url)
 
     assert command.main() == 0
 
@@ -185,7 +186,8 @@ def test_the_command_says_which_setting_is_missing(
 
 
 def test_the_command_fails_in_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("DATAPROC_METADATA_URL", "postgresql://nobody@/dataproc?host=/nonexistent")
+    for name in ("DATAPROC_METADATA_URL", "DATAPROC_WAREHOUSE_URL"):
+        monkeypatch.setenv(name, "postgresql://nobody@/dataproc?host=/nonexistent")
 
     assert command.main() == 1
 

@@ -1,0 +1,96 @@
+"""How a job on its way is shown: lines now and then, or bars."""
+
+import io
+from typing import Any
+from uuid import UUID
+
+from rich.console import Console
+
+from dataproc.cli.output import console, shown
+from dataproc.cli.show import job_details, job_list
+from dataproc.cli.views import JobView, job_of
+from dataproc.cli.watch import Bars, Lines
+
+JOB = UUID("00000000-0000-0000-0000-000000000001")
+
+
+def a_view(status: str = "INGESTING", *, units: int = 2, rows: int = 1000, **fields: Any) -> JobView:
+    stage = {"units": units, "rows": rows}
+    progress = {"units_planned": 4, "rows_announced": None, "rows_rejected": 3, "rows_filtered": 0, "load": "direct"}
+    document: dict[str, Any] = {
+        "id": str(JOB),
+        "name": "orders-daily",
+        "status": status,
+        "cancel_requested": False,
+        "attempt": 1,
+        "attempts": 5,
+        "created_at": "2026-01-01T00:00:00Z",
+        "started_at": "2026-01-01T00:00:01Z",
+        "finished_at": None,
+        "duration_seconds": 2.5,
+        "rows_per_second": 400.0,
+        "progress": progress | {"ingesting": stage, "transforming": stage, "loading": stage},
+        "error": None,
+    }
+    return job_of(document | fields)
+
+
+def printed(*parts: Any) -> str:
+    file = io.StringIO()
+    for part in parts:
+        console(file).print(part)
+    return file.getvalue()
+
+
+def test_a_line_is_said_when_the_status_changes_and_then_every_five_seconds() -> None:
+    said: list[str] = []
+    now = 0.0
+    lines = Lines(said.append, lambda: now)
+
+    for status, now in (("PENDING", 0.0), ("PENDING", 4.9), ("LOADING", 4.95), ("LOADING", 9.9), ("LOADING", 9.96)):
+        lines(a_view(status))
+
+    assert [line.split(",")[0].split()[1] for line in said] == ["PENDING", "LOADING", "LOADING"]
+
+
+def test_a_line_tells_units_rows_and_speed() -> None:
+    said: list[str] = []
+
+    Lines(said.append)(a_view())
+
+    assert said == [f"{JOB} INGESTING, 2 of 4 units, 1,000 rows read, 1,000 loaded, 3 rejected, 400 rows/s"]
+
+
+def test_there_is_a_bar_for_each_stage_with_its_units_and_rows() -> None:
+    file = io.StringIO()
+    with Bars.on(Console(file=file, force_terminal=True, width=120)) as bars:
+        bars(a_view("PENDING", units=0, rows=0))
+        bars(a_view(units=3, rows=1234))
+
+    for stage in ("ingesting", "transforming", "loading"):
+        assert f"{stage:<12}" in file.getvalue()
+    assert [task.completed for task in bars.progress.tasks] == [3, 3, 3]
+    assert "3/4 units" in file.getvalue()
+    assert "1,234 rows" in file.getvalue()
+    assert "400 rows/s" in file.getvalue()
+
+
+def test_a_failed_job_shows_its_error_in_words() -> None:
+    job = a_view("FAILED", error={"code": "source-not-found", "message": "There is no [red]such[/red] file."})
+
+    assert "There is no [red]such[/red] file. (source-not-found)" in printed(job_details(job))
+
+
+def test_a_cancel_that_was_asked_for_is_shown_until_the_job_ends() -> None:
+    assert "(cancel requested)" in printed(job_list([a_view("LOADING", cancel_requested=True)]))
+    assert "(cancel requested)" not in printed(job_list([a_view("CANCELLED", cancel_requested=True)]))
+
+
+def test_a_list_that_is_piped_is_not_broken_into_pieces() -> None:
+    lines = printed(job_list([a_view(name="n" * 100)])).splitlines()
+
+    assert [line for line in lines if str(JOB) in line and "n" * 100 in line]
+
+
+def test_a_terminal_obeys_nothing_that_a_server_says() -> None:
+    assert shown("red \x1b[31m, bell \a").plain == "red �[31m, bell �"

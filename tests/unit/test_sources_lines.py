@@ -1,0 +1,68 @@
+"""Byte ranges own each line exactly once; blocks hold whole records."""
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataproc.domain.errors import BadDataError
+from dataproc.domain.unit import Unit
+from dataproc.sources import lines
+from dataproc.sources.storage import FoundFile
+
+texts = st.lists(st.sampled_from([b"a", b"bb", b"\n", b"\r\n", b"\n\n", b"long line", b""]), max_size=60).map(b"".join)
+
+
+def units_of(data: bytes, unit_size: int) -> list[Unit]:
+    file = FoundFile("files://a.csv", "1", len(data))
+    spans = lines.spans(file, unit_size) or [(0, len(data))]
+    return [file.unit(pa.schema([]), kind="bytes", span=span, size=span[1] - span[0], rows=None) for span in spans]
+
+
+@settings(deadline=None)
+@given(data=texts, unit_size=st.integers(1, 40))
+def test_byte_ranges_cover_every_line_exactly_once(data: bytes, unit_size: int) -> None:
+    found = [b"".join(lines.pieces(pa.BufferReader(data), unit)) for unit in units_of(data, unit_size)]
+
+    assert b"".join(found) == data
+    assert [line for part in found for line in part.split(b"\n") if line] == [
+        line for line in data.split(b"\n") if line
+    ]
+
+
+@given(data=texts, unit_size=st.integers(1, 40))
+def test_ranges_are_about_as_large_as_the_unit_size(data: bytes, unit_size: int) -> None:
+    units = units_of(data, unit_size)
+
+    assert sum(unit.size for unit in units) == len(data)
+    assert all(unit.size <= unit_size for unit in units)
+    assert len({unit.id for unit in units}) == len(units)
+
+
+@given(data=texts, cuts=st.lists(st.integers(1, 9), max_size=40))
+def test_blocks_hold_whole_lines_and_lose_nothing(data: bytes, cuts: list[int]) -> None:
+    parts, rest = [], data
+    for cut in cuts:
+        parts.append(rest[:cut])
+        rest = rest[cut:]
+
+    found = list(lines.blocks([*parts, rest], "files://a", lines.last_line_end))
+
+    assert b"".join(found) == data
+    assert all(block.endswith(b"\n") for block in found[:-1])
+
+
+def test_a_line_without_end_is_bad_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LONGEST_LINE", 100)
+
+    with pytest.raises(BadDataError, match="files://a: a line is longer"):
+        list(lines.blocks([b"x" * 60] * 4, "files://a", lines.last_line_end))
+
+
+def test_a_newline_in_quotes_ends_no_record() -> None:
+    assert lines.last_record_end(b'1,"a\nb"\n2,"c\nd', b'"') == len(b'1,"a\nb"\n')
+    assert lines.last_record_end(b"1,a\n2,b", b'"') == 4
+
+
+def test_a_compressed_file_stays_whole() -> None:
+    assert lines.spans(FoundFile("files://a.csv.gz", "1", 1000), 10) == []
