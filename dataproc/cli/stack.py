@@ -1,5 +1,6 @@
 """Everything that runs on one machine: what the settings leave open is embedded, and ended again."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from dataproc.bootstrap import migrate_all
+from dataproc.domain.errors import SetupError
 from dataproc.embedded.postgres import EmbeddedPostgres, default_data_dir
 from dataproc.embedded.ray_head import RayHead, end_with_parent
 from dataproc.embedded.serve_api import ServeApi
@@ -37,6 +39,7 @@ def running(settings: Settings, tell: Tell) -> Iterator[Stack]:
     with ExitStack() as stack:
         settings = with_postgres(settings, folder, stack, tell)
         logs.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(alone(folder))
         tell("bringing the databases up to date")
         migrate_all(settings)
         settings = with_ray(settings, logs, stack, tell)
@@ -45,6 +48,17 @@ def running(settings: Settings, tell: Tell) -> Iterator[Stack]:
         api = serve_api(settings)
         api.deploy()
         yield Stack(settings, api.url, logs)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Refuse to run twice in the same folder; the kernel lets go of the lock however we end."""
+    with (folder / "up.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise SetupError(f"another dataproc runs in {folder}; end it, or set DATAPROC_DATA_DIR") from exc
+        yield
 
 
 def with_postgres(settings: Settings, folder: Path, stack: ExitStack, tell: Tell) -> Settings:

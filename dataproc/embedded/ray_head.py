@@ -1,11 +1,14 @@
 """A local Ray of one node, started and ended as one process."""
 
 import ctypes
+import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,6 +23,8 @@ from dataproc.domain.errors import SetupError
 
 START_SECONDS = 120.0
 STOP_SECONDS = 5.0
+NO_DRAIN = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+"""There is no other node that could take over what this one does."""
 MARK = "DATAPROC_RAY_HEAD"
 """A variable that every process of our Ray inherits, so that we end those and no others."""
 DASHBOARD_PORT = 8265
@@ -43,6 +48,15 @@ class RayHead:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def temp_dir(self) -> Path:
+        """The folder of Ray's sessions: one of its own, with a name short enough for the sockets in it.
+
+        In the folder that all share by default, the Ray started last is the one that every job of every Ray finds.
+        """
+        name = hashlib.sha256(os.fsencode(self.folder.resolve())).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"dataproc-ray-{os.geteuid()}-{name}"
+
+    @property
     def dashboard_url(self) -> str:
         """Where the dashboard, the Jobs API and the Serve API are."""
         return f"http://127.0.0.1:{self.dashboard_port}"
@@ -50,11 +64,12 @@ class RayHead:
     def start(self) -> None:
         """Start Ray and wait for its dashboard."""
         self.port, self.dashboard_port = free_port(), free_port(DASHBOARD_PORT)
+        shutil.rmtree(self.temp_dir, ignore_errors=True)
         log = self.folder / "ray.log"
         with log.open("wb") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own words, no shell
                 self.command(),
-                env={**os.environ, **serve_switches(), **self.environment, MARK: self.mark},
+                env={**os.environ, **serve_switches(), **NO_DRAIN, **self.environment, MARK: self.mark},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - called in the child of a process without other threads
@@ -73,7 +88,8 @@ class RayHead:
         }
         ray = str(Path(sys.executable).with_name("ray"))
         words = [ray, "start", "--head", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
-        return [*words, "--dashboard-host=127.0.0.1", *(f"--{name}={port}" for name, port in ports.items())]
+        words += ["--dashboard-host=127.0.0.1", f"--temp-dir={self.temp_dir}"]
+        return [*words, *(f"--{name}={port}" for name, port in ports.items())]
 
     def wait(self, log: Path) -> None:
         """Wait until the dashboard answers."""
