@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from bench.environments import CACHE
-from bench.errors import BenchmarkError, AnswerError
+from bench.errors import AnswerError
 from bench.orders import orders_on_disk
 from bench.product import Product, append_job, product
-from bench.report import machine, publish, table_of, tell
+from bench.report import exit_code, machine, publish, table_of
 from bench.requests import Answers, Load, get, post
 from bench.rounds import percentile
 
@@ -23,7 +23,16 @@ NEVER = timedelta(hours=1)
 """The runner looks for work once and then not again, so that the jobs created here do not compete for the processor."""
 
 
-def measure(running: Product, seconds: float) -> dict[str, Answers]:
+def measure(seconds: float) -> None:
+    """Publish how many requests a second are answered, over so many seconds each."""
+    small = orders_on_disk(CACHE / "data", 1_000, 1)
+    with product(small.parts, poll=NEVER) as running:
+        where = machine(postgres=running.database.version)
+        measured = requests(running, seconds)
+    show(measured, where)
+
+
+def requests(running: Product, seconds: float) -> dict[str, Answers]:
     """Return the answers to each kind of request."""
     spec = append_job("api", "*.parquet", "api.orders")
     job = running.ask("POST", "/jobs", json=spec)
@@ -66,15 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.api", description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0)
     options = parser.parse_args(arguments)
-    small = orders_on_disk(CACHE / "data", 1_000, 1)
-    try:
-        with product(small.parts, poll=NEVER) as running:
-            measured, postgres = measure(running, options.seconds), running.database.version
-    except BenchmarkError as exc:
-        tell(f"failed: {exc}")
-        return 1
-    show(measured, machine(postgres=postgres))
-    return 0
+    return exit_code(lambda: measure(options.seconds))
 
 
 if __name__ == "__main__":

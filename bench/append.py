@@ -12,10 +12,9 @@ from functools import partial
 
 from bench.database import Database
 from bench.environments import CACHE, Peer
-from bench.errors import BenchmarkError
 from bench.orders import Orders, orders_on_disk
 from bench.product import Product, append_job, product
-from bench.report import Mark, machine, publish, table_of, tell
+from bench.report import Mark, exit_code, machine, publish, table_of, tell
 from bench.rounds import Contender, alternate, medians, ratios
 
 PARTS = 8
@@ -41,8 +40,8 @@ class Loads:
         return (
             Contender("dataproc", self.dataproc),
             Contender("psql_copy", self.psql),
-            Contender("dlt_parquet", partial(self.dlt, way="import")),
-            Contender("dlt_arrow", partial(self.dlt, way="arrow")),
+            Contender("dlt_parquet", partial(self.dlt, way="arrow")),
+            Contender("dlt_import", partial(self.dlt, way="import")),
         )
 
     def dataproc(self, number: int) -> float:
@@ -121,12 +120,7 @@ def show(rows: int, seconds: Mapping[str, list[float]], where: dict[str, object]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Race; exit with 1 when a run left wrong rows."""
     options = options_of(arguments)
-    try:
-        race(options.rows, options.rounds)
-    except BenchmarkError as exc:
-        tell(f"failed: {exc}")
-        return 1
-    return 0
+    return exit_code(lambda: race(options.rows, options.rounds))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from bench.environments import CACHE
-from bench.errors import BenchmarkError
 from bench.orders import orders_on_disk
 from bench.product import Ended, append_job, product
-from bench.report import Mark, machine, publish, table_of, tell
+from bench.report import Mark, exit_code, machine, publish, table_of
 from bench.rounds import percentile
 
 ROWS = 1_000
@@ -26,14 +25,15 @@ SPANS: dict[str, Callable[[Ended], float]] = {
 }
 
 
-def run_jobs(jobs: int) -> tuple[list[Ended], str]:
-    """Return how `jobs` jobs went after some warm-ups, and the server's version; every row is counted afterwards."""
+def measure(jobs: int) -> None:
+    """Publish how `jobs` jobs went after some warm-ups; every row is counted afterwards."""
     small = orders_on_disk(CACHE / "data", ROWS, 1)
     spec = append_job("latency", "*.parquet", "latency.orders")
     with product(small.parts) as running:
+        where = machine(postgres=running.database.version)
         ended = [running.run(spec) for _ in range(WARM_UPS + jobs)][WARM_UPS:]
         running.database.verify("latency", small, times=WARM_UPS + jobs)
-        return ended, running.database.version
+    show(ended, where)
 
 
 def figures_of(ended: Sequence[Ended]) -> dict[str, dict[str, float]]:
@@ -63,13 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.latency", description=__doc__)
     parser.add_argument("--jobs", type=int, default=30)
     options = parser.parse_args(arguments)
-    try:
-        ended, postgres = run_jobs(options.jobs)
-    except BenchmarkError as exc:
-        tell(f"failed: {exc}")
-        return 1
-    show(ended, machine(postgres=postgres))
-    return 0
+    return exit_code(lambda: measure(options.jobs))
 
 
 if __name__ == "__main__":

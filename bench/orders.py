@@ -62,7 +62,7 @@ def instants(microseconds: npt.NDArray[np.int64]) -> "pa.Array[Any]":
 
 def chosen(rng: np.random.Generator, words: tuple[str, ...], rows: int) -> "pa.Array[Any]":
     """Return `rows` of `words`, at random."""
-    return pa.array(np.array(words)[rng.integers(0, len(words), rows)])
+    return pa.array(words, pa.string()).take(rng.integers(0, len(words), rows))
 
 
 def emails(customers: npt.NDArray[np.int64]) -> "pa.Array[Any]":

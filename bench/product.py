@@ -20,7 +20,9 @@ from dataproc.embedded.ray_head import free_port
 from dataproc.settings import Settings
 
 LOOK = 0.02
-"""Seconds between two looks at a job."""
+"""Seconds between two looks at a job, at least."""
+BLUR = 0.02
+"""By which share of the time gone a wait may be told too long: a look costs the processors that the job needs."""
 PATIENCE = 300.0
 """Seconds after which a job counts as lost."""
 
@@ -61,7 +63,7 @@ class Product:
         while job["status"] != "COMPLETED":
             if job["status"] in ("FAILED", "CANCELLED") or time.perf_counter() - started > PATIENCE:
                 raise JobLostError(f"job {job['id']} is {job['status']}: {job['error']}")
-            time.sleep(LOOK)
+            time.sleep(max(LOOK, BLUR * (time.perf_counter() - started)))
             job = self.ask("GET", f"/jobs/{job['id']}")
         return Ended(time.perf_counter() - started, job)
 

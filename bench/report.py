@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +12,9 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped] # it has no types
 from rich.console import Console
 from rich.table import Table
+
+from bench.errors import BenchmarkError
+from dataproc.domain.errors import DataprocError
 
 RESULTS = Path(__file__).parent / "results"
 CONSOLE = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -40,6 +43,16 @@ class Mark:
 def tell(text: str) -> None:
     """Say what goes on."""
     CONSOLE.print(f"[dim]{text}[/dim]")
+
+
+def exit_code(benchmark: Callable[[], None]) -> int:
+    """Run a benchmark; return 1, having told why, when it cannot tell anything: rows or jobs went missing."""
+    try:
+        benchmark()
+    except (BenchmarkError, DataprocError) as exc:
+        CONSOLE.print(f"failed: {exc}", style="bold red", markup=False)
+        return 1
+    return 0
 
 
 def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -44,9 +44,7 @@ class Settings(BaseSettings):
     heartbeat: Duration = Field(
         default=timedelta(seconds=1), description="Time between heartbeats; also how fast a cancel is seen."
     )
-    poll: Duration = Field(
-        default=timedelta(milliseconds=100), description="How often an idle runner looks for a job."
-    )
+    poll: Duration = Field(default=timedelta(milliseconds=100), description="How often an idle runner looks for a job.")
     slots_per_runner: int = Field(default=2, ge=1, description="Jobs that a runner runs at once.")
     max_runners: int = Field(default=4, ge=1, description="Runners that the dispatcher keeps at most.")
     runner_jobs: int = Field(default=500, ge=1, description="A runner ends after so many jobs and is replaced.")

@@ -1,6 +1,7 @@
-"""Load Parquet files with dlt through ADBC, its fastest way; print the seconds of `pipeline.run` as JSON.
+"""Load Parquet files with dlt through ADBC; print the seconds of `pipeline.run` as JSON.
 
-Runs in an environment of its own. The files are imported as they are: dlt neither reads nor rewrites their rows.
+Runs in an environment of its own. `arrow`: dlt reads the files as Arrow tables and writes its own Parquet files to load.
+`import`: the files are taken as they are; dlt neither reads nor rewrites their rows.
 """
 
 import argparse
@@ -26,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("dataset")
-    parser.add_argument("--way", choices=("import", "arrow"), default="import")
+    parser.add_argument("--way", choices=("import", "arrow"), default="arrow")
     options = parser.parse_args()
     url = sys.stdin.readline().strip()
     with tempfile.TemporaryDirectory(prefix="dlt-") as state:

@@ -134,7 +134,9 @@ def translated(url: str) -> Iterator[None]:
             f"the API at {url} does not answer: start it with `dataproc up`, or name another with --api"
         ) from exc
     except httpx2.HTTPError as exc:
-        raise LostConnectionError(f"the API at {url} gave no answer: {exc or type(exc).__name__}; try again") from exc
+        raise LostConnectionError(
+            f"the API at {url} gave no answer: {str(exc) or type(exc).__name__}; try again"
+        ) from exc
 
 
 def refuse_busy(response: httpx2.Response) -> None:

@@ -26,17 +26,7 @@ app = typer.Typer(
 jobs = typer.Typer(help="List, show, cancel and retry jobs.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 
-SpecFile = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        readable=True,
-        allow_dash=True,
-        help="A job in YAML or JSON; -: stdin.",
-    ),
-]
+SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="A job in YAML or JSON; - reads standard input.")]
 Api = Annotated[str | None, typer.Option("--api", metavar="URL", help="Where the API is; else DATAPROC_API_URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on standard output.")]
 JobArgument = Annotated[UUID, typer.Argument(metavar="ID", help="The id of a job.")]
@@ -188,7 +178,7 @@ def text_of(file: Path) -> str:
     except UnicodeDecodeError as exc:
         raise InvalidSpecError(f"{file} is no UTF-8 text; write the job in YAML or JSON") from exc
     except OSError as exc:
-        raise InvalidSpecError(f"{file} cannot be read: {exc.strerror}") from exc
+        raise InvalidSpecError(f"{file} cannot be read: {exc.strerror}; name a file with a job") from exc
 
 
 def with_zone(moment: datetime | None) -> str | None:

@@ -87,13 +87,13 @@ def metadata_inside(conn: Connection, settings: Settings) -> Iterator[Finding]:
     connections, read_only = conn.exec_driver_sql(LIMITS).one()
     if read_only:
         yield read_only_server("metadata database", "DATAPROC_METADATA_URL")
-    yield migrations(revision_on(conn))
+    yield migrations(revision_on(conn), head_revision())
     yield pools(settings, int(connections))
 
 
-def migrations(found: str | None) -> Finding:
+def migrations(found: str | None, newest: str) -> Finding:
     """Find whether the metadata schema is the newest."""
-    name, newest = "metadata migrations", head_revision()
+    name = "metadata migrations"
     if found == newest:
         return ok(name, f"revision {found}")
     if found is None:

@@ -40,7 +40,7 @@ GROUP BY rule, column_name ORDER BY rule, column_name
 def main() -> int:
     """Run the demo; return 0 when every row is where it belongs."""
     console = Console()
-    folder = default_data_dir() / "demo"
+    folder = (Settings().data_dir or default_data_dir()) / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(ACCESS)
     settings = Settings(data_dir=folder, http_port=free_port(8000))
@@ -112,7 +112,8 @@ def follow(api: httpx2.Client, job: dict[str, Any], console: Console) -> dict[st
 def show(stack: Stack, job: dict[str, Any], console: Console) -> int:
     """Show what is in the warehouse now; return 0 when every row is where it belongs."""
     if job["error"]:
-        console.print(f"[red]{job['error']['message']}[/red]")
+        console.print(f"[red]{job['status']}: {job['error']['message']}[/red]")
+        return 1
     warehouse = url_of(stack.settings.warehouse_url)
     with psycopg.connect(warehouse) as conn:
         loaded, rejected = conn.execute(SUMMARY).fetchall(), conn.execute(REJECTS, (job["id"],)).fetchall()

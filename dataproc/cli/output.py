@@ -15,7 +15,7 @@ from rich.text import Text
 from dataproc.cli.exit_codes import exit_code_of
 from dataproc.domain.errors import DataprocError, InvalidSpecError, Problem
 
-WIDE = 200
+WIDE = 10_000
 """Columns where nobody says how many there are: a line that is piped must not be broken."""
 
 

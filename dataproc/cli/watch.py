@@ -57,9 +57,10 @@ class Lines:
 
     def __call__(self, job: JobView) -> None:
         """Look at the job."""
-        if job.status == self.status and self.clock() < self.said_at + LINE:
+        now = self.clock()
+        if job.status == self.status and now < self.said_at + LINE:
             return
-        self.status, self.said_at = job.status, self.clock()
+        self.status, self.said_at = job.status, now
         self.say(line(job))
 
 

@@ -23,8 +23,6 @@ from dataproc.domain.errors import SetupError
 
 START_SECONDS = 120.0
 STOP_SECONDS = 5.0
-NO_DRAIN = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
-"""There is no other node that could take over what this one does."""
 MARK = "DATAPROC_RAY_HEAD"
 """A variable that every process of our Ray inherits, so that we end those and no others."""
 DASHBOARD_PORT = 8265
@@ -69,7 +67,7 @@ class RayHead:
         with log.open("wb") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own words, no shell
                 self.command(),
-                env={**os.environ, **serve_switches(), **NO_DRAIN, **self.environment, MARK: self.mark},
+                env={**os.environ, **switches(), **self.environment, MARK: self.mark},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - called in the child of a process without other threads
@@ -141,13 +139,26 @@ def end_marked(mark: str) -> None:
             process.kill()
 
 
-def serve_switches() -> dict[str, str]:
-    """Return what switches HAProxy on, for six times the requests a second of Serve's own Python proxy.
+def switches() -> dict[str, str]:
+    """Return what Ray and Serve are told by variables.
 
-    Its own two ports are fixed by default, which would let only one Ray run on a machine.
+    HAProxy answers six times the requests a second of Serve's own Python proxy. The ports between it and the
+    replicas are fixed by default, and shared with every other Ray on the machine: requests then reach the wrong one.
+    Workers are niced by default, for the sake of a busy head; here they would only wait for PostgreSQL.
     """
-    ports = {f"RAY_SERVE_HAPROXY_{name}_PORT": str(free_port()) for name in ("STATS", "METRICS")}
-    return {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", **ports}
+    lowest = free_port()
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(free_port()),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(lowest),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(min(lowest + 200, 65_535)),
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        "RAY_worker_niceness": "0",
+    }
 
 
 def end_with_parent() -> None:

@@ -1,7 +1,6 @@
 """A local S3 server: moto's, in a process of its own, over HTTP; for trying things, never for keeping data."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from dataproc.domain.errors import SetupError
 from dataproc.embedded.ray_head import end_with_parent, free_port
 
 START_SECONDS = 30.0
+STOP_SECONDS = 10.0
 ACCESS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": "us-east-1"}
 """What clients of this server sign with; it checks none of it."""
 
@@ -45,13 +45,17 @@ class S3Server:
                 stderr=subprocess.STDOUT,
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - called in the child of a process without other threads
             )
-        self.wait()
+        try:
+            self.wait(self.process)
+        except BaseException:
+            self.stop(self.process)
+            raise
         return self
 
-    def wait(self) -> None:
+    def wait(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until the server answers."""
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and process.poll() is None:
             try:
                 httpx2.get(self.endpoint, timeout=2, trust_env=False)
             except httpx2.HTTPError:
@@ -60,8 +64,16 @@ class S3Server:
                 return
         raise SetupError(f"the local S3 server did not start; {self.folder / 's3.log'} says why")
 
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        """End the server, kindly at first."""
+        process.terminate()
+        try:
+            process.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
     def __exit__(self, *_: object) -> None:
         """End the server."""
         if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(timeout=10)
+            self.stop(self.process)

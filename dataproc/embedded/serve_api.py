@@ -65,7 +65,7 @@ class ServeApi:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         url = f"{self.dashboard_url}{PATH}"
         try:
-            response = httpx2.request(method, url, headers=headers, timeout=30, trust_env=False, **options)
+            response = httpx2.request(method, url, headers=headers, timeout=DEPLOY_SECONDS, trust_env=False, **options)
         except httpx2.HTTPError as exc:
             raise SetupError(f"Serve's REST API at {self.dashboard_url} does not answer: {exc}") from exc
         if response.is_error:

@@ -1,7 +1,5 @@
 """Rows that broke rules, as rejects."""
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataproc.domain.cells import Mask
-from dataproc.domain.chunk import POSITION, REJECTS, no_rejects, shortened
+from dataproc.domain.chunk import POSITION, REJECTS, no_rejects, row_text
 
 LONGEST_REASON = 500
 
@@ -50,17 +48,3 @@ def reject_table(rows: pa.Table, breaks: Sequence[Break]) -> pa.Table:
         if b.mask[row]
     ]
     return pa.Table.from_pylist(rejects, schema=REJECTS)
-
-
-def row_text(row: dict[str, object]) -> str:
-    """Return a row as JSON text, cut to what a reject may hold."""
-    return shortened(json.dumps({name: plain(value) for name, value in row.items()}, ensure_ascii=False, default=str))
-
-
-def plain(value: object) -> object:
-    """Return a value that JSON has."""
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

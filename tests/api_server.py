@@ -1,0 +1,49 @@
+"""The real API over HTTP for tests: served by uvicorn in a thread, without Ray."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import uvicorn
+
+from dataproc.bootstrap import Services, check_connection
+from dataproc.repositories.store import PostgresStore
+from dataproc.services.jobs import JobService
+from dataproc.services.sources import SourceService
+from dataproc.settings import Settings
+from serve_app.app import create_app
+
+PATIENCE = 30.0
+
+
+@contextmanager
+def api_server(database_url: str, port: int = 0) -> Iterator[str]:
+    """Serve the API on this metadata database until the end of the block; give its URL."""
+
+    def open_services() -> Services:
+        store = PostgresStore.open(database_url, Settings())
+        return Services(JobService(store, uuid4), SourceService(store, check_connection), store)
+
+    app = create_app(open_services)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port_of(server)}"
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE)
+
+
+def port_of(server: uvicorn.Server) -> int:
+    """Return the port of a server once it listens."""
+    deadline = time.monotonic() + PATIENCE
+    while not server.started:
+        if time.monotonic() > deadline:
+            msg = "the API did not start"
+            raise TimeoutError(msg)
+        time.sleep(0.01)
+    port: int = server.servers[0].sockets[0].getsockname()[1]
+    return port

@@ -1,0 +1,111 @@
+"""`dataproc up` and the demo, on the embedded default, as a user starts them."""
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx2
+import psutil  # type: ignore[import-untyped] # it has no types
+import pyarrow.parquet as pq
+import pytest
+
+from dataproc.embedded.orders import orders
+from dataproc.embedded.ray_head import RayHead, free_port
+from tests.conftest import open_folder
+
+PATIENCE = 180.0
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with open_folder() as path:
+        yield path
+
+
+@contextmanager
+def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Give a program of ours that was started with nothing set but its folder and a free port."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DATAPROC_", "AWS_"))}
+    environment |= {"DATAPROC_DATA_DIR": str(folder), "DATAPROC_FILES_ROOT": str(folder), "COLUMNS": "200"}
+    environment |= {"RAY_AUTH_MODE": "disabled", "DATAPROC_HTTP_PORT": str(free_port())}
+    with subprocess.Popen(
+        [sys.executable, "-m", *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """Return what a program says, up to `words`."""
+    said = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(said)
+
+
+def left_of(folder: Path) -> dict[int, str]:
+    """Return the processes that have to do with an installation in `folder`, by their command lines."""
+    places = (str(folder), str(RayHead(folder / "logs", {}).temp_dir), str(RayHead(folder / "demo/logs", {}).temp_dir))
+    found = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = " ".join(process.cmdline())
+            if any(place in words or place in " ".join(process.environ().values()) for place in places):
+                found[process.pid] = words
+    return found
+
+
+def test_up_runs_a_job_and_ctrl_c_ends_exactly_what_it_started(folder: Path) -> None:
+    pq.write_table(orders(1_000), folder / "orders.parquet")
+    with started(folder, "dataproc.cli.app", "up") as process:
+        said = read_until(process, "Ctrl-C")
+        api = re.search(r"http://127\.0\.0\.1:\d+(?=/docs)", said)
+        assert api, said
+        assert all(name in said for name in ("Ray dashboard", "Metadata", "Warehouse", "Logs"))
+
+        with httpx2.Client(base_url=api[0], timeout=30, trust_env=False) as client:
+            source = {"kind": "files", "path": "orders.parquet"}
+            spec = {"name": "up", "source": source, "destination": {"table": "analytics.orders"}}
+            job_id = client.post("/jobs", json=spec).raise_for_status().json()["id"]
+            deadline = time.monotonic() + PATIENCE
+            while (job := client.get(f"/jobs/{job_id}").json())["status"] not in {"COMPLETED", "FAILED"}:
+                assert time.monotonic() < deadline, job
+                time.sleep(0.1)
+        assert (job["status"], job["progress"]["loading"]["rows"]) == ("COMPLETED", 1_000)
+
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    assert left_of(folder) == {}
+
+
+def test_up_refuses_to_run_twice_in_one_folder(folder: Path) -> None:
+    with (folder / "up.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with started(folder, "dataproc.cli.app", "up") as process:
+            said, _ = process.communicate(timeout=60)
+
+    assert process.returncode != 0
+    assert "another dataproc runs in" in said
+    assert "Traceback" not in said
+
+
+def test_the_demo_loads_the_right_rows_and_leaves_nothing_running(folder: Path) -> None:
+
+    with started(folder, "dataproc.cli.demo") as process:
+        said, _ = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 0, said
+    assert "200,000 rows loaded, 400 set aside" in said
+    assert left_of(folder) == {}
