@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from uuid import uuid4
 
 from pydantic import SecretStr
@@ -14,7 +15,7 @@ from dataproc.domain.errors import InvalidSpecError, Problem, SetupError
 from dataproc.domain.job import Claim
 from dataproc.domain.spec import JobSpec, S3Source
 from dataproc.ports import Connection, Engine, Source, Store
-from dataproc.repositories.migrate import migrate
+from dataproc.repositories.migrate import migrate, revisions
 from dataproc.repositories.store import PostgresStore
 from dataproc.services.dispatch import Dispatcher, Fleet
 from dataproc.services.jobs import JobService
@@ -39,6 +40,13 @@ class Services:
     jobs: JobService
     sources: SourceService
     store: Store
+
+    async def check(self) -> str:
+        """Return what the metadata database says of itself; refuse one whose schema is older than this program."""
+        told = await self.store.check()
+        if told.rpartition(" ")[2] in older_schemas():
+            raise SetupError(f"the metadata database ({told}) is not up to date; run `python -m jobs.migrate`")
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +108,11 @@ async def open_dispatcher(settings: Settings) -> AsyncIterator[tuple[Dispatcher,
     store, warehouse = open_store(settings), open_warehouse(settings)
     token = settings.ray_auth_token.get_secret_value() if settings.ray_auth_token else None
     fleet = Fleet(settings.slots_per_runner, settings.max_runners)
-    async with dashboard_client(settings.ray_dashboard_url, token) as client:
-        yield Dispatcher(store, RayJobs(client), fleet, uuid4), Reaper(store, warehouse, random.random)
-    await store.close()
+    try:
+        async with dashboard_client(settings.ray_dashboard_url, token) as client:
+            yield Dispatcher(store, RayJobs(client), fleet, uuid4), Reaper(store, warehouse, random.random)
+    finally:
+        await store.close()
 
 
 async def open_planner(spec: JobSpec, settings: Settings) -> Planner:
@@ -124,6 +134,12 @@ def migrate_all(settings: Settings) -> Versions:
     metadata_url = required(settings.metadata_url, "DATAPROC_METADATA_URL")
     warehouse = open_warehouse(settings)
     return Versions(migrate(metadata_url), warehouse.prepare())
+
+
+@cache
+def older_schemas() -> frozenset[str]:
+    """Return the revisions that are too old for this program; a newer one is not, for old code runs on new schemas."""
+    return frozenset({"missing", *revisions()[:-1]})
 
 
 def open_source(spec: JobSpec, connection: Connection | None, settings: Settings) -> Source:

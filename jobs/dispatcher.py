@@ -6,6 +6,8 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from dataproc.bootstrap import open_dispatcher
 from dataproc.domain.errors import RetryableError
@@ -19,12 +21,23 @@ PAUSE = 1.0
 
 
 async def tick(dispatcher: Dispatcher, reaper: Reaper) -> None:
-    """Look once; what does not answer now is asked again."""
+    """Look once; neither of the two tasks waits for what the other one needs."""
+    await attempt("reap", reaper.reap)
+    await attempt("dispatch", dispatcher.dispatch)
+
+
+async def attempt(task: str, act: Callable[[], Awaitable[int]]) -> None:
+    """Do a task; one that fails is logged, and done again at the next look.
+
+    Nothing ends the dispatcher but a signal: without it no lost job would ever be settled, and on one machine nobody
+    starts it again.
+    """
     try:
-        await reaper.reap()
-        await dispatcher.dispatch()
+        await act()
     except RetryableError as exc:
-        logger.warning("will try again", extra={"error": exc.code})
+        logger.warning("will try again", extra={"task": task, "error": exc.code, "reason": str(exc)})
+    except Exception:
+        logger.exception("failed, will try again", extra={"task": task})
 
 
 async def serve(settings: Settings) -> None:
@@ -36,7 +49,8 @@ async def serve(settings: Settings) -> None:
     async with open_dispatcher(settings) as (dispatcher, reaper):
         while not stopped.is_set():
             await tick(dispatcher, reaper)
-            await asyncio.wait({asyncio.ensure_future(stopped.wait())}, timeout=PAUSE)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), PAUSE)
 
 
 def main() -> None:

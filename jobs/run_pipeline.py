@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -18,7 +19,7 @@ import ray
 from dataproc.bootstrap import Workshop, open_workshop
 from dataproc.cluster.engine import RayEngine
 from dataproc.domain.document import read_spec
-from dataproc.domain.errors import DataprocError, IllegalMoveError, InvalidSpecError
+from dataproc.domain.errors import DataprocError, IllegalMoveError, InvalidSpecError, Problem
 from dataproc.domain.identity import LOCAL
 from dataproc.domain.job import Claim, Job, JobId
 from dataproc.domain.spec import JobSpec
@@ -26,42 +27,44 @@ from dataproc.domain.status import RunStatus
 from dataproc.services.runs import StuckPipelineError
 from dataproc.settings import Settings
 
+OK, FAILED, WRONG = 0, 1, 2
 PAUSE = 0.2
 """Seconds between two looks at a job that waits for its next attempt."""
 
 
-async def run(what: JobSpec | JobId, settings: Settings) -> Job:
+async def run(what: JobSpec | JobId, workshop: Workshop, lease: timedelta) -> Job:
     """Run a job to its end; return it."""
-    workshop = open_workshop(settings, RayEngine())
     holder = f"pipeline-{uuid4()}"
-    try:
-        claim = await first_claim(workshop, what, holder, settings)
-        job_id = claim.job_id if claim else JobId(UUID(str(what)))
-        while True:
-            if claim is not None:
-                await workshop.runs.execute(claim)
-            job = await workshop.jobs.get(job_id)
-            if job.status.is_final:
-                return job
-            await asyncio.sleep(PAUSE)
-            claim = await next_claim(workshop, job_id, holder, settings)
-    finally:
-        await workshop.store.close()
+    claim = await first_claim(workshop, what, holder, lease)
+    job_id = JobId(UUID(str(what))) if claim is None else claim.job_id
+    while True:
+        if claim is not None:
+            await workshop.runs.execute(claim)
+        job = await workshop.jobs.get(job_id)
+        if job.status.is_final:
+            return job
+        await asyncio.sleep(PAUSE)
+        claim = await claim_of(workshop, job_id, holder, lease) if is_due(job) else None
 
 
-async def first_claim(workshop: Workshop, what: JobSpec | JobId, holder: str, settings: Settings) -> Claim | None:
+async def first_claim(workshop: Workshop, what: JobSpec | JobId, holder: str, lease: timedelta) -> Claim | None:
     """Claim a job; a spec is recorded and claimed in one transaction, so that no runner takes it."""
     if isinstance(what, JobSpec):
-        return await workshop.jobs.create_claimed(what, holder, lease=settings.lease, by=LOCAL)
-    return await next_claim(workshop, what, holder, settings)
+        return await workshop.jobs.create_claimed(what, holder, lease=lease, by=LOCAL)
+    return await claim_of(workshop, what, holder, lease)
 
 
-async def next_claim(workshop: Workshop, job_id: JobId, holder: str, settings: Settings) -> Claim | None:
-    """Claim a job that waits and is due; `None` when it is not, or when a runner was faster."""
+async def claim_of(workshop: Workshop, job_id: JobId, holder: str, lease: timedelta) -> Claim | None:
+    """Claim a job that waits; `None` when it does not, for a runner was faster."""
     with suppress(IllegalMoveError):
         async with workshop.store.begin() as tables:
-            return await tables.jobs.claim_one(job_id, holder, lease=settings.lease)
+            return await tables.jobs.claim_one(job_id, holder, lease=lease)
     return None
+
+
+def is_due(job: Job) -> bool:
+    """Whether a job waits, and its delay is over."""
+    return job.status is RunStatus.PENDING and job.scheduled_for <= datetime.now(UTC)
 
 
 def read_target(text: str) -> JobSpec | JobId:
@@ -79,29 +82,53 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         what = read_target(parser.parse_args(argv).job)
     except InvalidSpecError as exc:
-        for problem in exc.problems:
-            sys.stderr.write(f"{problem.line}:{problem.column} {problem.pointer}: {problem.message}\n")
-        return 2
-    except OSError as exc:
-        sys.stderr.write(f"cannot read the job: {exc}\n")
-        return 2
-    ray.init(address="auto", log_to_driver=False)
+        return refused(exc)
+    except (OSError, UnicodeDecodeError) as exc:
+        sys.stderr.write(f"cannot read the job: {exc}; name a file of UTF-8 text, or the id of a job\n")
+        return WRONG
+    try:
+        ray.init(address="auto", log_to_driver=False)
+    except ConnectionError as exc:
+        sys.stderr.write(f"{exc}\nthere is no Ray cluster here: submit this by `ray job submit`\n")
+        return FAILED
     return told(what)
+
+
+def refused(exc: InvalidSpecError) -> int:
+    """Say what is wrong with a specification, and where."""
+    for problem in exc.problems or (Problem("", str(exc)),):
+        place = f"{problem.line}:{problem.column}" if problem.line is not None else ""
+        where = " ".join(part for part in (place, problem.pointer) if part)
+        sys.stderr.write(f"{where}: {problem.message}\n" if where else f"{problem.message}\n")
+    return WRONG
 
 
 def told(what: JobSpec | JobId) -> int:
     """Run a job and say how it ended."""
     try:
-        job = asyncio.run(run(what, Settings()))
+        job = asyncio.run(with_workshop(what, Settings()))
     except StuckPipelineError:
-        # Its thread would keep the process alive; the status is settled.
-        os._exit(1)
+        sys.stderr.write("the pipeline did not stop in time; its run is settled, see the job's status\n")
+        sys.stderr.flush()
+        # Its thread would keep the process alive.
+        os._exit(FAILED)
+    except InvalidSpecError as exc:
+        return refused(exc)
     except DataprocError as exc:
         sys.stderr.write(f"{exc}\n")
-        return 1
+        return FAILED
     reason = f": {job.failure.message}" if job.failure else ""
     sys.stdout.write(f"{job.id} {job.status}{reason}\n")
-    return 0 if job.status is RunStatus.COMPLETED else 1
+    return OK if job.status is RunStatus.COMPLETED else FAILED
+
+
+async def with_workshop(what: JobSpec | JobId, settings: Settings) -> Job:
+    """Run a job to its end with the databases of the settings."""
+    workshop = open_workshop(settings, RayEngine())
+    try:
+        return await run(what, workshop, settings.lease)
+    finally:
+        await workshop.store.close()
 
 
 if __name__ == "__main__":

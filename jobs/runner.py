@@ -12,7 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 import ray
-from ray.exceptions import RayError
 
 from dataproc.bootstrap import Workshop, open_workshop
 from dataproc.cluster.capacity import datasets_at_once
@@ -23,6 +22,8 @@ from dataproc.settings import Settings
 from jobs.slot import SlotResult, new_slot
 
 logger = logging.getLogger("jobs.runner")
+PAUSE = 1.0
+"""Seconds until a metadata database that did not answer is asked again."""
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class Runner:
     settings: Settings
     workshop: Workshop
     start_slot: Callable[[], Any]
+    end_slot: Callable[[Any], None]
     holder: str
     free: list[Any] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -44,10 +46,12 @@ class Runner:
         self.free = [self.start_slot() for _ in range(slots)]
         await asyncio.gather(*(slot.warm.remote() for slot in self.free))
         logger.info("runner ready", extra={"holder": self.holder, "slots": slots})
-        while not self.draining and self.left > 0:
-            await self.step()
-        if self.tasks:
-            await asyncio.wait(self.tasks)
+        try:
+            while not self.draining and self.left > 0:
+                await self.step()
+        finally:
+            if self.tasks:
+                await asyncio.wait(self.tasks)
         logger.info("runner ended", extra={"holder": self.holder, "jobs": self.settings.runner_jobs - self.left})
 
     async def step(self) -> None:
@@ -72,21 +76,36 @@ class Runner:
                 return list(await tables.jobs.claim(self.holder, lease=self.settings.lease, limit=limit))
         except MetadataUnavailableError:
             logger.warning("metadata database does not answer", extra={"holder": self.holder})
-            await asyncio.sleep(1)
+            await asyncio.sleep(PAUSE)
             return []
 
     async def supervise(self, slot: Any, claim: Claim) -> None:
-        """Run a claim in a slot; settle it when the slot dies, and give the slot, or a new one, back."""
+        """Run a claim in a slot; settle it when the slot is lost, and give the slot, or a new one, back."""
         try:
             result: SlotResult = await slot.execute.remote(claim)
-            if result.stuck:
-                ray.kill(slot)
-                slot = self.start_slot()
-        except RayError:
+        except Exception:
+            # Whatever it was, the run is nobody's now and the slot may be broken.
             logger.exception("slot lost", extra={"job_id": str(claim.job_id), "epoch": claim.epoch})
-            slot = self.start_slot()
-            await self.workshop.reaper.settle(claim, cancel_requested=False)
-        finally:
+            # It may live on, with a pipeline in it that nobody watches.
+            self.end_slot(slot)
+            await self.workshop.reaper.settle(claim)
+            await self.replace_slot()
+            return
+        if result.stuck:
+            self.end_slot(slot)
+            await self.replace_slot()
+            return
+        self.free.append(slot)
+
+    async def replace_slot(self) -> None:
+        """Start another slot; if it does not come up, drain: where no slot starts, no job may be claimed."""
+        slot = self.start_slot()
+        try:
+            await slot.warm.remote()
+        except Exception:
+            logger.exception("slot does not start", extra={"holder": self.holder})
+            self.drain()
+        else:
             self.free.append(slot)
 
     def drain(self) -> None:
@@ -97,7 +116,7 @@ class Runner:
 async def serve(settings: Settings) -> None:
     """Run a runner until it is told to stop."""
     workshop = open_workshop(settings, RayEngine())
-    runner = Runner(settings, workshop, new_slot, holder=f"runner-{uuid4()}")
+    runner = Runner(settings, workshop, new_slot, ray.kill, holder=f"runner-{uuid4()}")
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runner.drain)

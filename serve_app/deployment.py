@@ -13,7 +13,8 @@ from serve_app.app import create_app
 
 def build() -> FastAPI:
     """Build the API on the replica, where its connections will live."""
-    return create_app(lambda: open_services(Settings()))
+    # Serve puts the request's id into each reply by itself.
+    return create_app(lambda: open_services(Settings()), tells_request_id=False)
 
 
 app = serve.deployment(

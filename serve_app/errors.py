@@ -1,14 +1,16 @@
 """Errors as problem documents (RFC 9457), with a pointer (RFC 6901) to each wrong field."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from dataproc.domain.document import pointer_of
 from dataproc.domain.errors import (
     ConflictError,
     DataprocError,
@@ -27,6 +29,7 @@ from dataproc.domain.errors import (
 
 logger = logging.getLogger(__name__)
 RETRY_AFTER = "5"
+MEDIA_TYPE = "application/problem+json"
 
 STATUS: dict[type[DataprocError], HTTPStatus] = {
     InvalidSpecError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -45,11 +48,10 @@ STATUS: dict[type[DataprocError], HTTPStatus] = {
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of `app` with a problem document."""
+    """Answer every error of `app` with a problem document; what nobody expected is left to `middleware.RequestLog`."""
     app.add_exception_handler(DataprocError, answer_ours)
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(HTTPException, answer_http)
-    app.add_exception_handler(Exception, answer_unexpected)
 
 
 def status_of(exc: DataprocError) -> HTTPStatus:
@@ -69,24 +71,52 @@ def answer_ours(_: Request, exc: Exception) -> JSONResponse:
 
 
 def answer_invalid(_: Request, exc: Exception) -> JSONResponse:
-    """Answer a query, path or header that does not fit."""
+    """Answer a query, path, header or body that does not fit."""
     if not isinstance(exc, RequestValidationError):
         raise exc
-    wrong = [Problem("/" + "/".join(map(str, error["loc"])), str(error["msg"])) for error in exc.errors()]
+    wrong = [problem_of(error, exc.body) for error in exc.errors()]
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "The request has mistakes.", wrong)
 
 
-def answer_http(_: Request, exc: Exception) -> JSONResponse:
+def problem_of(error: Mapping[str, Any], body: object) -> Problem:
+    """Return one mistake; a pointer is into the body, or begins with `/query`, `/path` or `/header`."""
+    part, *rest = error["loc"]
+    if error["type"] == "json_invalid":
+        line, column = place_in(str(body), int(rest[0]))
+        return Problem("", f"this is no JSON: {error['ctx']['error']}", line, column)
+    return Problem(pointer_of(rest if part == "body" else (part, *rest)), str(error["msg"]))
+
+
+def place_in(text: str, position: int) -> tuple[int, int]:
+    """Return line and column, both from 1, of a position in a text."""
+    before = text[:position]
+    return before.count("\n") + 1, position - before.rfind("\n")
+
+
+def answer_http(request: Request, exc: Exception) -> JSONResponse:
     """Answer an unknown path or method."""
     if not isinstance(exc, HTTPException):
         raise exc
+    # FastAPI takes whatever ends the reading of a body for a body that cannot be parsed.
+    if isinstance(exc.__cause__, DataprocError):
+        return answer_ours(request, exc.__cause__)
     status = HTTPStatus(exc.status_code)
     response = problem(status, status.phrase.lower().replace(" ", "-"), str(exc.detail))
     response.headers.update(exc.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = allowed(request, response.headers.get("Allow", ""))
     return response
 
 
-def answer_unexpected(_: Request, exc: Exception) -> JSONResponse:
+def allowed(request: Request, told: str) -> str:
+    """Return all methods of the path that was asked for: FastAPI tells only those of one of its routes."""
+    path = getattr(request.scope.get("route"), "path", "")
+    methods = {method.strip() for method in told.split(",")}
+    methods |= {method.upper() for method in request.app.openapi()["paths"].get(path, {})}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+
+
+def answer_unexpected(exc: Exception) -> JSONResponse:
     """Answer anything else, without detail; the log has it."""
     logger.error("request failed unexpectedly", exc_info=exc)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "An unexpected error; the log of the API has it.")
@@ -99,7 +129,7 @@ def problem(status: HTTPStatus, code: str, detail: str, problems: Sequence[Probl
     if problems:
         body["errors"] = [as_member(each) for each in problems]
     headers = {"Retry-After": RETRY_AFTER} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
+    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
 
 
 def as_member(wrong: Problem) -> dict[str, object]:

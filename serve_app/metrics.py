@@ -11,6 +11,14 @@ from dataproc.ports import QueueDepth
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """How all jobs stand, as the metadata database tells."""
+
+    counts: Mapping[RunStatus, int]
+    depth: QueueDepth
+
+
 @dataclass(slots=True)
 class Metrics:
     """All metrics of one API process, in a registry of their own."""
@@ -18,9 +26,6 @@ class Metrics:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     requests: Counter = field(init=False)
     seconds: Histogram = field(init=False)
-    jobs: Gauge = field(init=False)
-    ready: Gauge = field(init=False)
-    oldest: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
         """Register them."""
@@ -29,19 +34,28 @@ class Metrics:
         self.seconds = Histogram(
             "dataproc_http_request_seconds", "Time to answer.", labels, buckets=BUCKETS, registry=registry
         )
-        self.jobs = Gauge("dataproc_jobs", "Jobs in each status, in all.", ("status",), registry=registry)
-        self.ready = Gauge("dataproc_queue_ready", "Jobs that wait for a runner now.", registry=registry)
-        self.oldest = Gauge("dataproc_queue_oldest_seconds", "How long the oldest of them waits.", registry=registry)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request."""
         self.requests.labels(method, route, str(status)).inc()
         self.seconds.labels(method, route).observe(seconds)
 
-    def render(self, counts: Mapping[RunStatus, int], depth: QueueDepth) -> bytes:
-        """Return everything in Prometheus's text format."""
-        for status, count in counts.items():
-            self.jobs.labels(status.value).set(count)
-        self.ready.set(depth.ready)
-        self.oldest.set(depth.oldest_ready.total_seconds() if depth.oldest_ready else 0)
-        return generate_latest(self.registry)
+    def render(self, fleet: Fleet | None) -> bytes:
+        """Return everything in Prometheus's text format; `None`: the metadata database does not answer."""
+        return generate_latest(self.registry) + generate_latest(fleet_registry(fleet))
+
+
+def fleet_registry(fleet: Fleet | None) -> CollectorRegistry:
+    """Return the fleet's figures; a registry of their own each time, so that no old figure stays."""
+    registry = CollectorRegistry()
+    is_up = Gauge("dataproc_metadata_up", "Whether the metadata database answers.", registry=registry)
+    is_up.set(fleet is not None)
+    if fleet is not None:
+        jobs = Gauge("dataproc_jobs", "Jobs in each status, in all.", ("status",), registry=registry)
+        for status, count in fleet.counts.items():
+            jobs.labels(status.value).set(count)
+        waiting, oldest = fleet.depth.ready, fleet.depth.oldest_ready
+        Gauge("dataproc_queue_ready", "Jobs that wait for a runner now.", registry=registry).set(waiting)
+        age = Gauge("dataproc_queue_oldest_seconds", "How long the oldest of them waits.", registry=registry)
+        age.set(oldest.total_seconds() if oldest else 0)
+    return registry

@@ -1,12 +1,11 @@
 """What the API answers."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
 from dataproc.domain.errors import InvalidSpecError, Problem
 from dataproc.domain.job import Failure, Job, JobRun, Progress
@@ -14,12 +13,14 @@ from dataproc.domain.spec import JobSpec
 from dataproc.domain.status import RunStatus
 from dataproc.ports import Connection, Cursor
 
+TIME = TypeAdapter(AwareDatetime)
+
 
 class StageView(BaseModel):
     """How far one stage has come; the stages overlap, because rows stream through them."""
 
-    units: int
-    rows: int
+    units: int = Field(description="Units that are through this stage as a whole.")
+    rows: int = Field(description="Rows that came out of this stage: read, left by the transforms, loaded.")
 
 
 class ProgressView(BaseModel):
@@ -38,7 +39,9 @@ class ProgressView(BaseModel):
     @classmethod
     def of(cls, progress: Progress) -> "ProgressView":
         """Return what is told of `progress`."""
+        # A unit is read, transformed and loaded by one task, which reports when it has done all three.
         done = progress.units_done
+        left = progress.rows_read - progress.rows_rejected - progress.rows_filtered
         return cls(
             units_planned=progress.units_planned,
             bytes_planned=progress.bytes_planned,
@@ -47,7 +50,7 @@ class ProgressView(BaseModel):
             rows_filtered=progress.rows_filtered,
             load=progress.load,
             ingesting=StageView(units=done, rows=progress.rows_read),
-            transforming=StageView(units=done, rows=progress.rows_read - progress.rows_rejected),
+            transforming=StageView(units=done, rows=left),
             loading=StageView(units=done, rows=progress.rows_loaded),
         )
 
@@ -99,8 +102,8 @@ class JobView(BaseModel):
 
 
 def duration(job: Job) -> float | None:
-    """Return for how many seconds a job ran, up to now while it runs; `None` before its start."""
-    if job.started_at is None:
+    """Return for how many seconds the latest run lasted, up to its last sign of life; `None` while the job waits."""
+    if job.started_at is None or job.status is RunStatus.PENDING:
         return None
     end = job.finished_at or max(job.updated_at, job.started_at)
     return round((end - job.started_at).total_seconds(), 3)
@@ -171,7 +174,8 @@ def as_cursor(text: str | None) -> Cursor | None:
         return None
     try:
         created_at, _, job_id = base64.urlsafe_b64decode(text).decode().partition(" ")
-        return Cursor(datetime.fromisoformat(created_at), UUID(job_id))
-    except (ValueError, binascii.Error, UnicodeDecodeError) as exc:
+        # One without a zone is not ours: it fails here, and not in the database.
+        return Cursor(TIME.validate_python(created_at), UUID(job_id))
+    except ValueError as exc:
         wrong = Problem("/query/after", "hand back the `next` of the page before, unchanged")
         raise InvalidSpecError("This cursor was not given by us.", problems=(wrong,)) from exc

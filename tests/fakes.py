@@ -1,17 +1,33 @@
-"""The metadata database in memory; it keeps the same laws as the real one (`tests/contract`)."""
+"""The world in memory: metadata database, cluster, source, engine, warehouse; under the laws of `tests/contract`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from dataproc.domain.errors import ConflictError, FencedError, IllegalMoveError, NotFoundError
+import pyarrow as pa
+
+from dataproc.domain.chunk import Account, Chunk, LoadedChunk, no_rejects, number, with_positions
+from dataproc.domain.errors import (
+    CancelledRunError,
+    ConflictError,
+    FencedError,
+    IllegalMoveError,
+    MetadataUnavailableError,
+    NotFoundError,
+    RowRefusedError,
+    WarehouseUnavailableError,
+)
 from dataproc.domain.job import Claim, Failure, Job, JobId, JobRun, Progress, RunId
+from dataproc.domain.spec import Destination
 from dataproc.domain.status import RunStatus
+from dataproc.domain.tally import Tally
+from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports import (
     Connection,
     Cursor,
@@ -19,8 +35,14 @@ from dataproc.ports import (
     ExpiredLease,
     Heartbeat,
     JobFilter,
+    LoadId,
+    Published,
     QueueDepth,
+    Step,
     StoredReply,
+    Submission,
+    SubmissionId,
+    Transform,
 )
 from dataproc.repositories import events
 from tests.builders import SOME_TIME
@@ -65,9 +87,12 @@ class FakeStore:
     now: datetime = SOME_TIME
     state: State = field(default_factory=State)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_away: bool = False
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator["FakeTables"]:
+        if self.is_away:
+            raise MetadataUnavailableError
         async with self.turn:
             before = State(**{part.name: copy(getattr(self.state, part.name)) for part in fields(State)})
             try:
@@ -357,3 +382,183 @@ def matches(job: Job, which: JobFilter) -> bool:
         and (which.created_from is None or job.created_at >= which.created_from)
         and (which.created_until is None or job.created_at < which.created_until)
     )
+
+
+# ── the cluster ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(slots=True)
+class FakeCluster:
+    """A cluster whose Ray Jobs run at once and until they are stopped."""
+
+    bears: int = 8
+    jobs: dict[SubmissionId, str] = field(default_factory=dict)
+    entrypoints: dict[SubmissionId, str] = field(default_factory=dict)
+
+    async def submit(self, submission_id: SubmissionId, entrypoint: str) -> None:
+        if submission_id not in self.jobs:
+            self.jobs[submission_id] = "RUNNING"
+            self.entrypoints[submission_id] = entrypoint
+
+    async def list(self, prefix: str) -> Sequence[Submission]:
+        return [Submission(name, self.jobs[name]) for name in sorted(self.jobs) if name.startswith(prefix)]
+
+    async def stop(self, submission_id: SubmissionId) -> None:
+        if self.jobs.get(submission_id) == "RUNNING":
+            self.jobs[submission_id] = "STOPPED"
+
+    async def slots(self) -> int:
+        return self.bears
+
+
+# ── the data plane ───────────────────────────────────────────────────────────────────────────────
+
+ID = pa.schema([("id", pa.int64())])
+
+
+def look_away(_: object) -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListSource:
+    """A source of one column `id`: each list is a unit; `on_read` sees a unit before it is read."""
+
+    ids: Sequence[Sequence[int]]
+    on_read: Callable[[Unit], None] = look_away
+
+    def plan(self) -> SourcePlan:
+        units = (Unit(f"u{n}", f"list/{n}", "1", 8 * len(ids), rows=len(ids)) for n, ids in enumerate(self.ids))
+        return SourcePlan(tuple(units), ID)
+
+    def read(self, unit: Unit) -> Iterator[Chunk]:
+        self.on_read(unit)
+        rows = pa.table({"id": self.ids[int(unit.id.removeprefix("u"))]}, schema=ID)
+        return number(unit.id, ID, [(with_positions(rows, 0), no_rejects())])
+
+
+@dataclass(slots=True)
+class FakeEngine:
+    """Runs the work in this process, one unit after the other."""
+
+    running: int = 0
+
+    @contextmanager
+    def run(
+        self,
+        units: Sequence[Unit],
+        read: Callable[[Unit], Iterator[Chunk]],
+        transforms: Sequence[Transform],
+        load: Step,
+    ) -> Iterator[Iterator[LoadedChunk]]:
+        self.running += 1
+        try:
+            yield (load(changed(chunk, transforms)) for unit in units for chunk in read(unit))
+        finally:
+            self.running -= 1
+
+
+def changed(chunk: Chunk, transforms: Sequence[Transform]) -> Chunk:
+    """Return a chunk after all transforms."""
+    for transform in transforms:
+        chunk = transform.apply(chunk)
+    return chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Up to which epoch a job may be published, and whether it may at all."""
+
+    epoch: int
+    cancelled: bool = False
+
+
+@dataclass(slots=True)
+class FakeWarehouse:
+    """A warehouse in memory; `refused` are ids that it takes in no row."""
+
+    refused: frozenset[int] = frozenset()
+    rows: dict[str, list[int]] = field(default_factory=dict)
+    fences: dict[JobId, Fence] = field(default_factory=dict)
+    ledger: dict[JobId, Published] = field(default_factory=dict)
+    cleaned: list[tuple[JobId, int]] = field(default_factory=list)
+    opened: list[tuple[tuple[str, ...], int]] = field(default_factory=list)
+    is_away: bool = False
+    on_published: Callable[[Published], None] = look_away
+
+    def fence(self, load_id: LoadId) -> Published | None:
+        self.check()
+        fence = self.fences.get(load_id.job_id, Fence(0))
+        if fence.epoch > load_id.epoch or (fence.epoch == load_id.epoch and fence.cancelled):
+            raise FencedError
+        self.fences[load_id.job_id] = Fence(load_id.epoch)
+        return self.ledger.get(load_id.job_id)
+
+    def open(self, load_id: LoadId, destination: Destination, schema: pa.Schema, size: int) -> "FakeLoad":
+        self.check()
+        self.opened.append((tuple(schema.names), size))
+        return FakeLoad(self, load_id, destination.table, "staged" if destination.load == "staged" else "direct")
+
+    def published(self, job_id: JobId) -> Published | None:
+        self.check()
+        return self.ledger.get(job_id)
+
+    def forbid(self, job_id: JobId, epoch: int) -> Published | None:
+        self.check()
+        if self.fences.get(job_id, Fence(0)).epoch <= epoch:
+            self.fences[job_id] = Fence(epoch, cancelled=True)
+        return self.ledger.get(job_id)
+
+    def clean(self, job_id: JobId, epoch: int) -> None:
+        self.check()
+        self.cleaned.append((job_id, epoch))
+
+    def check(self) -> str:
+        if self.is_away:
+            raise WarehouseUnavailableError
+        return "in memory"
+
+
+@dataclass(frozen=True, slots=True)
+class FakeLoad:
+    """A load on its way."""
+
+    warehouse: FakeWarehouse
+    load_id: LoadId
+    target: str
+    way: str
+
+    def step(self, chunk: Chunk) -> LoadedChunk:
+        """Return a chunk with its ids as the payload; the staged way sets aside what the warehouse refuses."""
+        ids = chunk.rows["id"].to_pylist()
+        taken = [one for one in ids if self.way == "direct" or one not in self.warehouse.refused]
+        rejected = chunk.rejected + len(ids) - len(taken)
+        payload = json.dumps(taken).encode()
+        return LoadedChunk(
+            chunk.unit, chunk.seq, chunk.last, chunk.read, len(taken), rejected, chunk.filtered, payload, payload
+        )
+
+    def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Account], None]) -> Published:
+        tally, rows = Tally(), list[int]()
+        for chunk in results:
+            if tally.add(chunk):
+                rows += json.loads(bytes(chunk.payload))
+        if not self.warehouse.refused.isdisjoint(rows):
+            raise RowRefusedError
+        tally.verify(plan)
+        check(tally.account)
+        self.take_fence()
+        published = Published(self.target, tally.account, self.way)
+        self.warehouse.rows.setdefault(self.target, []).extend(rows)
+        self.warehouse.ledger[self.load_id.job_id] = published
+        self.warehouse.on_published(published)
+        return published
+
+    def take_fence(self) -> None:
+        """Stop unless this epoch may publish."""
+        self.warehouse.check()
+        fence = self.warehouse.fences.get(self.load_id.job_id)
+        if fence is None or fence.epoch != self.load_id.epoch:
+            raise FencedError
+        if fence.cancelled:
+            raise CancelledRunError

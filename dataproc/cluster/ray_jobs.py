@@ -11,11 +11,13 @@ from typing import Any
 import httpx2
 
 from dataproc.cluster.capacity import datasets_at_once
-from dataproc.domain.errors import ClusterUnavailableError
+from dataproc.domain.errors import ClusterUnavailableError, SetupError
 from dataproc.ports import Submission, SubmissionId
 
 STOP_WAIT = "60"
 """Seconds between SIGTERM and SIGKILL for a stopped runner, so that it can finish what it has."""
+MOST_NODES = 10_000
+"""The largest answer that Ray gives; without a limit it tells of 100 nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,12 @@ class RayJobs:
 
     async def slots(self) -> int:
         """Return how many Datasets may run at once in the cluster."""
-        answer = await self.client_call("GET", "/api/v0/nodes", params={"detail": "1"})
-        nodes = answer["data"]["result"]["result"]
-        alive = [node["resources_total"] for node in nodes if node["state"] == "ALIVE"]
+        answer = await self.client_call("GET", "/api/v0/nodes", params={"detail": "1", "limit": str(MOST_NODES)})
+        try:
+            nodes = answer["data"]["result"]["result"]
+            alive = [node["resources_total"] for node in nodes if node["state"] == "ALIVE"]
+        except (KeyError, TypeError) as exc:
+            raise ClusterUnavailableError("the Ray dashboard does not tell of its nodes") from exc
         return datasets_at_once(resources.get("CPU", 0) for resources in alive)
 
     async def client_call(self, method: str, path: str, *, allowed: tuple[int, ...] = (), **options: Any) -> Any:
@@ -56,17 +61,22 @@ class RayJobs:
             response = await self.client.request(method, path, **options)
             if response.status_code in allowed:
                 return None
-            response.raise_for_status()
+            return response.raise_for_status().json()
         except httpx2.HTTPStatusError as exc:
             status = exc.response.status_code
             advice = "; RAY_AUTH_MODE or RAY_AUTH_TOKEN differs from the cluster's" if status in {401, 403} else ""
             raise ClusterUnavailableError(f"the Ray dashboard answered {status} to {method} {path}{advice}") from exc
         except httpx2.HTTPError as exc:
             raise ClusterUnavailableError(f"the Ray dashboard at {self.client.base_url} does not answer") from exc
-        return response.json()
+        except ValueError as exc:
+            raise ClusterUnavailableError(
+                f"what answers at {self.client.base_url} is no Ray dashboard; see DATAPROC_RAY_DASHBOARD_URL"
+            ) from exc
 
 
 def dashboard_client(url: str, token: str | None) -> httpx2.AsyncClient:
     """Return a client for the Ray dashboard at `url`, which sends `token` if there is one."""
+    if not url.startswith(("http://", "https://")):
+        raise SetupError(f"DATAPROC_RAY_DASHBOARD_URL is {url!r}: write http://host:8265")
     headers: Mapping[str, str] = {} if token is None else {"Authorization": f"Bearer {token}"}
     return httpx2.AsyncClient(base_url=url, headers=headers, timeout=httpx2.Timeout(10.0), trust_env=False)

@@ -1,12 +1,13 @@
 """Jobs: accept, show, cancel, retry."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from dataproc.domain.errors import IdempotencyError, IllegalMoveError
+from dataproc.domain.document import pointer_of
+from dataproc.domain.errors import IdempotencyError, IllegalMoveError, InvalidSpecError, NotFoundError, Problem
 from dataproc.domain.identity import Caller
 from dataproc.domain.job import Claim, Job, JobId, JobRun
 from dataproc.domain.spec import JobSpec, S3Source
@@ -31,21 +32,18 @@ class JobService:
 
     async def create(self, spec: JobSpec, *, by: Caller, key: str | None = None) -> Job:
         """Record a job, which the next free runner takes; the same `key` with the same spec gives the same job."""
+        refuse_nul(spec)
         async with self.store.begin() as tables:
-            await require_connection(tables, spec)
             job_id = JobId(self.new_id())
             if key is not None and (known := await self.known(tables, spec, by, key, job_id)) is not None:
                 return known
-            job = await tables.jobs.add(new_job(job_id, spec, by))
-            await tables.audit.record("job.created", by=by.name, subject=str(job_id), details={"name": spec.name})
-            return job
+            return await add_job(tables, job_id, spec, by)
 
     async def create_claimed(self, spec: JobSpec, holder: str, *, lease: timedelta, by: Caller) -> Claim:
         """Record a job and claim it at once, before any runner can see it."""
+        refuse_nul(spec)
         async with self.store.begin() as tables:
-            await require_connection(tables, spec)
-            job = await tables.jobs.add(new_job(JobId(self.new_id()), spec, by))
-            await tables.audit.record("job.created", by=by.name, subject=str(job.id), details={"name": spec.name})
+            job = await add_job(tables, JobId(self.new_id()), spec, by)
             return await tables.jobs.claim_one(job.id, holder, lease=lease)
 
     async def known(self, tables: Tables, spec: JobSpec, by: Caller, key: str, job_id: JobId) -> Job | None:
@@ -78,11 +76,9 @@ class JobService:
         """Cancel a job: at once when it waits, by its runner when it runs. A second cancel changes nothing."""
         async with self.store.begin() as tables:
             job = await tables.jobs.get(job_id)
-            if job.status is RunStatus.CANCELLED or job.cancel_requested:
+            if job.status is RunStatus.CANCELLED or (job.cancel_requested and job.status is not RunStatus.PENDING):
                 return job
-            if not (await tables.jobs.cancel_pending(job_id) or await tables.jobs.request_cancel(job_id)):
-                status = (await tables.jobs.get(job_id)).status
-                raise IllegalMoveError(f"the job is {status}; only a job that waits or runs can be cancelled")
+            await stop(tables, job_id)
             await tables.audit.record("job.cancelled", by=by.name, subject=str(job_id), details={})
             return await tables.jobs.get(job_id)
 
@@ -96,10 +92,51 @@ class JobService:
             return await tables.jobs.get(job_id)
 
 
+async def add_job(tables: Tables, job_id: JobId, spec: JobSpec, by: Caller) -> Job:
+    """Record a job and who made it."""
+    await require_connection(tables, spec)
+    job = await tables.jobs.add(new_job(job_id, spec, by))
+    await tables.audit.record("job.created", by=by.name, subject=str(job_id), details={"name": spec.name})
+    return job
+
+
+async def stop(tables: Tables, job_id: JobId) -> None:
+    """Cancel a job that waits, or ask its runner to stop; between the two questions one may become the other."""
+    while not (await tables.jobs.cancel_pending(job_id) or await tables.jobs.request_cancel(job_id)):
+        status = (await tables.jobs.get(job_id)).status
+        if status.is_final:
+            raise IllegalMoveError(f"the job is {status}; only a job that waits or runs can be cancelled")
+
+
 async def require_connection(tables: Tables, spec: JobSpec) -> None:
     """Refuse a spec that names a connection nobody registered."""
-    if isinstance(spec.source, S3Source) and spec.source.connection is not None:
+    if not isinstance(spec.source, S3Source) or spec.source.connection is None:
+        return
+    try:
         await tables.connections.get(spec.source.connection)
+    except NotFoundError as exc:
+        raise InvalidSpecError(str(exc), (Problem("/source/connection", str(exc)),)) from exc
+
+
+def refuse_nul(spec: JobSpec) -> None:
+    """Refuse a spec with the character NUL, which PostgreSQL cannot store."""
+    if found := tuple(places_of_nul(spec.model_dump(mode="json"))):
+        problems = tuple(Problem(pointer_of(place), "the character NUL cannot be stored: remove it") for place in found)
+        raise InvalidSpecError(f"{problems[0].pointer}: {problems[0].message}", problems)
+
+
+def places_of_nul(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield the path to each text in a JSON value that has the character NUL."""
+    match value:
+        case str() if "\0" in value:
+            yield path
+        case dict():
+            for name, below in value.items():
+                yield from places_of_nul(name, (*path, name))
+                yield from places_of_nul(below, (*path, name))
+        case list():
+            for number, below in enumerate(value):
+                yield from places_of_nul(below, (*path, number))
 
 
 def new_job(job_id: JobId, spec: JobSpec, by: Caller) -> Job:

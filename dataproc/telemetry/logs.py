@@ -5,25 +5,44 @@ import sys
 
 import structlog
 
+from dataproc.domain.errors import SetupError
+from dataproc.telemetry.tracebacks import without_values
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOGGERS = ("dataproc", "serve_app", "jobs")
+
 
 def configure_logs(level: str) -> None:
     """Send all logs of this process to standard error, as JSON lines."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
-    )
+    if level.upper() not in LEVELS:
+        raise SetupError(
+            f"DATAPROC_LOG_LEVEL is {level!r}: write one of {', '.join(LEVELS)}", setting="DATAPROC_LOG_LEVEL"
+        )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
-    for name in ("dataproc", "serve_app", "jobs"):
+    handler.setFormatter(json_lines())
+    for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers = [handler]
-        logger.setLevel(level)
+        logger.setLevel(level.upper())
         logger.propagate = False
+
+
+def json_lines() -> logging.Formatter:
+    """Return what turns a record of the standard library's logging into one line of JSON."""
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+            without_ray_marks,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.ExceptionRenderer(without_values),
+        ],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
+    )
+
+
+def without_ray_marks(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Return a line without what Ray puts into every record of its processes."""
+    return {key: value for key, value in event.items() if not key.startswith("_ray")}

@@ -3,10 +3,17 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from dataproc.domain.errors import FatalError, MetadataUnavailableError, RetryableError
 from serve_app.dependencies import services_of
+from serve_app.description import problems
+from serve_app.metrics import Fleet
 from serve_app.schemas import HealthView
 
 router = APIRouter(tags=["health"])
+
+
+class NotReadyError(RetryableError):
+    """The API cannot accept jobs yet."""
 
 
 @router.get("/livez")
@@ -15,16 +22,22 @@ async def livez() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
-@router.get("/health")
+@router.get("/readyz", responses=problems(503))
+@router.get("/health", responses=problems(503))
 async def health(request: Request) -> HealthView:
-    """Answer 200 when jobs can be accepted: that needs the metadata database and nothing else; else 503."""
-    return HealthView(status="ok", metadata=await services_of(request).store.check())
+    """Answer 200 when jobs can be accepted: that needs the metadata database, migrated, and nothing else; else 503."""
+    try:
+        return HealthView(status="ok", metadata=await services_of(request).check())
+    except FatalError as exc:
+        raise NotReadyError(str(exc)) from exc
 
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
-    """Show the metrics of this process, and the fleet's."""
-    async with services_of(request).store.begin() as tables:
-        counts, depth = await tables.jobs.count_by_status(), await tables.jobs.depth()
-    return Response(request.app.state.metrics.render(counts, depth), media_type=CONTENT_TYPE_LATEST)
+    """Show the metrics of this process, and the fleet's as long as the metadata database answers."""
+    try:
+        async with services_of(request).store.begin() as tables:
+            fleet = Fleet(await tables.jobs.count_by_status(), await tables.jobs.depth())
+    except (MetadataUnavailableError, FatalError):
+        fleet = None
+    return Response(request.app.state.metrics.render(fleet), media_type=CONTENT_TYPE_LATEST)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 from dataproc.domain.spec import Name
 from dataproc.ports import Connection
 from serve_app.dependencies import By, Sources
+from serve_app.description import problems
 from serve_app.schemas import SourceView
 
 router = APIRouter(prefix="/sources", tags=["sources"])
@@ -21,7 +22,7 @@ class SourceBody(BaseModel):
     config: dict[str, object]
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=problems(413, 422, 503))
 async def register_source(body: SourceBody, response: Response, sources: Sources, by: By) -> SourceView:
     """Register a source, or change one."""
     connection = await sources.put(Connection(body.name, body.kind, body.config), by=by)
@@ -29,13 +30,13 @@ async def register_source(body: SourceBody, response: Response, sources: Sources
     return SourceView.of(connection)
 
 
-@router.get("")
+@router.get("", responses=problems(503))
 async def list_sources(sources: Sources) -> list[SourceView]:
     """List the registered sources."""
     return [SourceView.of(connection) for connection in await sources.all()]
 
 
-@router.get("/{name}")
+@router.get("/{name}", responses=problems(404, 422, 503))
 async def get_source(name: Name, sources: Sources) -> SourceView:
     """Show a registered source."""
     return SourceView.of(await sources.get(name))

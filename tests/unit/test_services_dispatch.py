@@ -1,0 +1,127 @@
+"""The dispatcher: how many runners there should be, and what it does about it."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count
+from uuid import UUID
+
+import pytest
+
+from dataproc.ports import QueueDepth, SubmissionId
+from dataproc.services.dispatch import ENTRYPOINT, PREFIX, Dispatcher, Fleet
+from tests.builders import a_job
+from tests.fakes import FakeCluster, FakeStore
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("ready", "running", "bears", "wanted"),
+    [
+        (0, 0, 8, 1),
+        (1, 0, 8, 1),
+        (2, 0, 8, 1),
+        (3, 0, 8, 2),
+        (2, 2, 8, 2),
+        (500, 0, 8, 4),
+        (500, 0, 4, 2),
+        (500, 0, 3, 1),
+        (500, 0, 1, 1),
+        (500, 0, 100, 4),
+    ],
+)
+def test_there_is_a_slot_for_each_job_up_to_what_cluster_and_settings_bear(
+    ready: int, running: int, bears: int, wanted: int
+) -> None:
+    fleet = Fleet(slots_per_runner=2, max_runners=4)
+
+    assert fleet.wanted(QueueDepth(ready, running, None), bears) == wanted
+
+
+@dataclass(slots=True)
+class Yard:
+    """A dispatcher on fakes."""
+
+    store: FakeStore = field(default_factory=FakeStore)
+    cluster: FakeCluster = field(default_factory=FakeCluster)
+    ids: "count[int]" = field(default_factory=count)
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        fleet = Fleet(slots_per_runner=2, max_runners=4)
+        return Dispatcher(self.store, self.cluster, fleet, lambda: UUID(int=next(self.ids)))
+
+    async def add_jobs(self, number: int) -> None:
+        async with self.store.begin() as tables:
+            for _ in range(number):
+                await tables.jobs.add(a_job())
+
+    @property
+    def alive(self) -> list[SubmissionId]:
+        return [name for name, status in self.cluster.jobs.items() if status == "RUNNING"]
+
+
+@pytest.fixture
+def yard() -> Yard:
+    return Yard()
+
+
+async def test_one_runner_is_kept_warm_while_nothing_waits(yard: Yard) -> None:
+    assert await yard.dispatcher.dispatch() == 1
+    assert await yard.dispatcher.dispatch() == 1
+
+    assert yard.cluster.entrypoints == {SubmissionId(f"{PREFIX}{UUID(int=0)}"): ENTRYPOINT}
+
+
+async def test_missing_runners_are_started_and_no_more_than_that(yard: Yard) -> None:
+    await yard.add_jobs(5)
+
+    assert await yard.dispatcher.dispatch() == 3
+    assert await yard.dispatcher.dispatch() == 3
+
+    assert len(yard.alive) == 3
+
+
+async def test_a_runner_that_ended_is_replaced(yard: Yard) -> None:
+    await yard.dispatcher.dispatch()
+    [dead] = yard.alive
+    yard.cluster.jobs[dead] = "FAILED"
+
+    await yard.dispatcher.dispatch()
+
+    assert len(yard.alive) == 1
+    assert dead not in yard.alive
+
+
+async def test_a_runner_that_is_starting_counts_as_one(yard: Yard) -> None:
+    yard.cluster.jobs[SubmissionId(f"{PREFIX}starting")] = "PENDING"
+
+    await yard.dispatcher.dispatch()
+
+    assert yard.alive == []
+
+
+async def test_ray_jobs_that_are_no_runners_are_left_alone(yard: Yard) -> None:
+    other = SubmissionId("somebody-elses-job")
+    yard.cluster.jobs[other] = "RUNNING"
+
+    await yard.dispatcher.dispatch()
+
+    assert other in yard.alive
+    assert len(yard.alive) == 2
+
+
+async def test_runners_too_many_are_stopped_only_once_nothing_waits_or_runs(yard: Yard) -> None:
+    await yard.add_jobs(6)
+    await yard.dispatcher.dispatch()
+    async with yard.store.begin() as tables:
+        claims = await tables.jobs.claim("runner", lease=timedelta(seconds=30), limit=6)
+        for claim in claims[1:]:
+            await tables.jobs.requeue(claim, delay=timedelta(hours=1), failure=None, progress=None)
+
+    assert await yard.dispatcher.dispatch() == 3
+    async with yard.store.begin() as tables:
+        await tables.jobs.requeue(claims[0], delay=timedelta(hours=1), failure=None, progress=None)
+    await yard.dispatcher.dispatch()
+
+    assert len(yard.alive) == 1

@@ -1,0 +1,200 @@
+"""The pipeline: which way it goes, what it refuses, and when it stops."""
+
+from dataclasses import dataclass, field, replace
+from uuid import uuid4
+
+import pytest
+
+from dataproc.domain.chunk import Account
+from dataproc.domain.errors import (
+    CancelledRunError,
+    FencedError,
+    RowRefusedError,
+    SourceUnavailableError,
+    TooManyRejectsError,
+)
+from dataproc.domain.job import JobId
+from dataproc.domain.rules import ColumnRule
+from dataproc.domain.spec import CleanTransform, Destination, ValidateTransform
+from dataproc.domain.status import RunStatus
+from dataproc.domain.unit import Unit
+from dataproc.ports import LoadId, Published
+from dataproc.services.monitor import Monitor
+from dataproc.services.pipeline import Pipeline, RejectLimit, limits_of
+from tests.fakes import FakeEngine, FakeWarehouse, ListSource
+
+TABLE = "analytics.orders"
+
+
+@dataclass(slots=True)
+class Setting:
+    """A pipeline of two units, and all that it stands on."""
+
+    source: ListSource = field(default_factory=lambda: ListSource([[1, 2, 3], [4, 5]]))
+    destination: Destination = field(default_factory=lambda: Destination(table=TABLE))
+    limits: tuple[RejectLimit, ...] = ()
+    engine: FakeEngine = field(default_factory=FakeEngine)
+    warehouse: FakeWarehouse = field(default_factory=FakeWarehouse)
+    monitor: Monitor = field(default_factory=Monitor)
+    load_id: LoadId = field(default_factory=lambda: LoadId(JobId(uuid4()), 1, uuid4()))
+
+    def run(self) -> Published:
+        pipeline = Pipeline(self.source, (), self.destination, self.limits, self.engine, self.warehouse)
+        return pipeline.run(self.load_id, self.monitor)
+
+
+def test_every_row_of_every_unit_is_published_once() -> None:
+    setting = Setting()
+
+    published = setting.run()
+
+    assert setting.warehouse.opened == [(("id",), 40)]
+    assert setting.warehouse.rows == {TABLE: [1, 2, 3, 4, 5]}
+    assert published == Published(TABLE, Account(read=5, loaded=5), "direct")
+    assert setting.engine.running == 0
+
+
+def test_the_monitor_sees_what_was_planned_and_what_is_done() -> None:
+    setting = Setting()
+
+    setting.run()
+
+    progress = setting.monitor.progress
+    assert setting.monitor.status is RunStatus.LOADING
+    assert (progress.units_planned, progress.units_done, progress.rows_announced) == (2, 2, 5)
+    assert (progress.rows_read, progress.rows_loaded, progress.bytes_planned, progress.load) == (5, 5, 40, "direct")
+
+
+def test_what_the_ledger_has_already_is_not_loaded_again() -> None:
+    setting = Setting()
+    first = setting.run()
+
+    setting.load_id = replace(setting.load_id, epoch=2)
+    setting.source = ListSource([], on_read=lambda _: pytest.fail("the source was read again"))
+
+    assert setting.run() == first
+    assert setting.warehouse.rows == {TABLE: [1, 2, 3, 4, 5]}
+
+
+def test_an_epoch_that_was_overtaken_does_not_begin() -> None:
+    setting = Setting()
+    setting.warehouse.fence(replace(setting.load_id, epoch=2))
+
+    with pytest.raises(FencedError):
+        setting.run()
+    assert setting.monitor.progress.units_planned == 0
+
+
+@pytest.mark.parametrize("load", ["auto", "direct"])
+def test_a_row_that_the_direct_way_refuses_sends_the_load_the_staged_way(load: str) -> None:
+    destination = Destination.model_validate({"table": TABLE, "load": load})
+    setting = Setting(destination=destination, warehouse=FakeWarehouse(refused=frozenset({3})))
+
+    published = setting.run()
+
+    assert published == Published(TABLE, Account(read=5, loaded=4, rejected=1), "staged")
+    assert setting.warehouse.rows == {TABLE: [1, 2, 4, 5]}
+    assert setting.monitor.progress.rows_rejected == 1
+    assert setting.engine.running == 0
+
+
+def test_a_row_refused_on_the_staged_way_ends_the_run() -> None:
+    reads: list[str] = []
+
+    def refuse(unit: Unit) -> None:
+        reads.append(unit.id)
+        raise RowRefusedError
+
+    setting = Setting(source=ListSource([[1]], on_read=refuse), destination=Destination(table=TABLE, load="staged"))
+
+    with pytest.raises(RowRefusedError):
+        setting.run()
+    assert reads == ["u0"]
+
+
+def test_too_many_rejects_publish_nothing() -> None:
+    setting = Setting(limits=(RejectLimit(0),), warehouse=FakeWarehouse(refused=frozenset({3})))
+
+    with pytest.raises(TooManyRejectsError, match="1 of 5 rows broke the rules and 0 are allowed"):
+        setting.run()
+    assert setting.warehouse.rows == {}
+    assert setting.warehouse.ledger == {}
+
+
+def test_a_pipeline_that_is_told_to_stop_ends_before_the_next_chunk_and_publishes_nothing() -> None:
+    setting = Setting()
+    read: list[str] = []
+
+    def stop_at_the_first(unit: Unit) -> None:
+        read.append(unit.id)
+        setting.monitor.stop(CancelledRunError())
+
+    setting.source = replace(setting.source, on_read=stop_at_the_first)
+
+    with pytest.raises(CancelledRunError):
+        setting.run()
+    assert read == ["u0"]
+    assert setting.warehouse.rows == {}
+    assert setting.engine.running == 0
+
+
+def test_a_pipeline_stopped_after_its_last_chunk_publishes_nothing() -> None:
+    setting = Setting(source=ListSource([[1]]))
+    setting.source = replace(setting.source, on_read=lambda _: setting.monitor.stop(CancelledRunError()))
+
+    with pytest.raises(CancelledRunError):
+        setting.run()
+    assert setting.warehouse.ledger == {}
+
+
+def test_a_pipeline_stopped_before_it_began_reads_nothing() -> None:
+    setting = Setting(source=ListSource([[1]], on_read=lambda _: pytest.fail("it was read")))
+    setting.monitor.stop(CancelledRunError())
+
+    with pytest.raises(CancelledRunError):
+        setting.run()
+
+
+def test_the_first_reason_to_stop_stays() -> None:
+    monitor = Monitor()
+
+    monitor.stop(CancelledRunError())
+    monitor.stop(SourceUnavailableError())
+
+    with pytest.raises(CancelledRunError):
+        monitor.check()
+
+
+@pytest.mark.parametrize(
+    ("most", "read", "rejected", "is_allowed"),
+    [
+        (None, 10, 10, True),
+        (0, 10, 0, True),
+        (0, 10, 1, False),
+        (3, 10, 3, True),
+        (3, 10, 4, False),
+        ("1%", 100, 1, True),
+        ("1%", 99, 1, False),
+        ("0.57%", 10_000, 57, True),
+        ("0.57%", 10_000, 58, False),
+        ("100%", 10, 10, True),
+        ("1%", 0, 0, True),
+    ],
+)
+def test_rejects_are_limited_by_count_or_exactly_by_share(
+    most: int | str | None, read: int, rejected: int, *, is_allowed: bool
+) -> None:
+    account = Account(read=read, loaded=read - rejected, rejected=rejected)
+
+    if is_allowed:
+        RejectLimit(most).check(account)
+    else:
+        with pytest.raises(TooManyRejectsError):
+            RejectLimit(most).check(account)
+
+
+def test_each_validate_transform_sets_its_own_limit() -> None:
+    columns = {"id": ColumnRule.model_validate("int64!")}
+    validates = [ValidateTransform(kind="validate", columns=columns, max_rejects=most) for most in (5, "1%")]
+
+    assert limits_of([CleanTransform(kind="clean"), *validates]) == (RejectLimit(5), RejectLimit("1%"))

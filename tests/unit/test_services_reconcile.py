@@ -1,0 +1,199 @@
+"""The reaper: what becomes of a job whose runner is gone."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from dataproc.domain.chunk import Account
+from dataproc.domain.errors import FencedError
+from dataproc.domain.job import Claim, Job, JobId
+from dataproc.domain.retry import RetryPolicy
+from dataproc.domain.status import RunStatus
+from dataproc.ports import LoadId, Published
+from dataproc.services.reconcile import LOST, Reaper
+from tests.builders import a_job, a_spec, some_progress
+from tests.fakes import FakeStore, FakeWarehouse
+
+pytestmark = pytest.mark.anyio
+
+LEASE = timedelta(seconds=30)
+PUBLISHED = Published("analytics.orders", Account(read=100, loaded=95, rejected=5), "direct")
+
+
+@dataclass(slots=True)
+class Ward:
+    """A reaper on fakes, and jobs whose runner is lost."""
+
+    store: FakeStore = field(default_factory=FakeStore)
+    warehouse: FakeWarehouse = field(default_factory=FakeWarehouse)
+
+    @property
+    def reaper(self) -> Reaper:
+        return Reaper(self.store, self.warehouse, dice=lambda: 0.5)
+
+    async def claim(self, retry: RetryPolicy | None = None) -> Claim:
+        """Record a job, claim it, and let its run begin."""
+        async with self.store.begin() as tables:
+            job = await tables.jobs.add(a_job(spec=a_spec(retry=retry or RetryPolicy())))
+            claim = await tables.jobs.claim_one(job.id, "runner-1", lease=LEASE)
+            await tables.jobs.heartbeat(claim, lease=LEASE, progress=some_progress())
+        self.warehouse.fence(load_id(claim))
+        return claim
+
+    async def lost(self, retry: RetryPolicy | None = None, *, cancelled: bool = False) -> Claim:
+        """Return a claim whose lease has ended."""
+        claim = await self.claim(retry)
+        if cancelled:
+            await self.cancel(claim)
+        self.store.now += 2 * LEASE
+        return claim
+
+    async def cancel(self, claim: Claim) -> None:
+        async with self.store.begin() as tables:
+            assert await tables.jobs.request_cancel(claim.job_id)
+
+    async def job(self, claim: Claim) -> Job:
+        async with self.store.begin() as tables:
+            return await tables.jobs.get(claim.job_id)
+
+
+def load_id(claim: Claim) -> LoadId:
+    return LoadId(claim.job_id, claim.epoch, claim.run_id)
+
+
+@pytest.fixture
+def ward() -> Ward:
+    return Ward()
+
+
+async def test_a_run_that_still_has_its_lease_is_left_alone(ward: Ward) -> None:
+    claim = await ward.claim()
+
+    assert await ward.reaper.reap() == 0
+    assert (await ward.job(claim)).status.is_running
+    assert ward.warehouse.fence(load_id(claim)) is None
+
+
+async def test_a_lost_run_gets_another_attempt_after_the_delay_of_its_policy(ward: Ward) -> None:
+    claim = await ward.lost(RetryPolicy(first_delay=timedelta(seconds=8)))
+
+    assert await ward.reaper.reap() == 1
+
+    job = await ward.job(claim)
+    assert (job.status, job.failure) == (RunStatus.PENDING, LOST)
+    assert job.scheduled_for - job.updated_at == timedelta(seconds=4)
+    assert ward.store.state.runs[claim.run_id].status is RunStatus.FAILED
+
+
+async def test_a_lost_run_can_publish_no_more_and_what_it_staged_is_dropped(ward: Ward) -> None:
+    claim = await ward.lost()
+
+    await ward.reaper.reap()
+
+    with pytest.raises(FencedError):
+        ward.warehouse.fence(load_id(claim))
+    assert ward.warehouse.cleaned == [(claim.job_id, claim.epoch)]
+
+
+async def test_a_run_lost_after_its_publish_is_completed_with_the_rows_of_the_ledger(ward: Ward) -> None:
+    claim = await ward.lost(cancelled=True)
+    ward.warehouse.ledger[claim.job_id] = PUBLISHED
+
+    await ward.reaper.reap()
+
+    job = await ward.job(claim)
+    assert (job.status, job.failure) == (RunStatus.COMPLETED, None)
+    assert (job.progress.rows_read, job.progress.rows_loaded, job.progress.rows_rejected) == (100, 95, 5)
+    assert job.progress.units_done == job.progress.units_planned
+
+
+async def test_a_run_lost_in_its_last_attempt_fails_the_job(ward: Ward) -> None:
+    claim = await ward.lost(RetryPolicy(attempts=1))
+
+    await ward.reaper.reap()
+
+    job = await ward.job(claim)
+    assert (job.status, job.failure) == (RunStatus.FAILED, LOST)
+
+
+@pytest.mark.parametrize("attempts", [1, 5])
+async def test_a_lost_run_whose_job_is_to_be_cancelled_ends_cancelled_and_is_not_tried_again(
+    ward: Ward, attempts: int
+) -> None:
+    claim = await ward.lost(RetryPolicy(attempts=attempts), cancelled=True)
+
+    await ward.reaper.reap()
+
+    job = await ward.job(claim)
+    assert (job.status, job.failure) == (RunStatus.CANCELLED, None)
+    assert ward.store.state.runs[claim.run_id].status is RunStatus.CANCELLED
+    assert ward.warehouse.fences[claim.job_id].cancelled
+
+
+async def test_a_runner_may_settle_the_claim_of_its_own_dead_slot(ward: Ward) -> None:
+    claim = await ward.claim()
+    await ward.cancel(claim)
+
+    await ward.reaper.settle(claim)
+
+    assert (await ward.job(claim)).status is RunStatus.CANCELLED
+
+
+async def test_a_lease_that_another_has_settled_is_left_alone(ward: Ward) -> None:
+    claim = await ward.lost()
+    await ward.reaper.reap()
+    before = await ward.job(claim)
+
+    await ward.reaper.settle(claim)
+
+    assert await ward.job(claim) == before
+
+
+async def test_while_the_warehouse_is_away_the_job_keeps_its_lease_and_is_settled_later(ward: Ward) -> None:
+    claim = await ward.lost()
+    ward.warehouse.is_away = True
+    await ward.reaper.reap()
+    assert (await ward.job(claim)).status.is_running
+
+    ward.warehouse.is_away = False
+    assert await ward.reaper.reap() == 0
+    ward.store.now += timedelta(minutes=2)
+    await ward.reaper.reap()
+
+    assert (await ward.job(claim)).status is RunStatus.PENDING
+
+
+async def test_a_lease_that_cannot_be_settled_keeps_no_other_one_waiting(
+    ward: Ward, caplog: pytest.LogCaptureFixture
+) -> None:
+    poison, sound = await ward.claim(), await ward.claim()
+    ward.store.now += 2 * LEASE
+    ward.warehouse = PoisonedWarehouse(poison=poison.job_id)
+
+    assert await ward.reaper.reap() == 2
+
+    assert (await ward.job(poison)).status.is_running
+    assert (await ward.job(sound)).status is RunStatus.PENDING
+    assert [record.exc_info is not None for record in caplog.records if record.levelname == "ERROR"] == [True]
+
+
+@dataclass(slots=True)
+class PoisonedWarehouse(FakeWarehouse):
+    """A warehouse that fails for one job in a way that nobody expects."""
+
+    poison: JobId = field(default_factory=lambda: JobId(uuid4()))
+
+    def forbid(self, job_id: JobId, epoch: int) -> Published | None:
+        if job_id == self.poison:
+            raise ZeroDivisionError
+        return FakeWarehouse.forbid(self, job_id, epoch)
+
+
+async def test_no_more_leases_are_taken_over_than_asked_for(ward: Ward) -> None:
+    claims = [await ward.claim() for _ in range(3)]
+    ward.store.now += 2 * LEASE
+
+    assert [await ward.reaper.reap(limit=2), await ward.reaper.reap(limit=2)] == [2, 1]
+    assert {(await ward.job(claim)).status for claim in claims} == {RunStatus.PENDING}

@@ -1,0 +1,77 @@
+"""Laws of travel: a chunk that Ray carries as a row comes out as it went in."""
+
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataproc.cluster.travel import pack, pack_loaded, unpack, unpack_loaded
+from dataproc.domain.chunk import Chunk, LoadedChunk
+from tests.warehouses import loaded, rejects_at
+
+ROWS = pa.table({"x": pa.array([1, None], pa.int64()), "s": pa.array(["ë", None]).dictionary_encode()})
+COUNTS = st.integers(0, 2**40)
+
+
+def a_chunk(**fields: Any) -> Chunk:
+    values: dict[str, Any] = {"unit": "u", "seq": 0, "last": True, "read": 3, "rows": ROWS} | fields
+    return Chunk(**values)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        a_chunk(),
+        a_chunk(seq=7, last=False, filtered=1),
+        a_chunk(rejects=rejects_at(0, 5)),
+        a_chunk(rows=ROWS.slice(0, 0), read=0),
+        a_chunk(rows=ROWS.slice(1)),
+        a_chunk(rows=pa.table({}), read=0),
+        a_chunk(rows=pa.concat_tables([ROWS.select(["x"])] * 2)),
+    ],
+    ids=["plain", "in between", "rejects", "empty", "slice", "no columns", "two pieces"],
+)
+def test_a_chunk_comes_out_as_it_went_in(chunk: Chunk) -> None:
+    [out] = unpack(pack(chunk))
+
+    assert out.rows.equals(chunk.rows)
+    assert out.rows.schema == chunk.rows.schema
+    assert out.rejects.equals(chunk.rejects)
+    assert (out.unit, out.seq, out.last, out.read, out.filtered) == (
+        chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.filtered,
+    )  # fmt: skip
+
+
+@given(
+    st.builds(
+        LoadedChunk, st.text(), st.integers(0, 2**31 - 1), st.booleans(), COUNTS, COUNTS, COUNTS, COUNTS,
+        st.binary(), st.binary(), st.binary(),
+    )
+)  # fmt: skip
+def test_a_loaded_chunk_comes_out_as_it_went_in(chunk: LoadedChunk) -> None:
+    [out] = unpack_loaded(pack_loaded(chunk))
+
+    assert replace(out, payload=bytes(out.payload)) == chunk
+
+
+def test_blocks_may_be_joined_and_cut_between_chunks() -> None:
+    chunks = [loaded(seq=i, last=i == 3, payload=bytes([i])) for i in range(4)]
+    joined = pa.concat_tables([pack_loaded(chunk) for chunk in chunks])
+
+    assert list(unpack_loaded(joined)) == chunks
+    assert list(unpack_loaded(joined.slice(1, 2))) == chunks[1:3]
+    assert list(unpack_loaded(joined.slice(0, 0))) == []
+
+
+def test_rows_are_read_where_they_lie() -> None:
+    big = pa.table({"x": pa.array(range(200_000), pa.int64())})
+    block = pack(a_chunk(rows=big, read=big.num_rows))
+    before = pa.total_allocated_bytes()
+
+    [out] = unpack(block)
+
+    assert out.rows.num_rows == big.num_rows
+    assert pa.total_allocated_bytes() - before < big.nbytes // 10
