@@ -1,6 +1,6 @@
 """Load Parquet files with dlt through ADBC; print the seconds of `pipeline.run` as JSON.
 
-Runs in an environment of its own. `arrow`: dlt reads the files as Arrow tables and writes its own Parquet files to load.
+Runs in an environment of its own. `arrow`: dlt reads the files as Arrow tables and writes Parquet files of its own.
 `import`: the files are taken as they are; dlt neither reads nor rewrites their rows.
 """
 

@@ -9,7 +9,7 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 from typing_extensions import override
 
-from dataproc.cluster.travel import pack
+from dataproc.cluster.travel import CHUNKS, pack, pack_failure
 from dataproc.domain.chunk import Chunk
 from dataproc.domain.unit import Unit
 
@@ -37,8 +37,12 @@ class UnitDatasource(Datasource):
 
 
 def blocks_of(read: Read, unit: Unit) -> Iterable[pa.Table]:
-    """Yield the chunks of a unit, each as a block."""
-    return (pack(chunk) for chunk in read(unit))
+    """Yield the chunks of a unit, each as a block; what goes wrong is the last one."""
+    try:
+        for chunk in read(unit):
+            yield pack(chunk)
+    except Exception as exc:  # noqa: BLE001 - it is raised again where the results are read
+        yield pack_failure(CHUNKS, exc)
 
 
 def metadata_of(unit: Unit) -> BlockMetadata:

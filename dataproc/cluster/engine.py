@@ -1,5 +1,7 @@
 """The engine: Ray Data runs read, transforms and load on every unit, in parallel."""
 
+import logging
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,17 +11,27 @@ from typing import Any
 import pyarrow as pa
 import ray.data
 from ray.data import DataContext
+from ray.data._internal.execution.resource_manager import ResourceManager
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
 from dataproc.cluster.datasource import Read, UnitDatasource
-from dataproc.cluster.travel import pack_loaded, unpack, unpack_loaded
+from dataproc.cluster.travel import LOADED, pack_failure, pack_loaded, unpack, unpack_loaded
 from dataproc.domain.chunk import Chunk, LoadedChunk, number
-from dataproc.domain.errors import ClusterUnavailableError, DataprocError
+from dataproc.domain.errors import ClusterUnavailableError, FatalError
 from dataproc.domain.unit import Unit
 from dataproc.ports import Step, Transform
 
-MEBIBYTE = 1024 * 1024
+EACH_CHUNK = 1
+"""Bytes that Ray gathers before it hands a block on. Our readers cut chunks of a good size; gathered to more, the first
+would arrive when a unit is done, and a worker would hold several."""
+SETUP = threading.Lock()
+"""Held while a Dataset is set up: the settings of Ray Data, and those of warnings, are shared by all threads."""
+FIRST_LOOK = 0.02
+"""Seconds for which Ray Data keeps what it knows of the cluster's resources. Its first look finds none: with its own
+interval of a second, every Dataset runs a single task for that long, a third of the time of 2 million rows."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +42,18 @@ class Work:
     load: Step
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
-        """Yield a block for each chunk."""
-        for chunk in unpack(block):
-            for transform in self.transforms:
-                chunk = transform.apply(chunk)  # noqa: PLW2901 - each transform takes what the one before gave
-            yield pack_loaded(self.load(chunk))
+        """Yield a block for each chunk; what goes wrong is the last one."""
+        try:
+            for chunk in unpack(block):
+                yield pack_loaded(self.load(self.transformed(chunk)))
+        except Exception as exc:  # noqa: BLE001 - it is raised again where the results are read
+            yield pack_failure(LOADED, exc)
+
+    def transformed(self, chunk: Chunk) -> Chunk:
+        """Return the chunk after all transforms."""
+        for transform in self.transforms:
+            chunk = transform.apply(chunk)
+        return chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +88,11 @@ class RayEngine:
         """Start the Dataset and return its blocks; Ray fuses read and work of a unit into one task."""
         options = {"max_retries": self.task_retries}
         source = UnitDatasource(units, read)
-        with warnings.catch_warnings():
-            # `max_retries` has no named parameter, and without it a read would be retried for ever.
-            warnings.simplefilter("ignore", RayDeprecationWarning)
-            rows = ray.data.read_datasource(source, override_num_blocks=len(units), ray_remote_args=options)
+        # `max_retries` has no named parameter, and without it a task would be retried for ever.
+        rows = ray.data.read_datasource(source, override_num_blocks=len(units), ray_remote_args=options)
         done = rows.map_batches(work, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, **options)
-        return iter(done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2))
+        # Prefetching would hold the first block back until there are more.
+        return iter(done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
 
 
 def read_nothing(unit: Unit) -> Iterator[Chunk]:
@@ -90,40 +108,40 @@ def count_nothing(chunk: Chunk) -> LoadedChunk:
 @contextmanager
 def own_context() -> Iterator[None]:
     """Set Ray Data up for our Datasets, and leave the process as it was."""
-    before = DataContext.get_current()
+    with SETUP, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        before = DataContext.get_current()
+        DataContext._set_current(our_context(before))  # noqa: SLF001 - Ray offers no other way to set it for one Dataset
+        try:
+            yield
+        finally:
+            DataContext._set_current(before)  # noqa: SLF001 - as above
+
+
+def our_context(before: DataContext) -> DataContext:
+    """Return the settings of our Datasets."""
+    setattr(ResourceManager, "GLOBAL_LIMITS_UPDATE_INTERVAL_S", FIRST_LOOK)  # noqa: B010 - Ray types it as whole
     context = before.copy()
-    context.target_max_block_size = 64 * MEBIBYTE
+    context.target_max_block_size = EACH_CHUNK
     context.execution_options.preserve_order = False
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.raise_original_map_exception = True
     context.max_errored_blocks = 0
-    DataContext._set_current(context)  # noqa: SLF001 - Ray offers no other way to set it for one Dataset
-    try:
-        yield
-    finally:
-        DataContext._set_current(before)  # noqa: SLF001 - as above
+    return context
 
 
 def results_of(blocks: Iterator[pa.Table]) -> Iterator[LoadedChunk]:
-    """Yield the results, and turn what Ray raises into our errors."""
+    """Yield the results, and raise what a worker raised; what Ray itself raises is trouble of the cluster."""
     try:
         for block in blocks:
             yield from unpack_loaded(block)
+    except FatalError as exc:
+        if notes := getattr(exc, "__notes__", None):
+            logger.exception("a worker failed unexpectedly", extra={"traceback": "\n".join(notes)})
+        raise
     except RayError as exc:
-        raise ours(exc) from exc
-
-
-def ours(exc: BaseException) -> DataprocError:
-    """Return our error that a worker raised, which Ray wraps; anything else is the cluster's."""
-    seen: BaseException | None = exc
-    while seen is not None:
-        if isinstance(cause := getattr(seen, "cause", None), DataprocError):
-            return cause
-        if isinstance(seen, DataprocError):
-            return seen
-        seen = seen.__cause__ or (cause if isinstance(cause, BaseException) else None)
-    return ClusterUnavailableError(f"Ray could not finish the work: {str(exc).partition(chr(10))[0]}")
+        told = str(exc).partition("\n")[0]
+        raise ClusterUnavailableError(f"Ray could not finish the work: {told}") from exc
 
 
 def close(blocks: Iterator[pa.Table]) -> None:

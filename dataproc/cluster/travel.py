@@ -3,19 +3,26 @@
 Each row of the Dataset is one whole chunk: its number and account as plain columns, its rows as the bytes of
 an Arrow stream. Ray may split, join, reorder, skip empty, or repeat its blocks as it likes;
 a chunk stays one thing, and the tally of the load sees whether all of them came.
+
+An error travels as a row too: Ray would write advice of its own into the message of an exception, wrap it, and
+retry some by words in their text.
 """
 
 from __future__ import annotations
 
+import pickle
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
 from dataproc.domain.chunk import Chunk, LoadedChunk
+from dataproc.domain.errors import DataprocError, FatalError
 
 HEAD: list[tuple[str, pa.DataType]] = [
-    ("unit", pa.string()), ("seq", pa.int32()), ("last", pa.bool_()), ("read", pa.int64()), ("filtered", pa.int64()),
+    ("failure", pa.large_binary()), ("unit", pa.string()), ("seq", pa.int32()), ("last", pa.bool_()),
+    ("read", pa.int64()), ("filtered", pa.int64()),
 ]  # fmt: skip
 CHUNKS = pa.schema([*HEAD, ("rows", pa.large_binary()), ("rejects", pa.large_binary())])
 LOADED = pa.schema(
@@ -34,8 +41,9 @@ def pack(chunk: Chunk) -> pa.Table:
 
 
 def unpack(block: pa.Table) -> Iterator[Chunk]:
-    """Yield the chunks of a block; their rows share the block's memory."""
+    """Yield the chunks of a block, or raise the error in it; their rows share the block's memory."""
     for row in rows_of(block):
+        raise_failure(row)
         rows, rejects = table_of(row["rows"]), table_of(row["rejects"])
         yield Chunk(
             row["unit"].as_py(), row["seq"].as_py(), row["last"].as_py(), row["read"].as_py(),
@@ -45,25 +53,45 @@ def unpack(block: pa.Table) -> Iterator[Chunk]:
 
 def pack_loaded(chunk: LoadedChunk) -> pa.Table:
     """Return a block of one row that holds the account of a chunk, and its bytes."""
-    return one_row(LOADED, {name: getattr(chunk, name) for name in LOADED.names})
+    return one_row(LOADED, {name: getattr(chunk, name, None) for name in LOADED.names})
 
 
 def unpack_loaded(block: pa.Table) -> Iterator[LoadedChunk]:
-    """Yield the loaded chunks of a block; the payload shares the block's memory."""
+    """Yield the loaded chunks of a block, or raise the error in it; the payload shares the block's memory."""
     for row in rows_of(block):
-        plain = {name: row[name].as_py() for name in LOADED.names if name not in {"payload", "rejects"}}
+        raise_failure(row)
+        plain = {name: row[name].as_py() for name in LOADED.names if name not in {"failure", "payload", "rejects"}}
         yield LoadedChunk(**plain, payload=memoryview(row["payload"].as_buffer()), rejects=row["rejects"].as_py())
+
+
+def pack_failure(schema: pa.Schema, exc: Exception) -> pa.Table:
+    """Return a block of one row that holds an error."""
+    return one_row(schema, {"failure": pickle.dumps(exc if isinstance(exc, DataprocError) else unexpected(exc))})
+
+
+def unexpected(exc: Exception) -> FatalError:
+    """Return our error for a fault in the code, which would fail the same way again; it tells where in a note."""
+    kind = type(exc).__name__
+    error = FatalError(f"a worker failed unexpectedly with {kind}; the runner's log has the traceback", kind=kind)
+    error.add_note("".join(traceback.format_exception(exc)))
+    return error
+
+
+def raise_failure(row: dict[str, Any]) -> None:
+    """Raise the error that a row holds, if it holds one."""
+    if row["failure"].is_valid:
+        raise pickle.loads(row["failure"].as_py())  # noqa: S301 - our own workers wrote it
 
 
 def one_row(schema: pa.Schema, values: dict[str, object]) -> pa.Table:
     """Return a table of one row; large bytes are taken over without a copy."""
-    arrays = [one_value(values[name], schema.field(name).type) for name in schema.names]
+    arrays = [one_value(values.get(name), schema.field(name).type) for name in schema.names]
     return pa.table(arrays, schema=schema)
 
 
 def one_value(value: Any, kind: pa.DataType) -> pa.Array[Any]:
     """Return an array of one value."""
-    if not pa.types.is_large_binary(kind):
+    if value is None or not pa.types.is_large_binary(kind):
         return pa.array([value], kind)
     body = pa.py_buffer(value)
     offsets = pa.array([0, body.size], pa.int64()).buffers()[1]

@@ -6,8 +6,11 @@ its chunks are 0, 1, … up to the one marked last. Each chunk keeps the account
 `read = rows + rejected + filtered`.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +34,37 @@ def shortened(text: str) -> str:
     if len(text) * 4 <= LONGEST_ROW:
         return text
     return text.encode(errors="replace")[:LONGEST_ROW].decode(errors="ignore")
+
+
+def texts_of(rows: pa.Table) -> list[str]:
+    """Return rows as JSON texts, cut to what a reject may hold; also rows that Python cannot hold."""
+    try:
+        found = rows.to_pylist()
+    except (OverflowError, ValueError):
+        found = [{name: python_value(rows[name][i]) for name in rows.column_names} for i in range(rows.num_rows)]
+    return [row_text(row) for row in found]
+
+
+def row_text(row: Mapping[str, object]) -> str:
+    """Return a row as JSON text, cut to what a reject may hold."""
+    return shortened(json.dumps({name: plain(value) for name, value in row.items()}, ensure_ascii=False, default=str))
+
+
+def python_value(cell: "pa.Scalar[Any]") -> object:
+    """Return a value of Python; for a moment beyond its calendar (the years 1 to 9999) the number that tells it."""
+    try:
+        return cell.as_py()
+    except (OverflowError, ValueError):
+        return getattr(cell, "value", None)
+
+
+def plain(value: object) -> object:
+    """Return a value that JSON has."""
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
 
 
 def no_rejects() -> pa.Table:

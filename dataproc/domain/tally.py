@@ -49,7 +49,7 @@ class Tally:
 
     @staticmethod
     def _same_or_refused(twin: LoadedChunk, chunk: LoadedChunk) -> None:
-        if twin.digest != chunk.digest or twin.loaded != chunk.loaded:
+        if twin != chunk.without_payload():
             raise CountMismatchError(
                 f"unit {chunk.unit}, chunk {chunk.seq} was read twice with different rows; "
                 "does the source change while it is read, or does a transform throw dice?"

@@ -2,21 +2,26 @@
 
 The binary form of COPY checks nothing but lengths, so each value must be in exactly the form of the
 column's type: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS
-A type without a binary encoding here travels as text into a staging table and is cast by PostgreSQL.
+A type without a binary encoding here travels as text into a temporary table and is cast by PostgreSQL.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.types as t
 
 from dataproc.domain.errors import ContractViolationError
+from dataproc.warehouse.families import family, plain_type
 
 Coding = Literal["plain", "jsonb", "uuid", "text"]
 """How values are coded: as pgpq does by itself, as jsonb, as the 16 bytes of a uuid, or as text to be cast later."""
+
+MOST_DIGITS = 38
+"""Digits of Arrow's decimal128, the widest that has a binary encoding here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +35,33 @@ class Column:
     required: bool = False
 
     @property
-    def staging_type(self) -> str:
-        """The SQL type of the column that receives the values."""
-        return "text" if self.coding == "text" else self.sql_type
+    def is_text(self) -> bool:
+        """Whether values travel as text that PostgreSQL casts."""
+        return self.coding == "text"
+
+    @property
+    def is_array(self) -> bool:
+        """Whether the column holds arrays of PostgreSQL."""
+        return self.sql_type.endswith("[]")
 
 
-FROM_ARROW: tuple[tuple[str, str, pa.DataType], ...] = (
-    ("bool", "boolean", pa.bool_()),
-    ("int8|int16|uint8", "smallint", pa.int16()),
-    ("int32|uint16", "integer", pa.int32()),
-    ("int64|uint32", "bigint", pa.int64()),
-    ("uint64", "numeric(20,0)", pa.decimal128(20, 0)),
-    ("halffloat|float", "real", pa.float32()),
-    ("double", "double precision", pa.float64()),
-    ("string|large_string|string_view|null", "text", pa.string()),
-    ("binary|large_binary|binary_view|fixed_size_binary\\[.*", "bytea", pa.binary()),
-    ("date32\\[day\\]|date64\\[ms\\]", "date", pa.date32()),
-    ("time(32|64)\\[.*", "time", pa.time64("us")),
-    ("timestamp\\[(s|ms|us|ns)\\]", "timestamp", pa.timestamp("us")),
-    ("timestamp\\[(s|ms|us|ns), tz=.*", "timestamp with time zone", pa.timestamp("us", "UTC")),
-    ("duration\\[.*", "interval", pa.duration("us")),
+FROM_ARROW: tuple[tuple[str, str, pa.DataType, Coding], ...] = (
+    ("bool", "boolean", pa.bool_(), "plain"),
+    ("int8|int16|uint8", "smallint", pa.int16(), "plain"),
+    ("int32|uint16", "integer", pa.int32(), "plain"),
+    ("int64|uint32", "bigint", pa.int64(), "plain"),
+    ("uint64", "numeric(20,0)", pa.decimal128(20, 0), "plain"),
+    ("halffloat|float", "real", pa.float32(), "plain"),
+    ("double", "double precision", pa.float64(), "plain"),
+    ("string|large_string|string_view|null", "text", pa.string(), "plain"),
+    ("binary|large_binary|binary_view|fixed_size_binary\\[.*", "bytea", pa.binary(), "plain"),
+    ("date32\\[day\\]|date64\\[ms\\]", "date", pa.date32(), "plain"),
+    ("time(32|64)\\[.*", "time", pa.time64("us"), "plain"),
+    ("timestamp\\[(s|ms|us|ns)\\]", "timestamp", pa.timestamp("us"), "plain"),
+    ("timestamp\\[(s|ms|us|ns), tz=.*", "timestamp with time zone", pa.timestamp("us", "UTC"), "plain"),
+    ("duration\\[.*", "interval", pa.duration("us"), "plain"),
+    ("extension<arrow.uuid>", "uuid", pa.string(), "uuid"),
+    ("extension<arrow.json.*", "jsonb", pa.string(), "jsonb"),
 )
 
 FROM_SQL: dict[str, tuple[pa.DataType, Coding]] = {
@@ -72,35 +84,92 @@ FROM_SQL: dict[str, tuple[pa.DataType, Coding]] = {
     "timestamptz": (pa.timestamp("us", "UTC"), "plain"),
 }
 NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)")
+EVERYTHING = frozenset({"bool", "int", "float", "decimal", "text", "binary", "date", "time", "timestamp"})
+TAKES: dict[str, frozenset[str]] = {
+    "bool": frozenset({"bool", "text"}),
+    "int": frozenset({"int", "bool", "float", "decimal", "text"}),
+    "float": frozenset({"float", "int", "decimal", "text"}),
+    "decimal": frozenset({"decimal", "int", "float", "text"}),
+    "binary": frozenset({"binary", "text"}),
+    "date": frozenset({"date", "timestamp", "text"}),
+    "time": frozenset({"time", "text"}),
+    "timestamp": frozenset({"timestamp", "date", "text"}),
+    "interval": frozenset({"duration", "text"}),
+    "uuid": frozenset({"text", "binary"}),
+    "json": frozenset({"text", "nested", "bool", "int", "float", "decimal"}),
+    "characters": EVERYTHING | {"nested"},
+    "array": frozenset({"text", "nested"}),
+    "other": EVERYTHING,
+}
+"""What kinds of values each kind of column takes. Arrow casts more, such as a number to a moment in time."""
+KINDS = {"json": "json", "jsonb": "json", "uuid": "uuid", "numeric": "decimal", "interval": "interval", "time": "time"}
+"""The kinds of columns that their Arrow type does not tell."""
 
 
 def declare(field: pa.Field[pa.DataType]) -> Column:
     """Return the column that a new table gets for an Arrow field."""
-    if pa.types.is_dictionary(field.type):
+    if t.is_dictionary(field.type) or t.is_run_end_encoded(field.type):
         return declare(pa.field(field.name, field.type.value_type))
-    if pa.types.is_decimal(field.type):
+    if t.is_decimal(field.type):
         return declare_decimal(field.name, field.type.precision, field.type.scale)
-    if pa.types.is_nested(field.type):
+    if t.is_nested(field.type):
         return Column(field.name, "jsonb", pa.string(), "jsonb")
-    for pattern, sql_type, arrow_type in FROM_ARROW:
+    for pattern, sql_type, arrow_type, coding in FROM_ARROW:
         if re.fullmatch(pattern, str(field.type)):
-            return Column(field.name, sql_type, arrow_type)
-    raise ContractViolationError(f"column {field.name}: no PostgreSQL type is known for Arrow's {field.type}; cast it")
+            return Column(field.name, sql_type, arrow_type, coding)
+    raise ContractViolationError(
+        f"column {field.name}: no PostgreSQL type is known for Arrow's {field.type}; drop it in a clean transform",
+        column=field.name,
+    )
 
 
 def declare_decimal(name: str, precision: int, scale: int) -> Column:
-    """Return the column for a decimal; beyond 38 digits it travels as text."""
-    sql_type = f"numeric({precision},{scale})"
-    if precision > 38:
-        return Column(name, sql_type, pa.string(), "text")
-    return Column(name, sql_type, pa.decimal128(precision, scale))
+    """Return the column for a decimal; what decimal128 cannot hold travels as text."""
+    return numeric_column(Column(name, f"numeric({precision},{scale})", pa.string(), "text"), precision, scale)
 
 
-def meet(field: pa.Field[pa.DataType], *, sql_type: str, base_type: str, required: bool) -> Column:
-    """Return how values of `field` travel into an existing column of this type (`base_type` is its short name)."""
-    if numeric := NUMERIC.fullmatch(sql_type):
-        precision, scale = int(numeric[1]), int(numeric[2])
-        if precision <= 38 and 0 <= scale <= precision:
-            return Column(field.name, sql_type, pa.decimal128(precision, scale), "plain", required)
-    arrow_type, coding = FROM_SQL.get(base_type, (pa.string(), "text"))
-    return Column(field.name, sql_type, arrow_type, coding, required)
+def numeric_column(column: Column, precision: int, scale: int) -> Column:
+    """Return `column` for binary decimals of these digits, or as it is where these have no binary encoding."""
+    if precision <= MOST_DIGITS and 0 <= scale <= precision:
+        return replace(column, arrow_type=pa.decimal128(precision, scale), coding="plain")
+    return column
+
+
+def meet(field: pa.Field[pa.DataType], column: Column, base_type: str, base_sql_type: str) -> Column:
+    """Return how values of `field` travel into an existing `column`; the base types are those below a domain."""
+    dtype = plain_type(field.type)
+    column = coded(dtype, column, base_type, base_sql_type)
+    allowed = TAKES[kind_of(column, base_type)] | {"null"}
+    if family(dtype) not in allowed:
+        raise ContractViolationError(
+            f"column {field.name} is {column.sql_type} in the target, and the source's {field.type} "
+            "can never become that; cast, rename or drop it in a clean transform",
+            column=field.name,
+        )
+    return column
+
+
+def coded(dtype: pa.DataType, column: Column, base_type: str, base_sql_type: str) -> Column:
+    """Return `column` with the Arrow type and the coding in which values of `dtype` reach it."""
+    if base_type == "interval" and t.is_duration(dtype):
+        return replace(column, arrow_type=pa.duration("us"), coding="plain")
+    if numeric := NUMERIC.fullmatch(base_sql_type):
+        return numeric_column(column, int(numeric[1]), int(numeric[2]))
+    if base_type == "numeric" and t.is_integer(dtype):
+        return numeric_column(column, 20, 0)
+    if base_type == "numeric" and t.is_decimal(dtype):
+        return numeric_column(column, dtype.precision, dtype.scale)
+    if base_type not in FROM_SQL or (base_type == "time" and family(dtype) == "text"):
+        return replace(column, arrow_type=pa.string(), coding="text")
+    arrow_type, coding = FROM_SQL[base_type]
+    return replace(column, arrow_type=arrow_type, coding=coding)
+
+
+def kind_of(column: Column, base_type: str) -> str:
+    """Return which kind of values a column takes, as `TAKES` lists them."""
+    if base_type in KINDS:
+        return KINDS[base_type]
+    if column.is_text:
+        return "array" if column.is_array else "other"
+    kind = family(column.arrow_type)
+    return "characters" if kind == "text" else kind

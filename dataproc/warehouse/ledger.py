@@ -25,7 +25,7 @@ TAKE = "SELECT epoch, cancelled FROM dataproc_load.load_fence WHERE job_id = %s 
 RECORD = """
 INSERT INTO dataproc_load.load_ledger
     (job_id, target, epoch, run_id, way, units, rows_read, rows_loaded, rows_rejected, rows_filtered)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING target
 """
 LOOK_UP = """
 SELECT target, rows_read, rows_loaded, rows_rejected, rows_filtered, way
@@ -67,20 +67,11 @@ def take_fence(conn: psycopg.Connection, load_id: LoadId) -> None:
 
 def record(conn: psycopg.Connection, entry: Entry) -> Published:
     """Write the ledger row: with this transaction the load has happened, or it has not."""
-    account = entry.account
+    load_id, account = entry.load_id, entry.account
     values = (account.read, account.loaded, account.rejected, account.filtered)
-    conn.execute(
-        RECORD,
-        (
-            entry.load_id.job_id,
-            entry.target,
-            entry.load_id.epoch,
-            entry.load_id.run_id,
-            entry.way,
-            entry.units,
-            *values,
-        ),
-    )
+    head = (load_id.job_id, entry.target, load_id.epoch, load_id.run_id, entry.way, entry.units)
+    if conn.execute(RECORD, (*head, *values)).fetchone() is None:
+        raise FencedError("this job was published before", job=load_id.job_id)
     return Published(entry.target, account, entry.way)
 
 

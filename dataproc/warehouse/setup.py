@@ -68,6 +68,9 @@ STEPS = (
     );
     CREATE INDEX reject_of_job ON dataproc_load.reject (job_id, unit, position);
     """,
+    """
+    ALTER TABLE dataproc_load.load_chunk ADD COLUMN rejects bytea;
+    """,
 )
 """Each step brings the schema from its index to the next version. Add steps; never change one that was released."""
 

@@ -8,10 +8,12 @@ import pyarrow as pa
 from dataproc.domain.job import JobId
 from dataproc.domain.spec import Destination
 from dataproc.ports import LoadId, Published, TargetPreview
-from dataproc.warehouse import ledger, staging
+from dataproc.warehouse import ledger
 from dataproc.warehouse.connection import connect
 from dataproc.warehouse.direct import DirectLoad
 from dataproc.warehouse.setup import prepare
+from dataproc.warehouse.staged import StagedLoad
+from dataproc.warehouse.staging import drop_staging, forget_chunks, make_staging
 from dataproc.warehouse.target import Target, definition, find_target
 
 
@@ -23,35 +25,43 @@ class PostgresWarehouse:
     direct_limit: int
 
     def fence(self, load_id: LoadId) -> Published | None:
-        """Let this epoch publish, and no earlier one; return what an earlier one published."""
+        """Let this epoch publish, and no earlier one; return what an earlier one published.
+
+        The staging tables of earlier epochs are dropped: from here on they can never be published.
+        """
         with connect(self.url) as conn:
             ledger.raise_fence(conn, load_id)
+            if load_id.epoch > 1:
+                clean(conn, load_id.job_id, load_id.epoch - 1)
             return ledger.look_up(conn, load_id.job_id)
 
-    def open(
-        self, load_id: LoadId, destination: Destination, schema: pa.Schema, size: int
-    ) -> DirectLoad | staging.StagedLoad:
+    def open(self, load_id: LoadId, destination: Destination, schema: pa.Schema, size: int) -> DirectLoad | StagedLoad:
         """Look at the target and choose the way of the load; nothing is changed in the target."""
         with connect(self.url) as conn:
             target = find_target(conn, destination, schema)
             if self.goes_directly(destination, target, size):
                 return DirectLoad(self.url, load_id, target)
-            load = staging.StagedLoad(self.url, load_id, target)
             with conn.transaction():
-                load.prepare(conn)
-            return load
+                make_staging(conn, load_id, target)
+            return StagedLoad(self.url, load_id, target)
 
     def preview(self, destination: Destination, schema: pa.Schema, size: int) -> TargetPreview:
         """Return what a load would meet; nothing is changed."""
         with connect(self.url) as conn:
             target = find_target(conn, destination, schema)
-            statements = () if target.exists else tuple(part.as_string(conn) for part in definition(target))
+            new = target.columns and not target.exists
+            statements = tuple(part.as_string(conn) for part in definition(target)) if new else ()
         columns = tuple((column.name, column.sql_type) for column in target.columns)
         way = "direct" if self.goes_directly(destination, target, size) else "staged"
         return TargetPreview(target.name, target.exists, columns, statements, way)
 
     def goes_directly(self, destination: Destination, target: Target, size: int) -> bool:
-        """Whether a load takes the direct way: because the spec says so, or because it is small enough."""
+        """Whether a load takes the direct way: because the spec says so, or because it is small enough.
+
+        Rows without columns need no staging table, and a type without a binary form needs one.
+        """
+        if not target.columns:
+            return True
         if not target.fits_directly or destination.load == "staged":
             return False
         return destination.load == "direct" or size <= self.direct_limit
@@ -69,8 +79,8 @@ class PostgresWarehouse:
 
     def clean(self, job_id: JobId, epoch: int) -> None:
         """Drop the staging tables of an epoch that is over, and of every earlier one."""
-        with connect(self.url) as conn, conn.transaction():
-            staging.drop_dead(conn, job_id, epoch)
+        with connect(self.url) as conn:
+            clean(conn, job_id, epoch)
 
     def prepare(self) -> int:
         """Bring the schema `dataproc_load` up to date; return its version."""
@@ -80,6 +90,13 @@ class PostgresWarehouse:
         """Return the server's version."""
         with connect(self.url) as conn:
             return server_version(conn)
+
+
+def clean(conn: psycopg.Connection, job_id: JobId, epoch: int) -> None:
+    """Drop what a job has staged up to `epoch`."""
+    with conn.transaction():
+        drop_staging(conn, job_id, epoch)
+        forget_chunks(conn, job_id, epoch)
 
 
 def server_version(conn: psycopg.Connection) -> str:

@@ -1,5 +1,6 @@
 """Laws of travel: a chunk that Ray carries as a row comes out as it went in."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataproc.cluster.travel import pack, pack_loaded, unpack, unpack_loaded
+from dataproc.cluster.travel import CHUNKS, LOADED, pack, pack_failure, pack_loaded, unpack, unpack_loaded
 from dataproc.domain.chunk import Chunk, LoadedChunk
+from dataproc.domain.errors import ContractViolationError, FatalError
 from tests.warehouses import loaded, rejects_at
 
 ROWS = pa.table({"x": pa.array([1, None], pa.int64()), "s": pa.array(["ë", None]).dictionary_encode()})
@@ -75,3 +77,33 @@ def test_rows_are_read_where_they_lie() -> None:
 
     assert out.rows.num_rows == big.num_rows
     assert pa.total_allocated_bytes() - before < big.nbytes // 10
+
+
+@pytest.mark.parametrize("schema", [CHUNKS, LOADED], ids=["read", "loaded"])
+def test_an_error_comes_out_as_it_went_in_between_chunks(schema: pa.Schema) -> None:
+    error = ContractViolationError("column x does not fit", column="x")
+    good = pack(a_chunk()) if schema is CHUNKS else pack_loaded(loaded())
+    block = pa.concat_tables([good, pack_failure(schema, error)])
+    found: Iterator[Chunk | LoadedChunk] = unpack(block) if schema is CHUNKS else unpack_loaded(block)
+
+    assert next(found).seq == 0
+    with pytest.raises(ContractViolationError, match="column x does not fit") as raised:
+        next(found)
+    assert raised.value.context == {"column": "x"}
+
+
+def test_an_error_that_is_not_ours_comes_out_as_ours_with_a_note_of_where_it_was() -> None:
+    block = pack_failure(LOADED, KeyError("secret"))
+
+    with pytest.raises(FatalError, match="with KeyError") as raised:
+        list(unpack_loaded(pack_failure(LOADED, caught(block))))
+
+    assert "secret" not in str(raised.value)
+    assert "KeyError: 'secret'" in raised.value.__notes__[0]
+
+
+def caught(block: pa.Table) -> FatalError:
+    """Return the error in a block, as a second worker gets it."""
+    with pytest.raises(FatalError) as raised:
+        list(unpack_loaded(block))
+    return raised.value

@@ -1,0 +1,162 @@
+"""Chunks into a staging table: each is one transaction, and is there once however often it is sent.
+
+A chunk's row in `load_chunk` is inserted before its rows are copied. So PostgreSQL arbitrates twins
+(a task that Ray ran twice): the second waits, finds the row, and copies nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from dataproc.domain.chunk import POSITION, REJECTS, Chunk, LoadedChunk, texts_of
+from dataproc.domain.errors import CountMismatchError
+from dataproc.ports import LoadId
+from dataproc.warehouse import encoding, rejects
+from dataproc.warehouse.connection import ROW_ERRORS, column_of, connect, first_line
+from dataproc.warehouse.fitting import fit
+from dataproc.warehouse.staging import staging_table
+from dataproc.warehouse.target import Target
+
+ADD = """
+INSERT INTO dataproc_load.load_chunk
+    (job_id, epoch, target, unit, seq, last, rows_read, rows_loaded, rows_rejected, rows_filtered, digest, rejects)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING seq
+"""
+CHANGE = """
+UPDATE dataproc_load.load_chunk SET rows_loaded = %s, rows_rejected = %s, rejects = %s
+WHERE job_id = %s AND epoch = %s AND target = %s AND unit = %s AND seq = %s
+"""
+FIND = """
+SELECT rows_loaded, rows_rejected, rows_filtered, digest FROM dataproc_load.load_chunk
+WHERE job_id = %s AND epoch = %s AND target = %s AND unit = %s AND seq = %s
+"""
+TEXTS = sql.Identifier("pg_temp", "dataproc_texts")
+"""A temporary table for values that travel as text; PostgreSQL casts them on their way from there."""
+LONGEST_REASON = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the warehouse had against a row."""
+
+    reason: str
+    column: str | None
+
+    def reject(self, rows: pa.Table) -> dict[str, object]:
+        """Return the one row of `rows` as a reject."""
+        return {
+            "position": rows[POSITION][0].as_py(),
+            "rule": "warehouse",
+            "column": self.column,
+            "reason": self.reason[:LONGEST_REASON],
+            "row": texts_of(rows.drop_columns([POSITION]))[0],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Copies a chunk into the staging table; runs in the workers."""
+
+    url: str = field(repr=False)
+    load_id: LoadId
+    target: Target
+
+    def __call__(self, chunk: Chunk) -> LoadedChunk:
+        """Stage the chunk in one transaction, unless a twin did; return its account."""
+        fitted = fit(chunk.rows, self.target.columns)
+        payload = encoding.encode(fitted)
+        loaded = LoadedChunk(
+            chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
+            encoding.digest(payload),
+        )  # fmt: skip
+        with connect(self.url) as conn, conn.transaction():
+            account = (loaded.read, loaded.loaded, loaded.rejected, loaded.filtered)
+            told = (chunk.last, *account, loaded.digest, rejects.pack(chunk.rejects) or None)
+            if conn.execute(ADD, (*self.key(loaded), *told)).fetchone() is None:
+                return self.twin_of(conn, loaded)
+            return self.copy(conn, chunk, loaded, payload, fitted)
+
+    def key(self, chunk: Chunk | LoadedChunk) -> tuple[object, ...]:
+        """Return a chunk's primary key."""
+        return (self.load_id.job_id, self.load_id.epoch, self.target.name, chunk.unit, chunk.seq)
+
+    def twin_of(self, conn: psycopg.Connection, loaded: LoadedChunk) -> LoadedChunk:
+        """Return the account of the chunk that is there already; other rows under its name are refused."""
+        row = conn.execute(FIND, self.key(loaded)).fetchone()
+        if row is None or row[2:] != (loaded.filtered, loaded.digest):
+            raise CountMismatchError(
+                f"unit {loaded.unit}, chunk {loaded.seq} was staged before with different rows; "
+                "does the source change while it is read, or does a transform throw dice?"
+            )
+        return replace(loaded, loaded=row[0], rejected=row[1])
+
+    def copy(
+        self, conn: psycopg.Connection, chunk: Chunk, loaded: LoadedChunk, payload: bytes, fitted: pa.Table
+    ) -> LoadedChunk:
+        """Copy the rows; those that the warehouse refuses are found by halving, and set aside with the chunk."""
+        if not self.target.fits_directly:
+            conn.execute(self.make_texts())
+        if self.took(conn, payload) is None:
+            return loaded
+        refused = pa.Table.from_pylist(list(self.refused(conn, chunk.rows, fitted)), schema=REJECTS)
+        aside = rejects.pack(pa.concat_tables([chunk.rejects, refused]))
+        left = replace(loaded, loaded=loaded.loaded - refused.num_rows, rejected=loaded.rejected + refused.num_rows)
+        conn.execute(CHANGE, (left.loaded, left.rejected, aside, *self.key(chunk)))
+        return left
+
+    def refused(self, conn: psycopg.Connection, rows: pa.Table, fitted: pa.Table) -> Iterator[dict[str, object]]:
+        """Copy the halves of `fitted`, and theirs, down to the single rows that are refused; yield these as rejects."""
+        half = fitted.num_rows // 2
+        for start, stop in ((0, half), (half, fitted.num_rows)):
+            piece = fitted.slice(start, stop - start)
+            if piece.num_rows == 0 or (refusal := self.took(conn, encoding.encode(piece))) is None:
+                continue
+            if piece.num_rows == 1:
+                yield refusal.reject(rows.slice(start, 1))
+            else:
+                yield from self.refused(conn, rows.slice(start, stop - start), piece)
+
+    def took(self, conn: psycopg.Connection, payload: bytes) -> Refusal | None:
+        """Copy `payload` in a savepoint; return `None`, or what the warehouse had against a row."""
+        names, staging = self.target.column_list, staging_table(self.load_id)
+        into = staging if self.target.fits_directly else TEXTS
+        try:
+            with conn.transaction():
+                copy_binary(conn, sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(into, names), payload)
+                if into is TEXTS:
+                    conn.execute(self.cast_texts(staging))
+                    conn.execute(sql.SQL("TRUNCATE {}").format(TEXTS))
+        except ROW_ERRORS as exc:
+            return Refusal(first_line(exc), column_of(exc))
+        return None
+
+    def make_texts(self) -> sql.Composed:
+        """Return the statement that makes the temporary table."""
+        columns = (
+            sql.SQL("{} {}").format(sql.Identifier(c.name), sql.SQL("text" if c.is_text else c.sql_type))
+            for c in self.target.columns
+        )
+        return sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(TEXTS, sql.SQL(", ").join(columns))
+
+    def cast_texts(self, staging: sql.Identifier) -> sql.Composed:
+        """Return the statement that casts the values in the temporary table, and moves them to staging."""
+        values = (
+            sql.SQL("{}::{}" if c.is_text else "{}").format(
+                sql.Identifier(c.name), *([sql.SQL(c.sql_type)] if c.is_text else [])
+            )
+            for c in self.target.columns
+        )
+        return sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(
+            staging, self.target.column_list, sql.SQL(", ").join(values), TEXTS
+        )
+
+
+def copy_binary(conn: psycopg.Connection, command: sql.Composed, payload: bytes) -> None:
+    """Send `payload` through one COPY."""
+    with conn.cursor() as cursor, cursor.copy(command) as copy:
+        copy.write(encoding.HEADER)
+        copy.write(payload)
+        copy.write(encoding.TRAILER)
