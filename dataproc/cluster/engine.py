@@ -1,6 +1,7 @@
 """The engine: Ray Data runs read, transforms and load on every unit, in parallel."""
 
 import logging
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,8 @@ SETUP = threading.Lock()
 FIRST_LOOK = 0.02
 """Seconds for which Ray Data keeps what it knows of the cluster's resources. Its first look finds none: with its own
 interval of a second, every Dataset runs a single task for that long, a third of the time of 2 million rows."""
+
+COLOURS = re.compile(r"\x1b\[\d+m")
 
 logger = logging.getLogger(__name__)
 
@@ -140,8 +143,8 @@ def results_of(blocks: Iterator[pa.Table]) -> Iterator[LoadedChunk]:
             logger.exception("a worker failed unexpectedly", extra={"traceback": "\n".join(notes)})
         raise
     except RayError as exc:
-        told = str(exc).partition("\n")[0]
-        raise ClusterUnavailableError(f"Ray could not finish the work: {told}") from exc
+        told = COLOURS.sub("", str(exc)).strip().rpartition("\n")[2]
+        raise ClusterUnavailableError(f"Ray could not finish the work: {type(exc).__name__}: {told}") from exc
 
 
 def close(blocks: Iterator[pa.Table]) -> None:
