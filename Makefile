@@ -28,7 +28,7 @@ check: setup ## Format, lint, types, imports and unit tests, in under a minute.
 	$(BIN)/pytest -q tests/unit tests/architecture
 
 test: setup ## All tests: real PostgreSQL, Ray and S3, started and ended by the tests.
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests/unit tests/architecture tests/contract tests/integration tests/acceptance
 
 demo: setup ## The main job on the embedded default: bucket, API, Ray, warehouse; under 3 minutes.
 	$(BIN)/python -m dataproc.cli.demo
