@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from dataproc.bootstrap import migrate_all
+from dataproc.cli.foreign_ray import borrowed, token_of
 from dataproc.domain.errors import SetupError
 from dataproc.embedded.postgres import EmbeddedPostgres, default_data_dir
 from dataproc.embedded.ray_head import RayHead, end_with_parent
@@ -42,10 +43,9 @@ def running(settings: Settings, tell: Tell) -> Iterator[Stack]:
         stack.enter_context(alone(folder))
         tell("bringing the databases up to date")
         migrate_all(settings)
-        settings = with_ray(settings, logs, stack, tell)
+        settings, api = with_ray(settings, logs, stack, tell)
         stack.enter_context(dispatcher(settings, logs))
         tell("deploying the API on Ray Serve")
-        api = serve_api(settings)
         api.deploy()
         yield Stack(settings, api.url, logs)
 
@@ -75,21 +75,23 @@ def with_postgres(settings: Settings, folder: Path, stack: ExitStack, tell: Tell
     )
 
 
-def with_ray(settings: Settings, logs: Path, stack: ExitStack, tell: Tell) -> Settings:
-    """Start a local Ray if no cluster is given."""
+def with_ray(settings: Settings, logs: Path, stack: ExitStack, tell: Tell) -> tuple[Settings, ServeApi]:
+    """Start a local Ray if no cluster is given; return the settings with it, and the API to deploy there."""
     if settings.ray_address is not None:
-        return settings
+        api = serve_api(settings)
+        stack.enter_context(borrowed(settings, api))
+        return settings, api
     tell("starting Ray")
     head = RayHead(logs, environment_of(settings))
     head.start()
     stack.callback(head.stop)
-    return settings.model_copy(update={"ray_address": head.address, "ray_dashboard_url": head.dashboard_url})
+    settings = settings.model_copy(update={"ray_address": head.address, "ray_dashboard_url": head.dashboard_url})
+    return settings, serve_api(settings)
 
 
 def serve_api(settings: Settings) -> ServeApi:
     """Return the API to be deployed."""
-    token = settings.ray_auth_token.get_secret_value() if settings.ray_auth_token else None
-    return ServeApi(settings.ray_dashboard_url, settings.http_host, settings.http_port, token)
+    return ServeApi(settings.ray_dashboard_url, settings.http_host, settings.http_port, token_of(settings))
 
 
 @contextmanager

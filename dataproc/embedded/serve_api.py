@@ -13,6 +13,7 @@ from dataproc.domain.errors import SetupError
 
 DEPLOY_SECONDS = 180.0
 PATH = "/api/serve/applications/"
+NAME = "dataproc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class ServeApi:
 
     def deploy(self) -> None:
         """Deploy the application and wait until it answers."""
-        application = {"name": "dataproc", "route_prefix": "/", "import_path": "serve_app.deployment:app"}
+        application = {"name": NAME, "route_prefix": "/", "import_path": "serve_app.deployment:app"}
         config = {
             "proxy_location": "EveryNode",
             "http_options": {"host": self.host, "port": self.port, "request_timeout_s": 60},
@@ -41,11 +42,21 @@ class ServeApi:
         self.call("PUT", json=config)
         self.wait()
 
+    def refuse_others(self) -> None:
+        """Refuse a cluster that serves other applications: a deployment by this API would remove them."""
+        others = sorted(set(self.call("GET").get("applications", {})) - {NAME})
+        if others:
+            raise SetupError(f"the Ray cluster serves {', '.join(others)} already; give dataproc a cluster of its own")
+
+    def remove(self) -> None:
+        """Take the application away."""
+        self.call("DELETE")
+
     def wait(self) -> None:
         """Wait until the application runs and is ready; say why when it cannot."""
         deadline = time.monotonic() + DEPLOY_SECONDS
         while time.monotonic() < deadline:
-            state = self.call("GET").get("applications", {}).get("dataproc", {})
+            state = self.call("GET").get("applications", {}).get(NAME, {})
             if state.get("status") == "DEPLOY_FAILED":
                 raise SetupError(f"the API could not be deployed: {state.get('message')}")
             if state.get("status") == "RUNNING" and self.is_ready():

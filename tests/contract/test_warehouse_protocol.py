@@ -466,6 +466,17 @@ def test_a_chunk_that_comes_again_with_other_rows_is_refused(
     assert query.table() == []
 
 
+def test_a_chunk_that_is_staged_again_with_other_rows_is_refused_though_the_first_result_was_lost(
+    warehouse: PostgresWarehouse,
+) -> None:
+    load = LoadTrial(warehouse, "staged").open(SCHEMA)
+    [chunk], [other] = chunks_of("u0", orders(1)), chunks_of("u0", orders(9))
+    load.step(chunk)
+
+    with pytest.raises(CountMismatchError, match=r"unit u0, chunk 0 was staged before with different rows"):
+        load.step(other)
+
+
 def test_twins_that_stage_at_the_same_time_stage_once(
     warehouse: PostgresWarehouse, query: Query, threads: ThreadPoolExecutor
 ) -> None:

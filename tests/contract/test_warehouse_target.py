@@ -8,7 +8,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from dataproc.domain.chunk import Account, LoadedChunk
+from dataproc.domain.chunk import Account
 from dataproc.domain.errors import (
     ContractViolationError,
     CountMismatchError,
@@ -21,6 +21,8 @@ from dataproc.domain.errors import (
 from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports import Published
+from dataproc.warehouse.direct import DirectLoad
+from dataproc.warehouse.publish import publishing
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.warehouses import ALWAYS_DIRECT, TABLE, LoadTrial, Query, a_unit, allow, chunks_of, planned, schema_of
 
@@ -366,24 +368,15 @@ def test_a_target_that_changed_meanwhile_is_planned_anew_by_the_next_attempt(
     assert (query.table(), query.count("load_ledger")) == ([], 0)
 
 
-def test_a_target_cannot_change_once_its_rows_are_on_their_way_into_it(
-    warehouse: PostgresWarehouse, query: Query
-) -> None:
+def test_a_target_cannot_change_while_a_publish_is_open(warehouse: PostgresWarehouse, query: Query) -> None:
     query("CREATE TABLE sales.orders (id bigint)")
-    plan, chunks = planned(table_of(1), table_of(2))
-    load = LoadTrial(warehouse, "direct").open(plan.schema)
+    load = LoadTrial(warehouse, "direct").open(pa.schema({"id": pa.int64()}))
+    assert isinstance(load, DirectLoad)
 
-    def arriving() -> Iterator[LoadedChunk]:
-        yield load.step(chunks[0])
-        with query.open() as conn:
-            conn.execute("SET lock_timeout = '100ms'")
-            with pytest.raises(psycopg.errors.LockNotAvailable):
-                conn.execute("ALTER TABLE sales.orders ALTER id TYPE timestamptz USING NULL")
-        yield load.step(chunks[1])
-
-    load.publish(plan, arriving(), allow)
-
-    assert query.table() == [(1,), (2,)]
+    with publishing(warehouse.url, load.load_id, load.target), query.open() as conn:
+        conn.execute("SET lock_timeout = '100ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            conn.execute("ALTER TABLE sales.orders ALTER id TYPE timestamptz USING NULL")
 
 
 # ── constraints ──────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """`dataproc up` and the demo, on the embedded default, as a user starts them."""
 
 import fcntl
+import json
 import os
 import re
 import signal
@@ -30,11 +31,11 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+def started(folder: Path, *words: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """Give a program of ours that was started with nothing set but its folder and a free port."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DATAPROC_", "AWS_"))}
     environment |= {"DATAPROC_DATA_DIR": str(folder), "DATAPROC_FILES_ROOT": str(folder), "COLUMNS": "200"}
-    environment |= {"RAY_AUTH_MODE": "disabled", "DATAPROC_HTTP_PORT": str(free_port())}
+    environment |= {"RAY_AUTH_MODE": "disabled", "DATAPROC_HTTP_PORT": str(free_port())} | variables
     with subprocess.Popen(
         [sys.executable, "-m", *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -53,6 +54,20 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
         if words in line:
             return said
     raise AssertionError(said)
+
+
+def run_a_job(api: str) -> tuple[str, int]:
+    """Run a job; return its status and how many rows it loaded."""
+    source = {"kind": "files", "path": "orders.parquet"}
+    spec = {"name": "up", "source": source, "destination": {"table": "analytics.orders"}}
+    with httpx2.Client(base_url=api, timeout=30, trust_env=False) as client:
+        job = client.post("/jobs", json=spec).raise_for_status().json()
+        deadline = time.monotonic() + PATIENCE
+        while job["status"] not in {"COMPLETED", "FAILED"}:
+            assert time.monotonic() < deadline, job
+            time.sleep(0.1)
+            job = client.get(f"/jobs/{job['id']}").raise_for_status().json()
+    return job["status"], job["progress"]["loading"]["rows"]
 
 
 def left_of(folder: Path) -> dict[int, str]:
@@ -75,19 +90,41 @@ def test_up_runs_a_job_and_ctrl_c_ends_exactly_what_it_started(folder: Path) -> 
         assert api, said
         assert all(name in said for name in ("Ray dashboard", "Metadata", "Warehouse", "Logs"))
 
-        with httpx2.Client(base_url=api[0], timeout=30, trust_env=False) as client:
-            source = {"kind": "files", "path": "orders.parquet"}
-            spec = {"name": "up", "source": source, "destination": {"table": "analytics.orders"}}
-            job_id = client.post("/jobs", json=spec).raise_for_status().json()["id"]
-            deadline = time.monotonic() + PATIENCE
-            while (job := client.get(f"/jobs/{job_id}").json())["status"] not in {"COMPLETED", "FAILED"}:
-                assert time.monotonic() < deadline, job
-                time.sleep(0.1)
-        assert (job["status"], job["progress"]["loading"]["rows"]) == ("COMPLETED", 1_000)
-
+        assert run_a_job(api[0]) == ("COMPLETED", 1_000)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
     assert left_of(folder) == {}
+
+
+@pytest.fixture
+def foreign_ray(folder: Path, database_url: str, empty_database_url: str) -> Iterator[RayHead]:
+    """Give a Ray that somebody else started, whose processes know the databases."""
+    databases = {"DATAPROC_METADATA_URL": database_url, "DATAPROC_WAREHOUSE_URL": empty_database_url}
+    files = {"DATAPROC_FILES_ROOT": str(folder), "RAY_AUTH_MODE": "disabled"}
+    path = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    head = RayHead(folder, databases | files | path)
+    head.start()
+    yield head
+    head.stop()
+
+
+def test_up_on_a_given_ray_and_given_databases_takes_away_what_it_put_there(folder: Path, foreign_ray: RayHead) -> None:
+    pq.write_table(orders(1_000), folder / "orders.parquet")
+    given = {"DATAPROC_RAY_ADDRESS": foreign_ray.address, "DATAPROC_RAY_DASHBOARD_URL": foreign_ray.dashboard_url}
+    urls = {name: url for name, url in foreign_ray.environment.items() if name.endswith("_URL")}
+    with started(folder, "dataproc.cli.app", "up", "--json", **given, **urls) as process:
+        said = read_until(process, "}")
+        places = json.loads(said[said.index("{") :])
+        assert run_a_job(places["api"]) == ("COMPLETED", 1_000)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+
+    assert not (folder / "postgres").exists()
+    with httpx2.Client(base_url=foreign_ray.dashboard_url, timeout=30, trust_env=False) as dashboard:
+        assert dashboard.get("/api/serve/applications/").json()["applications"] == {}
+        states = {job["status"] for job in dashboard.get("/api/jobs/").json()}
+    assert states
+    assert states & {"PENDING", "RUNNING"} == set()
 
 
 def test_up_refuses_to_run_twice_in_one_folder(folder: Path) -> None:

@@ -1,0 +1,41 @@
+"""A Ray cluster that is not ours to end: what we put there is taken away again, and nothing else."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dataproc.cluster.ray_jobs import RayJobs, dashboard_client
+from dataproc.embedded.serve_api import ServeApi
+from dataproc.ports import SubmissionId
+from dataproc.services.dispatch import PREFIX
+from dataproc.settings import Settings
+
+
+@contextmanager
+def borrowed(settings: Settings, api: ServeApi) -> Iterator[None]:
+    """Use the cluster for the length of the block; at the end stop the runners that came meanwhile, and the API."""
+    api.refuse_others()
+    before = asyncio.run(runners_of(settings))
+    try:
+        yield
+    finally:
+        asyncio.run(stop_all(settings, runners_of_ours=asyncio.run(runners_of(settings)) - before))
+        api.remove()
+
+
+async def runners_of(settings: Settings) -> set[SubmissionId]:
+    """Return the runners that live on the cluster."""
+    async with dashboard_client(settings.ray_dashboard_url, token_of(settings)) as client:
+        return {runner.id for runner in await RayJobs(client).list(PREFIX) if runner.is_alive}
+
+
+async def stop_all(settings: Settings, *, runners_of_ours: set[SubmissionId]) -> None:
+    """Ask runners to finish what they have and end."""
+    async with dashboard_client(settings.ray_dashboard_url, token_of(settings)) as client:
+        for runner in sorted(runners_of_ours):
+            await RayJobs(client).stop(runner)
+
+
+def token_of(settings: Settings) -> str | None:
+    """Return the token that the cluster asks for."""
+    return settings.ray_auth_token.get_secret_value() if settings.ray_auth_token else None
