@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataproc.domain.cells import Mask
-from dataproc.domain.chunk import POSITION, REJECTS, no_rejects, row_text
+from dataproc.domain.chunk import POSITION, REJECTS, no_rejects, texts_of
 
 LONGEST_REASON = 500
 
@@ -34,7 +34,7 @@ def reject_table(rows: pa.Table, breaks: Sequence[Break]) -> pa.Table:
         return no_rejects()
     bad = rows.take(at)
     positions = bad[POSITION].to_pylist()
-    texts = [row_text(row) for row in bad.drop_columns([POSITION]).to_pylist()]
+    texts = texts_of(bad.drop_columns([POSITION]))
     rejects = [
         {
             "position": positions[i],
