@@ -126,7 +126,10 @@ def show(stack: Stack, job: dict[str, Any], console: Console) -> int:
         f"[bold]{job['status']}[/bold]: {rows:,} rows loaded, {aside:,} set aside, in {seconds:.2f} s "
         f"({job['rows_per_second']:,.0f} rows/s), {job['progress']['load']} load, published in one transaction."
     )
-    console.print("Next: `dataproc up`, then `dataproc submit examples/orders.yaml --wait`; the README has the rest.")
+    console.print(
+        "Next: `.venv/bin/dataproc up` starts the same to stay; register a bucket of yours, and submit your job."
+    )
+    console.print("The README shows how, by curl and by the command line; docs/ has the rest.")
     return 0 if (job["status"], rows, aside) == ("COMPLETED", RIGHT, WRONG) else 1
 
 
