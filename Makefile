@@ -2,12 +2,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
+N ?= 50
+SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 BENCHMARKS := append latency api
 export RAY_AUTH_MODE := disabled
 
-.PHONY: help setup check test test-unit demo bench lock clean
+.PHONY: help setup check test test-kill test-unit demo bench lock clean
 
 help: ## Show this list.
 	@awk -F':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +31,9 @@ check: setup ## Format, lint, types, imports and unit tests, in under a minute.
 
 test: setup ## All tests: real PostgreSQL, Ray and S3, started and ended by the tests.
 	$(BIN)/pytest tests/unit tests/architecture tests/contract tests/integration tests/acceptance
+
+test-kill: setup ## Random kill -9 during loads: make test-kill N=50 SEED=1.
+	$(BIN)/python -m tests.faults.kill_loop --rounds $(N) --seed $(SEED)
 
 demo: setup ## The main job on the embedded default: bucket, API, Ray, warehouse; under 3 minutes.
 	$(BIN)/python -m dataproc.cli.demo

@@ -106,10 +106,9 @@ async def open_dispatcher(settings: Settings) -> AsyncIterator[tuple[Dispatcher,
     """Give the dispatcher and the reaper."""
     configure_logs(settings.log_level)
     store, warehouse = open_store(settings), open_warehouse(settings)
-    token = settings.ray_auth_token.get_secret_value() if settings.ray_auth_token else None
     fleet = Fleet(settings.slots_per_runner, settings.max_runners)
     try:
-        async with dashboard_client(settings.ray_dashboard_url, token) as client:
+        async with dashboard_client(settings.ray_dashboard_url, settings.ray_token) as client:
             yield Dispatcher(store, RayJobs(client), fleet, uuid4), Reaper(store, warehouse, random.random)
     finally:
         await store.close()

@@ -52,3 +52,8 @@ class Settings(BaseSettings):
         default=2 * 1024**3, ge=0, description="With `load: auto`, sources of up to so many bytes are loaded directly."
     )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @property
+    def ray_token(self) -> str | None:
+        """The token that the Ray cluster asks for, in the clear; `None`: it asks for none."""
+        return self.ray_auth_token.get_secret_value() if self.ray_auth_token else None

@@ -25,17 +25,12 @@ def borrowed(settings: Settings, api: ServeApi) -> Iterator[None]:
 
 async def runners_of(settings: Settings) -> set[SubmissionId]:
     """Return the runners that live on the cluster."""
-    async with dashboard_client(settings.ray_dashboard_url, token_of(settings)) as client:
+    async with dashboard_client(settings.ray_dashboard_url, settings.ray_token) as client:
         return {runner.id for runner in await RayJobs(client).list(PREFIX) if runner.is_alive}
 
 
 async def stop_all(settings: Settings, *, runners_of_ours: set[SubmissionId]) -> None:
     """Ask runners to finish what they have and end."""
-    async with dashboard_client(settings.ray_dashboard_url, token_of(settings)) as client:
+    async with dashboard_client(settings.ray_dashboard_url, settings.ray_token) as client:
         for runner in sorted(runners_of_ours):
             await RayJobs(client).stop(runner)
-
-
-def token_of(settings: Settings) -> str | None:
-    """Return the token that the cluster asks for."""
-    return settings.ray_auth_token.get_secret_value() if settings.ray_auth_token else None

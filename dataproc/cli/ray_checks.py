@@ -48,7 +48,7 @@ def no_dashboard(settings: Settings, exc: Exception) -> Finding:
 
 def cluster(client: httpx2.Client, settings: Settings) -> Iterator[Finding]:
     """Find what the dashboard tells of the cluster."""
-    token = settings.ray_auth_token.get_secret_value() if settings.ray_auth_token else None
+    token = settings.ray_token
     without = client.get("/api/jobs/")
     mode = token_mode(client, without, settings, token)
     yield mode

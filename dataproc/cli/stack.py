@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from dataproc.bootstrap import migrate_all
-from dataproc.cli.foreign_ray import borrowed, token_of
+from dataproc.cli.foreign_ray import borrowed
 from dataproc.domain.errors import SetupError
 from dataproc.embedded.postgres import EmbeddedPostgres, default_data_dir
 from dataproc.embedded.ray_head import RayHead, end_with_parent
@@ -21,6 +22,8 @@ from dataproc.embedded.serve_api import ServeApi
 from dataproc.settings import Settings
 
 Tell = Callable[[str], None]
+RESTART_PAUSE = 1.0
+"""Seconds before a dispatcher that died is started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,25 +94,39 @@ def with_ray(settings: Settings, logs: Path, stack: ExitStack, tell: Tell) -> tu
 
 def serve_api(settings: Settings) -> ServeApi:
     """Return the API to be deployed."""
-    return ServeApi(settings.ray_dashboard_url, settings.http_host, settings.http_port, token_of(settings))
+    return ServeApi(settings.ray_dashboard_url, settings.http_host, settings.http_port, settings.ray_token)
 
 
 @contextmanager
 def dispatcher(settings: Settings, logs: Path) -> Iterator[None]:
-    """Run the dispatcher beside us."""
-    with (logs / "dispatcher.log").open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jobs.dispatcher"],
-            env={**os.environ, **environment_of(settings)},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=end_with_parent,  # noqa: PLW1509 - called in the child of a process without other threads
-        )
+    """Run the dispatcher beside us, and another one when it dies, as Kubernetes does on a cluster."""
+    ended = threading.Event()
+    keeper = threading.Thread(target=keep_dispatching, args=(settings, logs / "dispatcher.log", ended), daemon=True)
+    keeper.start()
     try:
         yield
     finally:
-        process.send_signal(signal.SIGTERM)
+        ended.set()
+        keeper.join(timeout=30)
+
+
+def keep_dispatching(settings: Settings, log: Path, ended: threading.Event) -> None:
+    """Keep a dispatcher running until told to end; then end it."""
+    while not ended.is_set():
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "jobs.dispatcher"],
+                env={**os.environ, **environment_of(settings)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - it only tells the kernel to end the child with us
+            )
+        while process.poll() is None and not ended.wait(0.2):
+            pass
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
+        ended.wait(RESTART_PAUSE)
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
