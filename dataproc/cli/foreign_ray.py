@@ -1,6 +1,7 @@
 """A Ray cluster that is not ours to end: what we put there is taken away again, and nothing else."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,9 @@ from dataproc.embedded.serve_api import ServeApi
 from dataproc.ports import SubmissionId
 from dataproc.services.dispatch import PREFIX
 from dataproc.settings import Settings
+
+PATIENCE = 60.0
+"""Seconds to wait for runners to end; so long Ray waits itself before it kills them."""
 
 
 @contextmanager
@@ -30,7 +34,10 @@ async def runners_of(settings: Settings) -> set[SubmissionId]:
 
 
 async def stop_all(settings: Settings, *, runners_of_ours: set[SubmissionId]) -> None:
-    """Ask runners to finish what they have and end."""
+    """Ask runners to finish what they have and end, and wait for them; those that take too long end by themselves."""
     async with dashboard_client(settings.ray_dashboard_url, settings.ray_token) as client:
         for runner in sorted(runners_of_ours):
             await RayJobs(client).stop(runner)
+    deadline = time.monotonic() + PATIENCE
+    while runners_of_ours & await runners_of(settings) and time.monotonic() < deadline:  # noqa: ASYNC110 - Ray tells nobody
+        await asyncio.sleep(0.2)

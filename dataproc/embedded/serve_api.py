@@ -12,6 +12,7 @@ import httpx2
 from dataproc.domain.errors import SetupError
 
 DEPLOY_SECONDS = 180.0
+REMOVE_SECONDS = 60.0
 PATH = "/api/serve/applications/"
 NAME = "dataproc"
 
@@ -49,8 +50,13 @@ class ServeApi:
             raise SetupError(f"the Ray cluster serves {', '.join(others)} already; give dataproc a cluster of its own")
 
     def remove(self) -> None:
-        """Take the application away."""
+        """Take the application away, and wait until it is gone: Serve deletes in its own time."""
         self.call("DELETE")
+        deadline = time.monotonic() + REMOVE_SECONDS
+        while NAME in self.call("GET").get("applications", {}):
+            if time.monotonic() > deadline:
+                raise SetupError(f"Serve did not remove the API within {REMOVE_SECONDS:.0f} s; see the Ray dashboard")
+            time.sleep(0.2)
 
     def wait(self) -> None:
         """Wait until the application runs and is ready; say why when it cannot."""

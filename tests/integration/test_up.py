@@ -92,7 +92,7 @@ def test_up_runs_a_job_and_ctrl_c_ends_exactly_what_it_started(folder: Path) -> 
 
         assert run_a_job(api[0]) == ("COMPLETED", 1_000)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE) == 0
     assert left_of(folder) == {}
 
 
@@ -117,7 +117,7 @@ def test_up_on_a_given_ray_and_given_databases_takes_away_what_it_put_there(fold
         places = json.loads(said[said.index("{") :])
         assert run_a_job(places["api"]) == ("COMPLETED", 1_000)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE) == 0
 
     assert not (folder / "postgres").exists()
     with httpx2.Client(base_url=foreign_ray.dashboard_url, timeout=30, trust_env=False) as dashboard:
