@@ -9,7 +9,8 @@ from botocore.config import Config
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import Url
 
-from dataproc.domain.errors import InvalidSpecError, Problem, SourceRefusedError
+from dataproc.domain.document import problems_of
+from dataproc.domain.errors import InvalidSpecError, SourceRefusedError
 from dataproc.ports import Connection
 
 if TYPE_CHECKING:
@@ -74,9 +75,7 @@ def parsed(connection: Connection) -> S3Connection:
     try:
         return S3Connection.model_validate(dict(connection.config))
     except ValidationError as exc:
-        problems = tuple(
-            Problem("/" + "/".join(["config", *map(str, e["loc"])]), e["msg"]) for e in exc.errors(include_input=False)
-        )
+        problems = problems_of(exc, "/config", model=S3Connection)
         words = "; ".join(f"{problem.pointer}: {problem.message}" for problem in problems)
         raise InvalidSpecError(f"connection {connection.name!r}: {words}", problems) from exc
 
