@@ -6,10 +6,10 @@ N ?= 50
 SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
-BENCHMARKS := append latency api
+BENCHMARKS := append latency api concurrent
 export RAY_AUTH_MODE := disabled
 
-.PHONY: help setup check test test-kill test-unit demo bench lock clean
+.PHONY: help setup check test test-faults test-kill test-kill-peers test-recovery demo bench lock clean
 
 help: ## Show this list.
 	@awk -F':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,10 +30,19 @@ check: setup ## Format, lint, types, imports and unit tests, in under a minute.
 	$(BIN)/pytest -q tests/unit tests/architecture
 
 test: setup ## All tests: real PostgreSQL, Ray and S3, started and ended by the tests.
-	$(BIN)/pytest tests/unit tests/architecture tests/contract tests/integration tests/acceptance
+	$(BIN)/pytest tests/unit tests/architecture tests/contract tests/integration tests/faults tests/acceptance
+
+test-faults: setup ## Every fault at every point of a load, and long runs of the model; `make test` has the short form.
+	DATAPROC_FAULTS=all $(BIN)/pytest tests/faults
 
 test-kill: setup ## Random kill -9 during loads: make test-kill N=50 SEED=1.
 	$(BIN)/python -m tests.faults.kill_loop --rounds $(N) --seed $(SEED)
+
+test-kill-peers: setup ## The same kills with dlt and Ray's write_sql: make test-kill-peers N=20 SEED=1.
+	$(BIN)/python -m tests.faults.peers --rounds $(N) --seed $(SEED)
+
+test-recovery: setup ## Kill everything at once, and measure until all jobs have ended.
+	$(BIN)/python -m tests.faults.recovery
 
 demo: setup ## The main job on the embedded default: bucket, API, Ray, warehouse; under 3 minutes.
 	$(BIN)/python -m dataproc.cli.demo

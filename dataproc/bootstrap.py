@@ -3,30 +3,43 @@
 import random
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from uuid import uuid4
 
+import httpx2
 from pydantic import SecretStr
 
 from dataproc.cluster.ray_jobs import RayJobs, dashboard_client
 from dataproc.domain.errors import InvalidSpecError, Problem, SetupError
 from dataproc.domain.job import Claim
 from dataproc.domain.spec import JobSpec, S3Source
-from dataproc.ports import Connection, Engine, Source, Store
+from dataproc.notifications.log import EventLog
+from dataproc.notifications.webhook import Webhook, demand_url, webhook_client
+from dataproc.ports.events import Receiver
+from dataproc.ports.pipeline import Engine, Source
+from dataproc.ports.queue import RunningLimits
+from dataproc.ports.store import Connection, Store
 from dataproc.repositories.migrate import migrate, revisions
 from dataproc.repositories.store import PostgresStore
+from dataproc.services.attendance import Rhythm
+from dataproc.services.deliver import Deliverer
 from dataproc.services.dispatch import Dispatcher, Fleet
+from dataproc.services.duties import Duty
 from dataproc.services.jobs import JobService
-from dataproc.services.pipeline import Pipeline, limits_of
+from dataproc.services.limits import Limit, NoRowsLimit, limits_of
+from dataproc.services.pipeline import Pipeline
 from dataproc.services.plan import Planner
-from dataproc.services.reconcile import Reaper
-from dataproc.services.runs import Rhythm, RunService
+from dataproc.services.reconcile import Janitor, Reaper
+from dataproc.services.reconciliation import ReconciliationService
+from dataproc.services.runs import RunService
 from dataproc.services.sources import SourceService
 from dataproc.settings import Settings
 from dataproc.sources.factory import source_for
 from dataproc.sources.s3_connection import parsed
+from dataproc.telemetry.journal import RunJournal
 from dataproc.telemetry.logs import configure_logs
 from dataproc.transforms.declared import text_columns
 from dataproc.transforms.factory import transform_for
@@ -39,6 +52,7 @@ class Services:
 
     jobs: JobService
     sources: SourceService
+    reconciliation: ReconciliationService
     store: Store
 
     async def check(self) -> str:
@@ -57,6 +71,14 @@ class Workshop:
     reaper: Reaper
     jobs: JobService
     store: Store
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the dispatcher needs."""
+
+    store: Store
+    duties: tuple[Duty, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +103,13 @@ def open_services(settings: Settings) -> Services:
     """Return the services of the HTTP API."""
     configure_logs(settings.log_level)
     store = open_store(settings)
-    return Services(JobService(store, uuid4), SourceService(store, check_connection), store)
+    return services_of(store, settings)
+
+
+def services_of(store: Store, settings: Settings) -> Services:
+    """Return the services of the HTTP API on this store; the warehouse is only asked for what is in it."""
+    reconciliation = ReconciliationService(store, lambda: open_warehouse(settings))
+    return Services(JobService(store, uuid4), SourceService(store, check_connection), reconciliation, store)
 
 
 def open_workshop(settings: Settings, engine: Engine) -> Workshop:
@@ -93,25 +121,59 @@ def open_workshop(settings: Settings, engine: Engine) -> Workshop:
         connection = await connection_of(store, claim.spec)
         source = open_source(claim.spec, connection, settings)
         transforms = tuple(transform_for(spec) for spec in claim.spec.transforms)
-        limits = limits_of(claim.spec.transforms)
+        limits: tuple[Limit, ...] = (*limits_of(claim.spec.transforms), await no_rows_limit(store, claim))
         return Pipeline(source, transforms, claim.spec.destination, limits, engine, warehouse)
 
+    journal = RunJournal()
+    journal.listen()
     rhythm = Rhythm(settings.lease, settings.heartbeat)
-    runs = RunService(store, warehouse, pipeline_for, rhythm, time.monotonic, random.random)
+    runs = RunService(store, warehouse, pipeline_for, rhythm, time.monotonic, random.random, journal)
     return Workshop(runs, Reaper(store, warehouse, random.random), JobService(store, uuid4), store)
 
 
 @asynccontextmanager
-async def open_dispatcher(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Reaper]]:
-    """Give the dispatcher and the reaper."""
+async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
+    """Give the duties of a dispatcher: to dispatch, to reap, to sweep, and to deliver."""
     configure_logs(settings.log_level)
     store, warehouse = open_store(settings), open_warehouse(settings)
     fleet = Fleet(settings.slots_per_runner, settings.max_runners)
-    try:
-        async with dashboard_client(settings.ray_dashboard_url, settings.ray_token) as client:
-            yield Dispatcher(store, RayJobs(client), fleet, uuid4), Reaper(store, warehouse, random.random)
-    finally:
-        await store.close()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        client = await stack.enter_async_context(dashboard_client(settings.ray_dashboard_url, settings.ray_token))
+        receiver = receiver_of(settings, await stack.enter_async_context(webhook_client()))
+        dispatcher = Dispatcher(store, RayJobs(client), fleet, running_limits(settings), uuid4)
+        duties = (
+            Duty("dispatch", dispatcher.dispatch, timedelta(seconds=1)),
+            Duty("reap", Reaper(store, warehouse, random.random).reap, timedelta(seconds=1)),
+            Duty("sweep", Janitor(store, warehouse).sweep, timedelta(seconds=2)),
+            Duty("deliver", Deliverer(store, receiver, random.random).deliver, timedelta(milliseconds=500)),
+        )
+        yield Desk(store, duties)
+
+
+def receiver_of(settings: Settings, client: httpx2.AsyncClient) -> Receiver:
+    """Return who is told of events."""
+    if settings.events_url is None:
+        return EventLog()
+    return Webhook(client, demand_url(settings.events_url.get_secret_value()))
+
+
+def running_limits(settings: Settings) -> RunningLimits:
+    """Return how many jobs may run at once."""
+    return RunningLimits(
+        settings.max_running,
+        settings.max_running_per_owner,
+        settings.max_running_per_source,
+        settings.max_running_per_target,
+    )
+
+
+async def no_rows_limit(store: Store, claim: Claim) -> NoRowsLimit:
+    """Return what a job demands when its source gives no row."""
+    if claim.spec.no_rows == "allow":
+        return NoRowsLimit("allow", None)
+    async with store.begin() as tables:
+        return NoRowsLimit(claim.spec.no_rows, await tables.runs.usual_rows(claim.job_id))
 
 
 async def open_planner(spec: JobSpec, settings: Settings) -> Planner:

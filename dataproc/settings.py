@@ -48,6 +48,17 @@ class Settings(BaseSettings):
     slots_per_runner: int = Field(default=2, ge=1, description="Jobs that a runner runs at once.")
     max_runners: int = Field(default=4, ge=1, description="Runners that the dispatcher keeps at most.")
     runner_jobs: int = Field(default=500, ge=1, description="A runner ends after so many jobs and is replaced.")
+    max_running: int = Field(default=500, ge=1, description="Jobs that run at once, in all.")
+    max_running_per_owner: int | None = Field(default=None, ge=1, description="Jobs of one owner that run at once.")
+    max_running_per_source: int | None = Field(
+        default=None, ge=1, description="Jobs from one connection that run at once."
+    )
+    max_running_per_target: int | None = Field(
+        default=2, ge=1, description="Jobs into one table that run at once: one publishes, the next one reads."
+    )
+    events_url: SecretStr | None = Field(
+        default=None, description="Where the ends of jobs are posted, as CloudEvents; none: they are only logged."
+    )
     direct_limit: int = Field(
         default=2 * 1024**3, ge=0, description="With `load: auto`, sources of up to so many bytes are loaded directly."
     )

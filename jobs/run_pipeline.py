@@ -1,86 +1,44 @@
 """One job as a Ray Job of its own: `ray job submit -- python -m jobs.run_pipeline job.yaml` (or a job's id).
 
 The job is recorded like any other; this process claims it before any runner sees it, retries it by its policy, and
-exits with 0 when it is COMPLETED, 1 when it ended otherwise, 2 when the specification is wrong.
+exits with 0 when it is COMPLETED, 1 when it ended otherwise, 2 when the specification is wrong. SIGTERM, as of
+`ray job stop`, ends the run cleanly and lets the job wait for another run: whoever wants no other cancels the job.
+
+With `--epoch` it goes on with the claim that the dispatcher has made for it, and runs it once.
 """
 
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import ray
 
-from dataproc.bootstrap import Workshop, open_workshop
+from dataproc.bootstrap import open_workshop
 from dataproc.cluster.engine import RayEngine
 from dataproc.domain.document import read_spec
-from dataproc.domain.errors import DataprocError, IllegalMoveError, InvalidSpecError, Problem
-from dataproc.domain.identity import LOCAL
-from dataproc.domain.job import Claim, Job, JobId
-from dataproc.domain.spec import JobSpec
+from dataproc.domain.errors import DataprocError, InvalidSpecError, Problem
+from dataproc.domain.job import Job, JobId
 from dataproc.domain.status import RunStatus
 from dataproc.services.runs import StuckPipelineError
 from dataproc.settings import Settings
+from jobs.driver import Dispatched, Driver, What
 
 OK, FAILED, WRONG = 0, 1, 2
-PAUSE = 0.2
-"""Seconds between two looks at a job that waits for its next attempt."""
-
-
-async def run(what: JobSpec | JobId, workshop: Workshop, lease: timedelta) -> Job:
-    """Run a job to its end; return it."""
-    holder = f"pipeline-{uuid4()}"
-    claim = await first_claim(workshop, what, holder, lease)
-    job_id = JobId(UUID(str(what))) if claim is None else claim.job_id
-    while True:
-        if claim is not None:
-            await workshop.runs.execute(claim)
-        job = await workshop.jobs.get(job_id)
-        if job.status.is_final:
-            return job
-        await asyncio.sleep(PAUSE)
-        claim = await claim_of(workshop, job_id, holder, lease) if is_due(job) else None
-
-
-async def first_claim(workshop: Workshop, what: JobSpec | JobId, holder: str, lease: timedelta) -> Claim | None:
-    """Claim a job; a spec is recorded and claimed in one transaction, so that no runner takes it."""
-    if isinstance(what, JobSpec):
-        return await workshop.jobs.create_claimed(what, holder, lease=lease, by=LOCAL)
-    return await claim_of(workshop, what, holder, lease)
-
-
-async def claim_of(workshop: Workshop, job_id: JobId, holder: str, lease: timedelta) -> Claim | None:
-    """Claim a job that waits; `None` when it does not, for a runner was faster."""
-    with suppress(IllegalMoveError):
-        async with workshop.store.begin() as tables:
-            return await tables.jobs.claim_one(job_id, holder, lease=lease)
-    return None
-
-
-def is_due(job: Job) -> bool:
-    """Whether a job waits, and its delay is over."""
-    return job.status is RunStatus.PENDING and job.scheduled_for <= datetime.now(UTC)
-
-
-def read_target(text: str) -> JobSpec | JobId:
-    """Return the spec in the file of that name, or the id."""
-    try:
-        return JobId(UUID(text))
-    except ValueError:
-        return read_spec(Path(text).read_text())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one job; the exit code tells Ray how it went."""
     parser = argparse.ArgumentParser(prog="jobs.run_pipeline", description=__doc__)
     parser.add_argument("job", help="a file with a job's specification (YAML or JSON), or the id of a job that waits")
+    parser.add_argument("--epoch", type=int, help="that of the claim on the job, which the dispatcher has made for us")
+    options = parser.parse_args(argv)
     try:
-        what = read_target(parser.parse_args(argv).job)
+        what = read_target(options.job, options.epoch)
     except InvalidSpecError as exc:
         return refused(exc)
     except (OSError, UnicodeDecodeError) as exc:
@@ -94,6 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return told(what)
 
 
+def read_target(text: str, epoch: int | None = None) -> What:
+    """Return the spec in the file of that name, or the id, with its epoch if there is one."""
+    try:
+        job_id = JobId(UUID(text))
+    except ValueError:
+        return read_spec(Path(text).read_text())
+    return job_id if epoch is None else Dispatched(job_id, epoch)
+
+
 def refused(exc: InvalidSpecError) -> int:
     """Say what is wrong with a specification, and where."""
     for problem in exc.problems or (Problem("", str(exc)),):
@@ -103,7 +70,7 @@ def refused(exc: InvalidSpecError) -> int:
     return WRONG
 
 
-def told(what: JobSpec | JobId) -> int:
+def told(what: What) -> int:
     """Run a job and say how it ended."""
     try:
         job = asyncio.run(with_workshop(what, Settings()))
@@ -122,11 +89,15 @@ def told(what: JobSpec | JobId) -> int:
     return OK if job.status is RunStatus.COMPLETED else FAILED
 
 
-async def with_workshop(what: JobSpec | JobId, settings: Settings) -> Job:
-    """Run a job to its end with the databases of the settings."""
+async def with_workshop(what: What, settings: Settings) -> Job:
+    """Run a job to its end, or until SIGTERM, with the databases of the settings."""
     workshop = open_workshop(settings, RayEngine())
+    driver = Driver(workshop, settings.lease)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, driver.end)
     try:
-        return await run(what, workshop, settings.lease)
+        return await driver.run(what)
     finally:
         await workshop.store.close()
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import ray
 
-from dataproc.bootstrap import Workshop, open_workshop
+from dataproc.bootstrap import Workshop, open_workshop, running_limits
 from dataproc.cluster.capacity import datasets_at_once
 from dataproc.cluster.engine import RayEngine
 from dataproc.domain.errors import MetadataUnavailableError
@@ -73,7 +73,10 @@ class Runner:
             return []
         try:
             async with self.workshop.store.begin() as tables:
-                return list(await tables.jobs.claim(self.holder, lease=self.settings.lease, limit=limit))
+                claims = await tables.jobs.claim(
+                    self.holder, lease=self.settings.lease, limit=limit, limits=running_limits(self.settings)
+                )
+            return list(claims)
         except MetadataUnavailableError:
             logger.warning("metadata database does not answer", extra={"holder": self.holder})
             await asyncio.sleep(PAUSE)

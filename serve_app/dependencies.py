@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from dataproc.bootstrap import Services
 from dataproc.domain.identity import LOCAL, Caller
 from dataproc.services.jobs import JobService
+from dataproc.services.reconciliation import ReconciliationService
 from dataproc.services.sources import SourceService
 
 
@@ -25,11 +26,17 @@ def sources_of(request: Request) -> SourceService:
     return services_of(request).sources
 
 
+def reconciliation_of(request: Request) -> ReconciliationService:
+    """Return the service that proves loads complete."""
+    return services_of(request).reconciliation
+
+
 def caller_of(_: Request) -> Caller:
     """Return who calls. The one seam for tokens and roles: until they exist, whoever reaches the API is `local`."""
     return LOCAL
 
 
 Jobs = Annotated[JobService, Depends(jobs_of)]
+Reconciliations = Annotated[ReconciliationService, Depends(reconciliation_of)]
 Sources = Annotated[SourceService, Depends(sources_of)]
 By = Annotated[Caller, Depends(caller_of)]

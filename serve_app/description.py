@@ -13,10 +13,11 @@ from serve_app.errors import MEDIA_TYPE
 COMPONENTS = "#/components/schemas/"
 REASONS = {
     404: "There is no such thing.",
-    409: "Its state does not allow this.",
+    409: "Its state does not allow this, or the same request is in flight.",
+    412: "It has changed since it was read.",
     413: "The body is too large.",
     422: "The request has mistakes; `errors` has each of them.",
-    503: "The metadata database does not answer; ask again after `Retry-After` seconds.",
+    503: "A database that is needed does not answer, or is not set up; ask again after `Retry-After` seconds.",
 }
 
 
@@ -44,6 +45,12 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the description of the errors that an endpoint may answer with."""
     content = {MEDIA_TYPE: {"schema": {"$ref": f"{COMPONENTS}ProblemView"}}}
     return {status: {"description": REASONS[status], "content": content} for status in sorted(statuses)}
+
+
+def tagged(status: int) -> dict[int | str, dict[str, Any]]:
+    """Return the description of a reply that tells the version of a job."""
+    told = {"description": "The version of the job, for `If-Match`; it changes with the state, not with the progress."}
+    return {status: {"headers": {"ETag": {**told, "required": True, "schema": {"type": "string"}}}}}
 
 
 class DescribedApi(FastAPI):

@@ -18,6 +18,7 @@ from dataproc.domain.errors import (
     ForbiddenError,
     IdempotencyError,
     IllegalMoveError,
+    InFlightError,
     InvalidSpecError,
     NotFoundError,
     PreconditionFailedError,
@@ -29,6 +30,7 @@ from dataproc.domain.errors import (
 
 logger = logging.getLogger(__name__)
 RETRY_AFTER = "5"
+IN_FLIGHT_AFTER = "1"
 MEDIA_TYPE = "application/problem+json"
 
 STATUS: dict[type[DataprocError], HTTPStatus] = {
@@ -45,6 +47,10 @@ STATUS: dict[type[DataprocError], HTTPStatus] = {
     FatalError: HTTPStatus.INTERNAL_SERVER_ERROR,
     DataprocError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+
+
+class NotReadyError(RetryableError):
+    """The API cannot do this yet: its installation is not complete."""
 
 
 def install(app: FastAPI) -> None:
@@ -67,7 +73,10 @@ def answer_ours(_: Request, exc: Exception) -> JSONResponse:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("request failed", extra={"error": exc.code}, exc_info=exc)
     problems = exc.problems if isinstance(exc, InvalidSpecError) else ()
-    return problem(status, exc.code, str(exc), problems)
+    response = problem(status, exc.code, str(exc), problems)
+    if isinstance(exc, InFlightError):
+        response.headers["Retry-After"] = IN_FLIGHT_AFTER
+    return response
 
 
 def answer_invalid(_: Request, exc: Exception) -> JSONResponse:

@@ -7,11 +7,15 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
+from dataproc.domain.chunk import Account
 from dataproc.domain.errors import InvalidSpecError, Problem
 from dataproc.domain.job import Failure, Job, JobRun, Progress
 from dataproc.domain.spec import JobSpec
 from dataproc.domain.status import RunStatus
-from dataproc.ports import Connection, Cursor
+from dataproc.ports.queue import Cursor
+from dataproc.ports.store import Connection
+from dataproc.ports.warehouse import Reconciliation
+from dataproc.services.jobs import RunLog
 
 TIME = TypeAdapter(AwareDatetime)
 
@@ -31,7 +35,10 @@ class ProgressView(BaseModel):
     rows_announced: int | None
     rows_rejected: int
     rows_filtered: int
+    rows_deduplicated: int
+    units_resumed: int = Field(description="Units that an earlier run had staged, and that were not read again.")
     load: str | None
+    warnings: list[str] = Field(description="What somebody should look at, though it stopped nothing.")
     ingesting: StageView
     transforming: StageView
     loading: StageView
@@ -41,14 +48,17 @@ class ProgressView(BaseModel):
         """Return what is told of `progress`."""
         # A unit is read, transformed and loaded by one task, which reports when it has done all three.
         done = progress.units_done
-        left = progress.rows_read - progress.rows_rejected - progress.rows_filtered
+        left = progress.rows_read - progress.rows_rejected - progress.rows_filtered - progress.rows_deduplicated
         return cls(
             units_planned=progress.units_planned,
             bytes_planned=progress.bytes_planned,
             rows_announced=progress.rows_announced,
             rows_rejected=progress.rows_rejected,
             rows_filtered=progress.rows_filtered,
+            rows_deduplicated=progress.rows_deduplicated,
+            units_resumed=progress.units_resumed,
             load=progress.load,
+            warnings=list(progress.warnings),
             ingesting=StageView(units=done, rows=progress.rows_read),
             transforming=StageView(units=done, rows=left),
             loading=StageView(units=done, rows=progress.rows_loaded),
@@ -139,6 +149,75 @@ class RunView(BaseModel):
             error=run.failure,
             progress=ProgressView.of(run.progress),
         )
+
+
+class LineView(BaseModel):
+    """A line of a log, as `event="…" name=value`."""
+
+    time: datetime
+    level: str
+    message: str
+
+
+class RunLogView(BaseModel):
+    """What an attempt at a job has logged; it is kept when the Ray cluster is gone."""
+
+    run: UUID
+    attempt: int
+    lines: list[LineView]
+
+    @classmethod
+    def of(cls, log: RunLog) -> "RunLogView":
+        """Return what is told of `log`."""
+        lines = [LineView(time=line.logged_at, level=line.level, message=line.message) for line in log.lines]
+        return cls(run=log.run.id, attempt=log.run.attempt, lines=lines)
+
+
+class AccountView(BaseModel):
+    """Where rows went: read = staged + rejected + deduplicated + filtered."""
+
+    announced: int | None = Field(description="Rows that the source said it has; null: it does not say.")
+    read: int
+    staged: int = Field(description="Rows that are in the target.")
+    rejected: int
+    deduplicated: int
+    filtered: int
+
+    @classmethod
+    def of(cls, account: Account, announced: int | None) -> "AccountView":
+        """Return what is told of `account`."""
+        return cls(
+            announced=announced,
+            read=account.read,
+            staged=account.loaded,
+            rejected=account.rejected,
+            deduplicated=account.deduplicated,
+            filtered=account.filtered,
+        )
+
+
+class UnitView(BaseModel):
+    """A unit of the source, and where its rows went."""
+
+    unit: str
+    rows: AccountView
+
+
+class ReconciliationView(BaseModel):
+    """The proof that a load is complete; it was checked before the load was published."""
+
+    target: str
+    load: str
+    published_at: datetime
+    rows: AccountView
+    units: list[UnitView]
+
+    @classmethod
+    def of(cls, found: Reconciliation) -> "ReconciliationView":
+        """Return what is told of `found`."""
+        units = [UnitView(unit=each.unit, rows=AccountView.of(each.account, each.announced)) for each in found.units]
+        total = AccountView.of(found.account, found.announced)
+        return cls(target=found.target, load=found.way, published_at=found.published_at, rows=total, units=units)
 
 
 class SourceView(BaseModel):

@@ -4,14 +4,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from uuid import uuid4
 
 import uvicorn
 
-from dataproc.bootstrap import Services, check_connection
+from dataproc.bootstrap import Services, services_of
 from dataproc.repositories.store import PostgresStore
-from dataproc.services.jobs import JobService
-from dataproc.services.sources import SourceService
 from dataproc.settings import Settings
 from serve_app.app import create_app
 
@@ -19,12 +16,12 @@ PATIENCE = 30.0
 
 
 @contextmanager
-def api_server(database_url: str, port: int = 0) -> Iterator[str]:
+def api_server(database_url: str, port: int = 0, *, settings: Settings | None = None) -> Iterator[str]:
     """Serve the API on this metadata database until the end of the block; give its URL."""
 
     def open_services() -> Services:
-        store = PostgresStore.open(database_url, Settings())
-        return Services(JobService(store, uuid4), SourceService(store, check_connection), store)
+        known = settings or Settings()
+        return services_of(PostgresStore.open(database_url, known), known)
 
     app = create_app(open_services)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", ws="none"))

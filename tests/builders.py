@@ -7,7 +7,9 @@ from uuid import uuid4
 from dataproc.domain.job import Claim, Failure, Job, JobId, Progress, RunId
 from dataproc.domain.spec import Destination, FilesSource, JobSpec
 from dataproc.domain.status import RunStatus
-from dataproc.ports import Connection, Event, StoredReply
+from dataproc.ports.events import Event
+from dataproc.ports.queue import LogLine
+from dataproc.ports.store import Connection, StoredReply
 
 SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -82,3 +84,9 @@ def an_event(**fields: Any) -> Event:
     """Return an event of a job."""
     defaults: dict[str, Any] = {"id": uuid4(), "kind": "job.completed", "job_id": JobId(uuid4()), "data": {}}
     return Event(**(defaults | fields))
+
+
+def a_line(**fields: Any) -> LogLine:
+    """Return a line that a run has logged."""
+    defaults: dict[str, Any] = {"logged_at": SOME_TIME, "level": "INFO", "message": "run begun"}
+    return LogLine(**(defaults | fields))

@@ -15,11 +15,11 @@ from psycopg import sql
 
 from dataproc.embedded.account import Account
 from dataproc.embedded.postgres import EmbeddedPostgres
-from dataproc.ports import Store
+from dataproc.ports.store import Store
 from dataproc.repositories.migrate import migrate
 from dataproc.repositories.store import PostgresStore
 from dataproc.settings import Settings
-from tests.fakes import FakeStore
+from tests.fakes.store import FakeStore
 
 INSTALLED_15 = Path("/usr/lib/postgresql/15/bin")
 TEMPLATE = "migrated"
@@ -162,6 +162,10 @@ def pass_time(store: Store) -> PassTime:
         async with store.engine.begin() as conn:
             past = f"interval '{length.total_seconds()} seconds'"
             await conn.exec_driver_sql(f"UPDATE job_leases SET expires_at = expires_at - {past}")
-            await conn.exec_driver_sql(f"UPDATE jobs SET scheduled_for = scheduled_for - {past}")
+            await conn.exec_driver_sql(
+                f"UPDATE jobs SET scheduled_for = scheduled_for - {past}, updated_at = updated_at - {past}"
+            )
+            await conn.exec_driver_sql(f"UPDATE duties SET expires_at = expires_at - {past}")
+            await conn.exec_driver_sql(f"UPDATE outbox SET due_at = due_at - {past}")
 
     return pass_by

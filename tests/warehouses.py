@@ -14,7 +14,7 @@ from dataproc.domain.chunk import REJECTS, Account, Chunk, LoadedChunk, no_rejec
 from dataproc.domain.job import JobId
 from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan, Unit
-from dataproc.ports import Load, LoadId, Published
+from dataproc.ports.warehouse import Load, LoadId, Published
 from dataproc.warehouse.warehouse import PostgresWarehouse
 
 TABLE = "sales.orders"
@@ -36,9 +36,9 @@ def a_load_id(epoch: int = 1, job_id: JobId | None = None) -> LoadId:
     return LoadId(job_id or JobId(uuid4()), epoch, uuid4())
 
 
-def a_unit(name: str = "u0", rows: int | None = None) -> Unit:
+def a_unit(name: str = "u0", rows: int | None = None, size: int = 100) -> Unit:
     """Return a unit."""
-    return Unit(name, f"s3://lake/{name}", "1", 100, rows=rows)
+    return Unit(name, f"s3://lake/{name}", "1", size, rows=rows)
 
 
 def chunks_of(unit: str, *tables: pa.Table, schema: pa.Schema | None = None) -> list[Chunk]:
@@ -75,10 +75,10 @@ class LoadTrial:
     def destination(self) -> Destination:
         return Destination.model_validate({"table": self.table, "load": self.way})
 
-    def open(self, schema: pa.Schema, size: int = 100) -> Load:
+    def open(self, schema: pa.Schema, plan: SourcePlan | None = None) -> Load:
         """Raise the fence and open the load."""
         assert self.warehouse.fence(self.load_id) is None
-        return self.warehouse.open(self.load_id, self.destination, schema, size)
+        return self.warehouse.open(self.load_id, self.destination, schema, plan or SourcePlan((a_unit(),), schema))
 
     def run(self, *tables: pa.Table) -> Published:
         """Load each table as a unit of its own."""
@@ -92,7 +92,7 @@ class LoadTrial:
         check: Callable[[Account], None] = allow,
     ) -> Published:
         """Load chunks."""
-        load = self.open(plan.schema)
+        load = self.open(plan.schema, plan)
         return load.publish(plan, (load.step(chunk) for chunk in chunks), check)
 
 

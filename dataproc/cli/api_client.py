@@ -25,10 +25,11 @@ from dataproc.domain.errors import (
 )
 
 BUSY = (502, 503, 504)
+CONFLICT = 409
 PATIENCE = timedelta(seconds=3)
 """How long a request that met no answer is repeated."""
 
-Document = dict[str, Any]
+Document = dict[str, Any] | list[Any]
 """What the API answers, as it stands: `--json` shows it unchanged."""
 
 
@@ -67,6 +68,14 @@ class ApiClient:
     def jobs(self, which: Mapping[str, object]) -> Document:
         """Return a page of jobs."""
         return self.call("GET", "/jobs", params={key: value for key, value in which.items() if value is not None})
+
+    def logs(self, job_id: UUID, *, limit: int) -> Document:
+        """Return the last lines of each attempt at a job."""
+        return self.call("GET", f"/jobs/{job_id}/logs", params={"limit": limit})
+
+    def reconciliation(self, job_id: UUID) -> Document:
+        """Return where the rows of a published load went."""
+        return self.call("GET", f"/jobs/{job_id}/reconciliation")
 
     def cancel(self, job_id: UUID) -> Document:
         """Cancel a job; a second time changes nothing."""
@@ -141,9 +150,13 @@ def translated(url: str) -> Iterator[None]:
 
 def refuse_busy(response: httpx2.Response) -> None:
     """Refuse an answer that may be another one a little later."""
-    if response.status_code in BUSY:
-        reason = detail_of(response, body_of(response))
-        raise ApiBusyError(f"the API cannot answer now ({response.status_code}): {reason}")
+    # A conflict that says when to come back is about the same request, which is still being carried out.
+    in_flight = response.status_code == CONFLICT and "Retry-After" in response.headers
+    if response.status_code in BUSY or in_flight:
+        problem = problem_document(response)
+        reason = detail_of(response, problem)
+        told = problem.get("code")
+        raise ApiBusyError(f"the API cannot answer now ({response.status_code}): {reason}", told_code=told)
 
 
 def document_of(response: httpx2.Response) -> Document:
@@ -152,34 +165,45 @@ def document_of(response: httpx2.Response) -> Document:
     if response.is_success and body is not None:
         return body
     if response.is_server_error:
-        raise ApiUnavailableError(f"the API has a fault ({response.status_code}): {detail_of(response, body)}")
+        reason = detail_of(response, problem_document(response))
+        raise ApiUnavailableError(f"the API has a fault ({response.status_code}): {reason}")
     if response.is_client_error:
-        raise refusal(response, body)
+        raise refusal(response, problem_document(response))
     raise ApiUnavailableError(f"what answers at {response.url} is not the API of dataproc; name another with --api")
 
 
 def body_of(response: httpx2.Response) -> Document | None:
-    """Return the JSON object of an answer; `None`: it has none."""
+    """Return the JSON object or list of an answer; `None`: it has none."""
     try:
         body = response.json()
     except ValueError:
         return None
-    return body if isinstance(body, dict) else None
+    return body if isinstance(body, dict | list) else None
 
 
-def detail_of(response: httpx2.Response, body: Document | None) -> str:
+def problem_document(response: httpx2.Response) -> dict[str, Any]:
+    """Return the problem document of an answer; an empty one, if it has none."""
+    body = body_of(response)
+    return body if isinstance(body, dict) else {}
+
+
+def detail_of(response: httpx2.Response, problem: Mapping[str, Any]) -> str:
     """Return what an answer says is wrong."""
-    return str((body or {}).get("detail") or response.reason_phrase)
+    return str(problem.get("detail") or response.reason_phrase)
 
 
-def refusal(response: httpx2.Response, body: Document | None) -> DataprocError:
+def refusal(response: httpx2.Response, problem: Mapping[str, Any]) -> DataprocError:
     """Return the error that a problem document tells of."""
-    detail, code = detail_of(response, body), (body or {}).get("code")
+    detail, code = detail_of(response, problem), problem.get("code")
     if code in ("invalid-spec", "invalid-request"):
-        return InvalidSpecError(detail, tuple(problem_of(wrong) for wrong in (body or {}).get("errors", [])))
-    kinds: dict[int, type[RequestError]] = {401: ForbiddenError, 403: ForbiddenError, 404: NotFoundError}
-    kind = kinds.get(response.status_code, ConflictError if response.status_code == 409 else RefusedError)
-    return kind(detail, told_code=code)
+        return InvalidSpecError(detail, tuple(problem_of(wrong) for wrong in problem.get("errors", [])))
+    kinds: dict[int, type[RequestError]] = {
+        401: ForbiddenError,
+        403: ForbiddenError,
+        404: NotFoundError,
+        CONFLICT: ConflictError,
+    }
+    return kinds.get(response.status_code, RefusedError)(detail, told_code=code)
 
 
 def problem_of(wrong: Mapping[str, Any]) -> Problem:

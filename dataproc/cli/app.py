@@ -95,6 +95,32 @@ def get_job(job_id: JobArgument, *, api: Api = None, as_json: AsJson = False) ->
         jobs_commands.show_job(out, api or settings().api_url, job_id)
 
 
+@jobs.command("logs")
+def show_logs(
+    job_id: JobArgument,
+    *,
+    limit: Annotated[
+        int, typer.Option(min=1, max=10_000, help="How many lines of each attempt, the last ones.")
+    ] = 1000,
+    api: Api = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each attempt at a job has logged, the first attempt first."""
+    from dataproc.cli import jobs_commands
+
+    with output(as_json=as_json) as out:
+        jobs_commands.show_logs(out, api or settings().api_url, job_id, limit=limit)
+
+
+@jobs.command("reconciliation")
+def show_reconciliation(job_id: JobArgument, *, api: Api = None, as_json: AsJson = False) -> None:
+    """Show where every row of a published load went, unit by unit."""
+    from dataproc.cli import jobs_commands
+
+    with output(as_json=as_json) as out:
+        jobs_commands.show_reconciliation(out, api or settings().api_url, job_id)
+
+
 @jobs.command("cancel")
 def cancel_job(job_id: JobArgument, *, api: Api = None, as_json: AsJson = False) -> None:
     """Cancel a job: nothing of it is published, unless its publish was faster."""

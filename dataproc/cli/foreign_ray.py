@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from dataproc.cluster.ray_jobs import RayJobs, dashboard_client
 from dataproc.embedded.serve_api import ServeApi
-from dataproc.ports import SubmissionId
+from dataproc.ports.cluster import SubmissionId
 from dataproc.services.dispatch import PREFIX
 from dataproc.settings import Settings
 

@@ -6,8 +6,9 @@ from uuid import UUID
 from dataproc.cli.api_client import ApiUnavailableError, Document, api_client
 from dataproc.cli.exit_codes import ExitCode
 from dataproc.cli.output import Output, shown
+from dataproc.cli.proofs import account_table, log_lines
 from dataproc.cli.show import job_details, job_list
-from dataproc.cli.views import JobView, job_of, page_of
+from dataproc.cli.views import JobView, job_of, logs_of, page_of, reconciliation_of
 from dataproc.cli.watch import PATIENCE, looking, wait_for
 from dataproc.domain.status import RunStatus
 
@@ -58,6 +59,20 @@ def show_job(out: Output, url: str, job_id: UUID) -> None:
     """Show a job."""
     with api_client(url) as client:
         show_details(out, client.job(job_id))
+
+
+def show_logs(out: Output, url: str, job_id: UUID, *, limit: int) -> None:
+    """Show what the attempts at a job have logged."""
+    with api_client(url) as client:
+        document = client.logs(job_id, limit=limit)
+    out.show(document, *log_lines(logs_of(document)))
+
+
+def show_reconciliation(out: Output, url: str, job_id: UUID) -> None:
+    """Show where the rows of a published load went."""
+    with api_client(url) as client:
+        document = client.reconciliation(job_id)
+    out.show(document, account_table(reconciliation_of(document)))
 
 
 def cancel(out: Output, url: str, job_id: UUID) -> None:

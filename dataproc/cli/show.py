@@ -52,18 +52,28 @@ def facts(job: JobView) -> Iterator[tuple[str, str | Text]]:
     yield "status", status_of(job)
     yield "attempt", f"{job.attempt} of {job.attempts}"
     yield "created", when(job.created_at)
+    if job.status is RunStatus.PENDING and job.scheduled_for > job.created_at:
+        yield "not before", when(job.scheduled_for)
     yield "took", seconds(job) + " s" if job.duration_seconds is not None else "-"
-    yield "units", f"{progress.loading.units:,} of {progress.units_planned:,}"
+    resumed = f", {progress.units_resumed:,} of them by an earlier attempt" if progress.units_resumed else ""
+    yield "units", f"{progress.loading.units:,} of {progress.units_planned:,}{resumed}"
     yield "rows", f"{progress.ingesting.rows:,} read, {progress.loading.rows:,} loaded{aside(job)}"
     yield "speed", f"{job.rows_per_second:,.0f} rows/s" if job.rows_per_second else "-"
     yield "way", progress.load or "-"
+    for warning in progress.warnings:
+        yield "warning", shown(warning)
     if job.error is not None:
         yield "error", shown(f"{job.error.message} ({job.error.code})")
 
 
 def aside(job: JobView) -> str:
-    """Return how many rows were set aside or filtered out, if there were any."""
-    counts = (("rejected", job.progress.rows_rejected), ("filtered out", job.progress.rows_filtered))
+    """Return how many rows were set aside, filtered out or found doubled, if there were any."""
+    progress = job.progress
+    counts = (
+        ("rejected", progress.rows_rejected),
+        ("filtered out", progress.rows_filtered),
+        ("found doubled", progress.rows_deduplicated),
+    )
     return "".join(f", {count:,} {name}" for name, count in counts if count)
 
 

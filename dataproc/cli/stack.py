@@ -6,24 +6,29 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 from pydantic import SecretStr
 
 from dataproc.bootstrap import migrate_all
 from dataproc.cli.foreign_ray import borrowed
+from dataproc.cli.keeper import IsOver, Part, Tell, answers, kept
 from dataproc.domain.errors import SetupError
 from dataproc.embedded.postgres import EmbeddedPostgres, default_data_dir
 from dataproc.embedded.ray_head import RayHead, end_with_parent
 from dataproc.embedded.serve_api import ServeApi
 from dataproc.settings import Settings
 
-Tell = Callable[[str], None]
 RESTART_PAUSE = 1.0
 """Seconds before a dispatcher that died is started again."""
+PROBE_SECONDS = 5.0
+"""Seconds for an answer to whether a part is well."""
+DASHBOARD_PATIENCE, API_PATIENCE = 120.0, 10.0
+"""Seconds for the dashboard and for the API to answer again by themselves: Serve brings back most of what dies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +51,12 @@ def running(settings: Settings, tell: Tell) -> Iterator[Stack]:
         stack.enter_context(alone(folder))
         tell("bringing the databases up to date")
         migrate_all(settings)
-        settings, api = with_ray(settings, logs, stack, tell)
+        settings, api, head = with_ray(settings, logs, stack, tell)
         stack.enter_context(dispatcher(settings, logs))
         tell("deploying the API on Ray Serve")
         api.deploy()
+        probe = stack.enter_context(httpx2.Client(timeout=PROBE_SECONDS, trust_env=False))
+        stack.enter_context(kept([*parts_of_head(head, api, probe), part_of_api(api, probe)], tell))
         yield Stack(settings, api.url, logs)
 
 
@@ -65,11 +72,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def with_postgres(settings: Settings, folder: Path, stack: ExitStack, tell: Tell) -> Settings:
-    """Start the embedded PostgreSQL if one of the databases is not given."""
+    """Start the embedded PostgreSQL if one of the databases is not given, and keep it running."""
     if settings.metadata_url is not None and settings.warehouse_url is not None:
         return settings
     tell("starting PostgreSQL")
     server = stack.enter_context(EmbeddedPostgres(folder))
+    stack.enter_context(kept([Part("PostgreSQL", server.is_alive, server.revive)], tell))
     return settings.model_copy(
         update={
             "metadata_url": settings.metadata_url or SecretStr(server.metadata_url),
@@ -78,18 +86,44 @@ def with_postgres(settings: Settings, folder: Path, stack: ExitStack, tell: Tell
     )
 
 
-def with_ray(settings: Settings, logs: Path, stack: ExitStack, tell: Tell) -> tuple[Settings, ServeApi]:
-    """Start a local Ray if no cluster is given; return the settings with it, and the API to deploy there."""
+def with_ray(settings: Settings, logs: Path, stack: ExitStack, tell: Tell) -> tuple[Settings, ServeApi, RayHead | None]:
+    """Start a local Ray if no cluster is given; return the settings with it, the API to deploy there, and that Ray."""
     if settings.ray_address is not None:
         api = serve_api(settings)
         stack.enter_context(borrowed(settings, api))
-        return settings, api
+        return settings, api, None
     tell("starting Ray")
     head = RayHead(logs, environment_of(settings))
     head.start()
     stack.callback(head.stop)
     settings = settings.model_copy(update={"ray_address": head.address, "ray_dashboard_url": head.dashboard_url})
-    return settings, serve_api(settings)
+    return settings, serve_api(settings), head
+
+
+def parts_of_head(head: RayHead | None, api: ServeApi, probe: httpx2.Client) -> list[Part]:
+    """Return how a Ray of ours is kept: when one of its vital processes dies, all of it starts anew, with the API."""
+    if head is None:
+        return []
+
+    def restart(is_over: IsOver) -> None:
+        head.restart(is_over)
+        api.deploy(is_over)
+
+    version = f"{head.dashboard_url}/api/version"
+    return [
+        Part("Ray", head.is_alive, restart),
+        Part("the Ray dashboard", lambda: answers(probe, version), restart, DASHBOARD_PATIENCE),
+    ]
+
+
+def part_of_api(api: ServeApi, probe: httpx2.Client) -> Part:
+    """Return how the API is kept: it is deployed again when it does not answer, which changes nothing if it is slow."""
+
+    def deploy(is_over: IsOver) -> None:
+        api.refuse_others()
+        api.deploy(is_over)
+
+    return Part("the API", lambda: answers(probe, f"{api.url}/livez"), deploy, API_PATIENCE)
 
 
 def serve_api(settings: Settings) -> ServeApi:

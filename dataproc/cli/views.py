@@ -1,9 +1,10 @@
 """The API's answers, as far as people are shown them; what else they hold is left aside."""
 
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from dataproc.cli.api_client import ApiUnavailableError, Document
 from dataproc.domain.status import RunStatus
@@ -23,7 +24,10 @@ class ProgressView(BaseModel):
     rows_announced: int | None
     rows_rejected: int
     rows_filtered: int
+    rows_deduplicated: int
+    units_resumed: int
     load: str | None
+    warnings: list[str]
     ingesting: StageView
     transforming: StageView
     loading: StageView
@@ -46,6 +50,7 @@ class JobView(BaseModel):
     attempt: int
     attempts: int
     created_at: datetime
+    scheduled_for: datetime
     started_at: datetime | None
     finished_at: datetime | None
     duration_seconds: float | None
@@ -61,18 +66,77 @@ class PageView(BaseModel):
     next: str | None
 
 
+class LineView(BaseModel):
+    """A line of a log."""
+
+    time: datetime
+    level: str
+    message: str
+
+
+class RunLogView(BaseModel):
+    """What an attempt at a job has logged."""
+
+    run: UUID
+    attempt: int
+    lines: list[LineView]
+
+
+class AccountView(BaseModel):
+    """Where rows went."""
+
+    announced: int | None
+    read: int
+    staged: int
+    rejected: int
+    deduplicated: int
+    filtered: int
+
+
+class UnitView(BaseModel):
+    """A unit of the source, and where its rows went."""
+
+    unit: str
+    rows: AccountView
+
+
+class ReconciliationView(BaseModel):
+    """Where all rows of a published load went."""
+
+    target: str
+    load: str
+    published_at: datetime
+    rows: AccountView
+    units: list[UnitView]
+
+
+View = TypeVar("View")
+
+
 def job_of(document: Document) -> JobView:
     """Return the job that a document tells of."""
-    try:
-        return JobView.model_validate(document)
-    except ValidationError as exc:
-        raise not_ours() from exc
+    return view_of(JobView, document)
 
 
 def page_of(document: Document) -> PageView:
     """Return the jobs that a document tells of."""
+    return view_of(PageView, document)
+
+
+def logs_of(document: Document) -> list[RunLogView]:
+    """Return the logs that a document tells of."""
+    return view_of(list[RunLogView], document)
+
+
+def reconciliation_of(document: Document) -> ReconciliationView:
+    """Return the account of a load that a document tells of."""
+    return view_of(ReconciliationView, document)
+
+
+def view_of(kind: type[View], document: Document) -> View:
+    """Return what a document tells of."""
     try:
-        return PageView.model_validate(document)
+        return TypeAdapter(kind).validate_python(document)
     except ValidationError as exc:
         raise not_ours() from exc
 

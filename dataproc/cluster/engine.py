@@ -21,7 +21,7 @@ from dataproc.cluster.travel import LOADED, pack_failure, pack_loaded, unpack, u
 from dataproc.domain.chunk import Chunk, LoadedChunk, number
 from dataproc.domain.errors import ClusterUnavailableError, FatalError
 from dataproc.domain.unit import Unit
-from dataproc.ports import Step, Transform
+from dataproc.ports.pipeline import Step, Transform
 
 EACH_CHUNK = 1
 """Bytes that Ray gathers before it hands a block on. Our readers cut chunks of a good size; gathered to more, the first
@@ -94,8 +94,18 @@ class RayEngine:
         # `max_retries` has no named parameter, and without it a task would be retried for ever.
         rows = ray.data.read_datasource(source, override_num_blocks=len(units), ray_remote_args=options)
         done = rows.map_batches(work, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, **options)
-        # Prefetching would hold the first block back until there are more.
-        return iter(done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+        return blocks_of(done)
+
+
+def blocks_of(rows: ray.data.Dataset) -> Iterator[pa.Table]:
+    """Yield the blocks as they are made; the Dataset's execution begins with the first one, and ends with this.
+
+    `iter_batches` would hold the first block back until there are more; told not to, it leaves a thread behind for
+    every Dataset (Ray 2.60), and a runner has thousands.
+    """
+    for bundle in rows.iter_internal_ref_bundles():
+        for entry in bundle.blocks:
+            yield ray.get(entry.ref)
 
 
 def read_nothing(unit: Unit) -> Iterator[Chunk]:

@@ -12,7 +12,7 @@ import httpx2
 
 from dataproc.cluster.capacity import datasets_at_once
 from dataproc.domain.errors import ClusterUnavailableError, SetupError
-from dataproc.ports import Submission, SubmissionId
+from dataproc.ports.cluster import Submission, SubmissionId
 
 STOP_WAIT = "60"
 """Seconds between SIGTERM and SIGKILL for a stopped runner, so that it can finish what it has."""

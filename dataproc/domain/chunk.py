@@ -3,7 +3,7 @@
 A reader cuts each unit into numbered chunks and marks the last one, also when it holds no row. So
 a missing, doubled or reordered piece shows, whatever the engine between did: a unit is whole when
 its chunks are 0, 1, … up to the one marked last. Each chunk keeps the account
-`read = rows + rejected + filtered`.
+`read = rows + rejected + deduplicated + filtered`.
 """
 
 import json
@@ -83,11 +83,15 @@ class Chunk:
     rows: pa.Table = field(repr=False)
     rejects: pa.Table = field(default_factory=no_rejects, repr=False)
     filtered: int = 0
+    deduplicated: int = 0
 
-    def keep(self, rows: pa.Table, *, filtered: int = 0, rejects: pa.Table | None = None) -> "Chunk":
-        """Return this chunk with `rows` left, adding what was filtered out and set aside."""
+    def keep(
+        self, rows: pa.Table, *, filtered: int = 0, deduplicated: int = 0, rejects: pa.Table | None = None
+    ) -> "Chunk":
+        """Return this chunk with `rows` left, adding what was filtered out, found doubled and set aside."""
         aside = self.rejects if rejects is None else pa.concat_tables([self.rejects, rejects])
-        return replace(self, rows=rows, filtered=self.filtered + filtered, rejects=aside)
+        filtered, deduplicated = self.filtered + filtered, self.deduplicated + deduplicated
+        return replace(self, rows=rows, filtered=filtered, deduplicated=deduplicated, rejects=aside)
 
     @property
     def rejected(self) -> int:
@@ -111,11 +115,12 @@ class LoadedChunk:
     digest: bytes = b""
     payload: bytes | memoryview = field(default=b"", repr=False)
     rejects: bytes = field(default=b"", repr=False)
+    deduplicated: int = 0
 
     @property
     def is_balanced(self) -> bool:
         """Whether every row read is accounted for."""
-        return self.read == self.loaded + self.rejected + self.filtered
+        return self.read == self.loaded + self.rejected + self.deduplicated + self.filtered
 
     def without_payload(self) -> "LoadedChunk":
         """Return only the account of this chunk."""
@@ -124,12 +129,13 @@ class LoadedChunk:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Rows read, loaded, set aside and filtered out."""
+    """Rows read, loaded, set aside, filtered out and found doubled."""
 
     read: int = 0
     loaded: int = 0
     rejected: int = 0
     filtered: int = 0
+    deduplicated: int = 0
 
     def __add__(self, other: "Account | LoadedChunk") -> "Account":
         """Return the sum."""
@@ -138,6 +144,7 @@ class Account:
             self.loaded + other.loaded,
             self.rejected + other.rejected,
             self.filtered + other.filtered,
+            self.deduplicated + other.deduplicated,
         )
 
 

@@ -7,6 +7,7 @@ DataprocError
 │   ├── ForbiddenError
 │   ├── IllegalMoveError
 │   ├── ConflictError
+│   │   └── InFlightError
 │   ├── PreconditionFailedError
 │   ├── IdempotencyError
 │   └── TooLargeError
@@ -16,13 +17,16 @@ DataprocError
 │   ├── ClusterUnavailableError
 │   ├── MetadataUnavailableError
 │   ├── WarehouseUnavailableError
+│   ├── ReceiverUnavailableError
 │   ├── RunnerLostError
+│   ├── RunnerStoppedError
 │   └── RunTimeoutError
 ├── FatalError                   trying again would fail the same way; somebody must act
 │   ├── SetupError
 │   ├── SourceNotFoundError
 │   ├── SourceRefusedError
 │   ├── BadDataError
+│   ├── NoRowsError
 │   ├── TooManyRejectsError
 │   ├── ContractViolationError
 │   ├── TargetRefusedError
@@ -91,6 +95,10 @@ class ConflictError(RequestError):
     """Somebody else was first."""
 
 
+class InFlightError(ConflictError):
+    """A request with this Idempotency-Key is being carried out; repeat yours in a moment."""
+
+
 class PreconditionFailedError(RequestError):
     """The job has changed since it was read; read it again."""
 
@@ -127,8 +135,16 @@ class WarehouseUnavailableError(RetryableError):
     """The warehouse does not answer, or ended the connection."""
 
 
+class ReceiverUnavailableError(RetryableError):
+    """The receiver of events does not take them."""
+
+
 class RunnerLostError(RetryableError):
     """The process that ran this job died or lost its lease."""
+
+
+class RunnerStoppedError(RetryableError):
+    """The process that ran this job was told to end; the attempt does not count."""
 
 
 class RunTimeoutError(RetryableError):
@@ -153,6 +169,10 @@ class SourceRefusedError(FatalError):
 
 class BadDataError(FatalError):
     """The source holds data that cannot be read."""
+
+
+class NoRowsError(FatalError):
+    """The source gave no row, and usually gives some; nothing was published."""
 
 
 class TooManyRejectsError(FatalError):

@@ -36,8 +36,11 @@ class Progress(BaseModel):
     rows_loaded: int = 0
     rows_rejected: int = 0
     rows_filtered: int = 0
+    rows_deduplicated: int = 0
     bytes_planned: int = 0
+    units_resumed: int = 0
     load: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ class Job:
     finished_at: datetime | None = None
     failure: Failure | None = None
     progress: Progress = field(default_factory=Progress)
+
+    @property
+    def version(self) -> str:
+        """What tells two states of its life apart; progress within a stage makes no new version."""
+        return f"{self.epoch}-{self.status.lower()}{'-cancelling' if self.cancel_requested else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """What a user asks for: the specification of a job, the same for the API, YAML files and JSON Schema."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
 from dataproc.domain.duration import Duration
 from dataproc.domain.retry import RetryPolicy
@@ -11,6 +11,21 @@ from dataproc.domain.rules import ColumnRule, ColumnType
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["orders-daily"])]
 ColumnName = Annotated[str, Field(min_length=1, max_length=63)]
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+"""What is later than this in some zone cannot be told in another: Python's calendar ends with the year."""
+
+
+def written_as_text(value: object) -> object:
+    """Refuse a number, or a text that is one: pydantic would take it for the seconds since 1970."""
+    if isinstance(value, str) and not value.replace(".", "", 1).lstrip("+-").isdigit():
+        return value
+    if isinstance(value, datetime):
+        return value
+    msg = "write a time with its zone, such as 2026-01-31T06:00:00Z"
+    raise ValueError(msg)
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(written_as_text), Field(lt=LATEST)]
 Format = Literal["auto", "parquet", "csv", "jsonl"]
 
 
@@ -148,3 +163,18 @@ class JobSpec(Spec):
         description="The longest that a run may take.",
     )
     priority: int = Field(default=0, ge=-100, le=100, description="Higher goes first.")
+    scheduled_for: Moment | None = Field(
+        default=None, description="Not before this time, which has its zone; none: at once."
+    )
+    execution: Literal["shared", "dedicated"] = Field(
+        default="shared",
+        description="`shared`: by a warm runner; `dedicated`: as a Ray Job of its own, which takes seconds to start.",
+    )
+    no_rows: Literal["allow", "warn", "fail"] = Field(
+        default="warn", description="What to do when the source gives no row, and gave some the last time."
+    )
+
+    @property
+    def source_name(self) -> str:
+        """What limits of a source count by: its connection, else its kind."""
+        return getattr(self.source, "connection", None) or self.source.kind

@@ -24,7 +24,7 @@ class Tally:
         if not chunk.is_balanced:
             raise CountMismatchError(
                 f"unit {chunk.unit}, chunk {chunk.seq}: {chunk.read} rows were read, but {chunk.loaded} loaded, "
-                f"{chunk.rejected} set aside and {chunk.filtered} filtered out"
+                f"{chunk.rejected} set aside, {chunk.deduplicated} found doubled and {chunk.filtered} filtered out"
             )
         seen[chunk.seq] = chunk.without_payload()
         self.account += chunk
@@ -38,6 +38,15 @@ class Tally:
             raise CountMismatchError(f"rows came from units that were not planned: {sorted(strangers)[:3]}")
         for unit in plan.units:
             self._verify_unit(unit)
+        if plan.announced is not None and plan.announced != self.account.read:
+            raise CountMismatchError(f"the source announced {plan.announced} rows, but {self.account.read} were read")
+
+    def of(self, unit: Unit) -> Account:
+        """Return the account of a unit."""
+        account = Account()
+        for chunk in self.chunks.get(unit.id, {}).values():
+            account += chunk
+        return account
 
     def _verify_unit(self, unit: Unit) -> None:
         seen = self.chunks.get(unit.id, {})

@@ -25,10 +25,14 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """All units of a source in order, and the Arrow schema of the rows they give."""
+    """All units of a source in order, and the Arrow schema of the rows they give.
+
+    `announced` is what the source says of all its rows together, where it says nothing of single units.
+    """
 
     units: tuple[Unit, ...]
     schema: pa.Schema
+    announced: int | None = None
 
     @property
     def size(self) -> int:
@@ -37,6 +41,8 @@ class SourcePlan:
 
     @property
     def rows(self) -> int | None:
-        """Rows announced by the source; `None` unless every unit says."""
+        """Rows announced by the source, for all units together or for every one of them; `None`: it does not say."""
+        if self.announced is not None:
+            return self.announced
         counts = [unit.rows for unit in self.units]
         return None if None in counts else sum(count for count in counts if count is not None)

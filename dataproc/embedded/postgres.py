@@ -1,10 +1,9 @@
 """An embedded PostgreSQL from a wheel, in a data folder of its own.
 
-The wheel's programs are used, and not its Python class: that one keeps its users as a list of
-process ids (stale after a kill, wrong after a reboot), shares one lock file between all users of the
-machine, and opens every folder above the data for everybody. Here each user of the server holds a
-shared file lock, which the kernel drops when the process ends, however it ends; whoever can take the
-lock alone is the last one and stops the server.
+The wheel's programs are used, and not its Python class: that one keeps its users as a list of process ids (stale after
+a kill, wrong after a reboot), shares one lock file between all users of the machine, and opens every folder above the
+data for everybody. Here each user of the server holds a shared file lock, which the kernel drops when the process ends,
+however it ends; whoever can take the lock alone is the last one and stops the server.
 """
 
 import fcntl
@@ -15,7 +14,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +134,12 @@ class EmbeddedPostgres:
             if is_last(presence) and self.is_alive():
                 self.stop_server()
 
+    def revive(self, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Start a server that died, unless another user of the folder has done so, or nobody wants it any more."""
+        with alone(self.data_dir):
+            if self.presence is not None and not is_over():
+                self.wait()
+
     def launch(self) -> None:
         """Start the server, and wait until it answers."""
         self.make_cluster()
@@ -186,13 +191,14 @@ class EmbeddedPostgres:
     def is_alive(self) -> bool:
         """Whether a server runs in the folder.
 
-        PostgreSQL itself only looks whether any process has the number in `postmaster.pid`; after a
-        reboot, or in a new container, that may be somebody else, so the number is made void. The file
-        stays: by the rest of it PostgreSQL finds children that a killed server has left.
+        PostgreSQL itself only looks whether any process has the number in `postmaster.pid`; after a reboot, or in a new
+        container, that may be somebody else, so the number is made void. The rest of the file stays, for by that
+        PostgreSQL finds children that a killed server has left.
         """
-        if not self.trace.exists():
+        try:
+            first, rest = self.trace.read_text().partition("\n")[::2]
+        except FileNotFoundError:
             return False
-        first, rest = self.trace.read_text().partition("\n")[::2]
         command = command_of(first)
         if str(self.folder) in command:
             return True

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,20 +59,46 @@ class RayHead:
         """Where the dashboard, the Jobs API and the Serve API are."""
         return f"http://127.0.0.1:{self.dashboard_port}"
 
+    @property
+    def log(self) -> Path:
+        """What Ray says while it starts and ends."""
+        return self.folder / "ray.log"
+
     def start(self) -> None:
         """Start Ray and wait for its dashboard."""
         self.port, self.dashboard_port = free_port(), free_port(DASHBOARD_PORT)
+        self.log.unlink(missing_ok=True)
+        self.launch()
+        self.wait()
+
+    def restart(self, is_over: Callable[[], bool]) -> None:
+        """Start Ray again where it was, for all who know its address; what is left of the one that died is killed."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        kill_marked(self.mark)
+        self.launch()
+        self.wait(is_over)
+
+    def is_alive(self) -> bool:
+        """Whether Ray runs; its process ends as soon as one of its vital processes has died."""
+        return self.process is not None and self.process.poll() is None
+
+    def launch(self) -> None:
+        """Start Ray's process, with an empty folder for its session.
+
+        In a session of its own: Ctrl-C in a terminal reaches us alone, and we end Ray when all who need it have ended.
+        """
         shutil.rmtree(self.temp_dir, ignore_errors=True)
-        log = self.folder / "ray.log"
-        with log.open("wb") as output:
+        with self.log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own words, no shell
                 self.command(),
                 env={**os.environ, **switches(), **self.environment, MARK: self.mark},
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=end_with_parent,  # noqa: PLW1509 - called in the child of a process without other threads
+                start_new_session=True,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - it only tells the kernel to end the child with us
             )
-        self.wait(log)
 
     def command(self) -> list[str]:
         """Return the command; `--block` makes Ray's processes children of one that ends them all."""
@@ -89,19 +115,17 @@ class RayHead:
         words += ["--dashboard-host=127.0.0.1", f"--temp-dir={self.temp_dir}"]
         return [*words, *(f"--{name}={port}" for name, port in ports.items())]
 
-    def wait(self, log: Path) -> None:
-        """Wait until the dashboard answers."""
+    def wait(self, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Wait until the dashboard answers, or nobody wants it any more."""
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if self.process is None or self.process.poll() is not None:
-                break
+        while self.is_alive() and time.monotonic() < deadline and not is_over():
             try:
                 if httpx2.get(f"{self.dashboard_url}/api/version", timeout=2, trust_env=False).is_success:
                     return
             except httpx2.HTTPError:
                 time.sleep(0.2)
         self.stop()
-        raise SetupError(f"Ray did not start; {log} says why")
+        raise SetupError(f"Ray did not start; {self.log} says why")
 
     def stop(self) -> None:
         """End exactly what `start` started."""
@@ -133,10 +157,18 @@ def end_marked(mark: str) -> None:
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, alive = psutil.wait_procs(left, timeout=STOP_SECONDS)
-    for process in alive:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    psutil.wait_procs(left, timeout=STOP_SECONDS)
+    kill_marked(mark)
+
+
+def kill_marked(mark: str) -> None:
+    """Kill what has inherited `mark`, until nothing is found: some may be starting others meanwhile."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while (left := marked(mark)) and time.monotonic() < deadline:
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=STOP_SECONDS)
 
 
 def switches() -> dict[str, str]:
@@ -144,6 +176,7 @@ def switches() -> dict[str, str]:
 
     HAProxy answers six times the requests a second of Serve's own Python proxy. The ports between it and the
     replicas are fixed by default, and shared with every other Ray on the machine: requests then reach the wrong one.
+    A dead HAProxy is replaced after three failed checks, which are ten seconds apart by default.
     Workers are niced by default, for the sake of a busy head; here they would only wait for PostgreSQL.
     """
     lowest = free_port()
@@ -156,6 +189,7 @@ def switches() -> dict[str, str]:
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(free_port()),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(lowest),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(min(lowest + 200, 65_535)),
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "RAY_worker_niceness": "0",
     }

@@ -4,6 +4,7 @@ https://docs.ray.io/en/latest/serve/api/index.html#serve-rest-api
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +32,8 @@ class ServeApi:
         """Where the API answers."""
         return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"  # noqa: S104 - compared
 
-    def deploy(self) -> None:
-        """Deploy the application and wait until it answers."""
+    def deploy(self, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Deploy the application and wait until it answers, or nobody wants it any more."""
         application = {"name": NAME, "route_prefix": "/", "import_path": "serve_app.deployment:app"}
         config = {
             "proxy_location": "EveryNode",
@@ -41,7 +42,7 @@ class ServeApi:
             "applications": [application],
         }
         self.call("PUT", json=config)
-        self.wait()
+        self.wait(is_over)
 
     def refuse_others(self) -> None:
         """Refuse a cluster that serves other applications: a deployment by this API would remove them."""
@@ -58,10 +59,10 @@ class ServeApi:
                 raise SetupError(f"Serve did not remove the API within {REMOVE_SECONDS:.0f} s; see the Ray dashboard")
             time.sleep(0.2)
 
-    def wait(self) -> None:
+    def wait(self, is_over: Callable[[], bool]) -> None:
         """Wait until the application runs and is ready; say why when it cannot."""
         deadline = time.monotonic() + DEPLOY_SECONDS
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not is_over():
             state = self.call("GET").get("applications", {}).get(NAME, {})
             if state.get("status") == "DEPLOY_FAILED":
                 raise SetupError(f"the API could not be deployed: {state.get('message')}")

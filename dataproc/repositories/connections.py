@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dataproc.domain.errors import NotFoundError
-from dataproc.ports import Connection
+from dataproc.ports.store import Connection
 from dataproc.repositories.tables import NOW, data_sources
 
 

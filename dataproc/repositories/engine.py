@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
-from sqlalchemy import URL, Engine, NullPool, create_engine, make_url
+from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from dataproc.domain.errors import ConflictError, MetadataUnavailableError, SetupError
 
+LONGEST_IDLENESS = timedelta(minutes=1)
 SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
 NOT_FOUND = ("3D000", "28000", "28P01")
 """Answers of a server that is there: no such database, or no such user or password."""
@@ -33,7 +36,7 @@ def connect_options() -> dict[str, object]:
 
 def open_engine(url: str, *, pool_size: int, max_overflow: int) -> AsyncEngine:
     """Return a pool of connections to the metadata database; the first use opens the first one."""
-    return create_async_engine(
+    engine = create_async_engine(
         driver_url(url),
         pool_size=pool_size,
         max_overflow=max_overflow,
@@ -41,6 +44,19 @@ def open_engine(url: str, *, pool_size: int, max_overflow: int) -> AsyncEngine:
         hide_parameters=True,
         connect_args=connect_options(),
     )
+    event.listen(engine.sync_engine, "connect", forbid_idleness)
+    return engine
+
+
+def forbid_idleness(connection: DBAPIConnection, _: object) -> None:
+    """Have the server end a transaction whose program hangs, so that its locks hold up nobody for long.
+
+    It is said to the server and not while connecting, as pgBouncer refuses options that it does not know.
+    """
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{LONGEST_IDLENESS.total_seconds():.0f}s'")
+    cursor.close()
+    connection.commit()
 
 
 def open_sync_engine(url: str) -> Engine:

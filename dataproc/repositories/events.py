@@ -4,7 +4,7 @@ from uuid import uuid5
 
 from dataproc.domain.job import Claim, Failure, Job
 from dataproc.domain.status import RunStatus
-from dataproc.ports import Event
+from dataproc.ports.events import Event
 
 
 def run_ended(claim: Claim, to: RunStatus, failure: Failure | None) -> Event:

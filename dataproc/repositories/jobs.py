@@ -8,16 +8,22 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, literal_column, 
 from dataproc.domain.errors import NotFoundError
 from dataproc.domain.job import Job, JobId
 from dataproc.domain.status import RunStatus
-from dataproc.ports import Cursor, JobFilter, QueueDepth
+from dataproc.ports.queue import Cursor, JobFilter, QueueDepth
 from dataproc.repositories import events
+from dataproc.repositories.claims import IN_LANE, LANES, THOSE_RUNNING
 from dataproc.repositories.leases import Leases
 from dataproc.repositories.outbox import PostgresOutbox
 from dataproc.repositories.rows import as_json, to_job
 from dataproc.repositories.tables import job_runs, jobs
 
+MOST_COUNTED = 10_000
+
 ADD = text("""
-INSERT INTO jobs (id, name, spec, owner, status, priority, created_at, updated_at, scheduled_for)
-SELECT :id, :name, CAST(:spec AS jsonb), :owner, 'PENDING', :priority, at, at, at FROM clock_timestamp() AS at
+INSERT INTO jobs (id, name, spec, owner, status, priority, execution, source, target,
+    created_at, updated_at, scheduled_for)
+SELECT :id, :name, CAST(:spec AS jsonb), :owner, 'PENDING', :priority, :execution, :source, :target,
+    at, at, greatest(at, CAST(:scheduled_for AS timestamptz))
+FROM clock_timestamp() AS at
 RETURNING *, NULL AS progress
 """)
 
@@ -34,22 +40,34 @@ WHERE id = :id AND status = ANY(:running) RETURNING id
 # A revived job starts a new epoch, so that nothing of its earlier life can be taken for the new one.
 REVIVE = text("""
 UPDATE jobs SET status = 'PENDING', attempt = 0, epoch = epoch + 1, failure = NULL, cancel_requested = false,
-    scheduled_for = clock_timestamp(), started_at = NULL, finished_at = NULL, updated_at = clock_timestamp()
+    scheduled_for = greatest(clock_timestamp(), CAST(spec ->> 'scheduled_for' AS timestamptz)),
+    started_at = NULL, finished_at = NULL, updated_at = clock_timestamp()
 WHERE id = :id AND status IN ('FAILED', 'CANCELLED') RETURNING id
 """)
 
-DEPTH = text("""
-SELECT count(*) FILTER (WHERE status = 'PENDING' AND scheduled_for <= clock_timestamp()) AS ready,
-    count(*) FILTER (WHERE status <> 'PENDING') AS running,
-    clock_timestamp() - min(scheduled_for) FILTER (WHERE status = 'PENDING' AND scheduled_for <= clock_timestamp())
-        AS oldest_ready
-FROM jobs WHERE status = ANY(:unfinished)
+# Ready jobs are counted up to a bound: beyond it, how many more there are changes nothing that anybody does.
+DEPTH = text(f"""
+WITH RECURSIVE {LANES},
+{THOSE_RUNNING},
+due AS (SELECT * FROM lanes WHERE due <= statement_timestamp())
+SELECT (
+        SELECT count(*) FROM (
+            SELECT FROM due AS lane CROSS JOIN LATERAL (
+                SELECT FROM jobs WHERE {IN_LANE} LIMIT {MOST_COUNTED}
+            ) AS job LIMIT {MOST_COUNTED}
+        ) AS first
+    ) AS ready,
+    (SELECT count(*) FROM running WHERE execution = ANY(:executions)) AS running,
+    clock_timestamp() - (SELECT min(due) FROM due) AS oldest_ready
 """)
+
+ENDED = text("SELECT id, epoch FROM jobs WHERE id = ANY(:ids) AND status = ANY(:final)")
 
 COUNT = text("SELECT status, count(*) AS count FROM jobs GROUP BY status")
 
+EXECUTIONS = ["shared", "dedicated"]
 RUNNING = [status.value for status in RunStatus if status.is_running]
-UNFINISHED = [status.value for status in RunStatus if not status.is_final]
+FINAL = [status.value for status in RunStatus if status.is_final]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +82,17 @@ class PostgresJobs(Leases):
             "spec": as_json(job.spec),
             "owner": job.owner,
             "priority": job.spec.priority,
+            "execution": job.spec.execution,
+            "source": job.spec.source_name,
+            "target": job.spec.destination.table,
+            "scheduled_for": job.spec.scheduled_for,
         }
         return to_job((await self.conn.execute(ADD, params)).mappings().one())
 
-    async def get(self, job_id: JobId) -> Job:
-        """Return a job, or raise `NotFoundError`."""
-        row = await self.first(viewed().where(jobs.c.id == job_id), {})
+    async def get(self, job_id: JobId, *, lock: bool = False) -> Job:
+        """Return a job, or raise `NotFoundError`; with `lock` nobody moves it until the transaction ends."""
+        query = viewed().where(jobs.c.id == job_id)
+        row = await self.first(query.with_for_update(of=jobs) if lock else query, {})
         if row is None:
             raise NotFoundError(f"there is no job {job_id}")
         return to_job(row)
@@ -95,9 +118,15 @@ class PostgresJobs(Leases):
         """Make a FAILED or CANCELLED job PENDING again, its attempts counted anew; return whether it was one."""
         return await self.first(REVIVE, {"id": job_id}) is not None
 
-    async def depth(self) -> QueueDepth:
-        """Return how many jobs are ready and running."""
-        row = (await self.conn.execute(DEPTH, {"unfinished": UNFINISHED})).mappings().one()
+    async def ended(self, job_ids: Sequence[JobId]) -> Mapping[JobId, int]:
+        """Return those of the jobs that are in a final status, with their latest epoch."""
+        rows = await self.conn.execute(ENDED, {"ids": list(job_ids), "final": FINAL})
+        return {JobId(row["id"]): row["epoch"] for row in rows.mappings()}
+
+    async def depth(self, execution: str | None = None) -> QueueDepth:
+        """Return how many jobs (of that execution) are ready and running."""
+        executions = EXECUTIONS if execution is None else [execution]
+        row = (await self.conn.execute(DEPTH, {"executions": executions})).mappings().one()
         return QueueDepth(ready=row["ready"], running=row["running"], oldest_ready=row["oldest_ready"])
 
     async def count_by_status(self) -> Mapping[RunStatus, int]:

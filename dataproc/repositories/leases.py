@@ -15,43 +15,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from dataproc.domain.errors import FencedError, IllegalMoveError, NotFoundError
 from dataproc.domain.job import Claim, Failure, JobId, Progress
 from dataproc.domain.status import RunStatus
-from dataproc.ports import ExpiredLease, Heartbeat
+from dataproc.ports.queue import NO_LIMITS, REACTION, ExpiredLease, Heartbeat, RunningLimits
 from dataproc.repositories import events
+from dataproc.repositories.claims import Claiming
 from dataproc.repositories.outbox import PostgresOutbox
 from dataproc.repositories.rows import as_json, in_seconds, to_claim, to_expired
 
-FIRST_READY = """
-    SELECT id FROM jobs WHERE status = 'PENDING' AND scheduled_for <= clock_timestamp()
-    ORDER BY priority DESC, scheduled_for, created_at, id
-    LIMIT :limit FOR UPDATE SKIP LOCKED
-"""
-THIS_ONE = "SELECT id FROM jobs WHERE status = 'PENDING' AND id = :job FOR UPDATE"
-
-CLAIM = """
-WITH ready AS ({ready}),
-claimed AS (
-    UPDATE jobs SET status = 'INGESTING', epoch = epoch + 1, attempt = attempt + 1, failure = NULL,
-        started_at = clock_timestamp(), finished_at = NULL, updated_at = clock_timestamp()
-    FROM ready WHERE jobs.id = ready.id RETURNING jobs.*
-),
-runs AS (
-    INSERT INTO job_runs (id, job_id, attempt, epoch, status, holder, started_at, updated_at)
-    SELECT gen_random_uuid(), id, attempt, epoch, status, CAST(:holder AS text), started_at, started_at FROM claimed
-    RETURNING id, job_id, epoch, holder
-),
-leases AS (
-    INSERT INTO job_leases (job_id, run_id, epoch, holder, expires_at)
-    SELECT job_id, id, epoch, holder, clock_timestamp() + make_interval(secs => :lease) FROM runs
-)
-SELECT claimed.id AS job_id, runs.id AS run_id, runs.epoch, runs.holder, claimed.attempt, claimed.spec, claimed.owner
-FROM claimed JOIN runs ON runs.job_id = claimed.id
-ORDER BY claimed.priority DESC, claimed.scheduled_for, claimed.created_at, claimed.id
-"""
-CLAIM_FIRST = text(CLAIM.format(ready=FIRST_READY))
-CLAIM_THIS = text(CLAIM.format(ready=THIS_ONE))
 STATUS = text("SELECT status FROM jobs WHERE id = :job")
 
 IS_HELD = "job_id = :job AND epoch = :epoch AND holder = :holder AND expires_at > clock_timestamp()"
+
+ADOPT = text(f"""
+SELECT held.*, jobs.attempt, jobs.spec, jobs.owner
+FROM (SELECT * FROM job_leases WHERE {IS_HELD}) AS held JOIN jobs ON jobs.id = held.job_id
+""")
 
 HEARTBEAT = text(f"""
 WITH renewed AS (
@@ -94,11 +71,21 @@ REQUEUE = text(
         move="status = 'PENDING', scheduled_for = clock_timestamp() + make_interval(secs => :delay)",
     )
 )
+RELEASE = text(
+    END.format(
+        is_held=IS_HELD,
+        move="status = 'PENDING', scheduled_for = clock_timestamp(), attempt = greatest(attempt - 1, 0)",
+    )
+)
 
 EXPIRED = text("""
 WITH ended AS (
-    SELECT job_id, holder AS lost_holder FROM job_leases WHERE expires_at <= clock_timestamp()
-    ORDER BY expires_at, job_id LIMIT :limit FOR UPDATE SKIP LOCKED
+    SELECT job_leases.job_id, holder AS lost_holder FROM job_leases JOIN jobs ON jobs.id = job_leases.job_id
+    WHERE expires_at <= clock_timestamp() OR (
+        jobs.cancel_requested AND jobs.updated_at <= clock_timestamp() - make_interval(secs => :reaction)
+        AND holder NOT LIKE 'reaper-%'
+    )
+    ORDER BY expires_at, job_leases.job_id LIMIT :limit FOR UPDATE OF job_leases SKIP LOCKED
 ),
 taken AS (
     UPDATE job_leases SET holder = :reaper, expires_at = clock_timestamp() + make_interval(mins => 1)
@@ -115,19 +102,30 @@ class Leases:
 
     conn: AsyncConnection
 
-    async def claim(self, holder: str, *, lease: timedelta, limit: int) -> Sequence[Claim]:
-        """Claim up to `limit` ready jobs, by priority, then age; each gets a new epoch, a run and a lease."""
-        params = {"holder": holder, "lease": in_seconds(lease), "limit": limit}
-        rows = await self.conn.execute(CLAIM_FIRST, params)
-        return [to_claim(row) for row in rows.mappings()]
+    async def claim(
+        self, holder: str, *, lease: timedelta, limit: int, limits: RunningLimits = NO_LIMITS, execution: str = "shared"
+    ) -> Sequence[Claim]:
+        """Claim up to `limit` ready jobs of that execution; each gets a new epoch, a run and a lease."""
+        return await Claiming(self.conn, holder, lease, limits, execution).first_ready(limit)
 
     async def claim_one(self, job_id: JobId, holder: str, *, lease: timedelta) -> Claim:
         """Claim this PENDING job, or raise `IllegalMoveError`."""
-        params = {"job": job_id, "holder": holder, "lease": in_seconds(lease)}
-        row = (await self.conn.execute(CLAIM_THIS, params)).mappings().one_or_none()
-        if row is None:
+        claim = await Claiming(self.conn, holder, lease).this_one(job_id)
+        if claim is None:
             raise IllegalMoveError(f"job {job_id} is {await self.status_of(job_id)}, only a PENDING job can be claimed")
+        return claim
+
+    async def adopt(self, job_id: JobId, epoch: int, holder: str) -> Claim:
+        """Return the claim that was made for `holder`, or raise `FencedError` when it is over."""
+        row = await self.first(ADOPT, {"job": job_id, "epoch": epoch, "holder": holder})
+        if row is None:
+            raise FencedError(f"the claim on job {job_id} with epoch {epoch} is over", job_id=job_id)
         return to_claim(row)
+
+    async def release(self, claim: Claim, *, failure: Failure) -> None:
+        """End the run as FAILED and make the job PENDING at once, this attempt not counted, or raise `FencedError`."""
+        if await self.first(RELEASE, ending(claim, RunStatus.FAILED, None, failure)) is None:
+            raise fenced(claim)
 
     async def heartbeat(self, claim: Claim, *, lease: timedelta, progress: Progress) -> Heartbeat:
         """Renew the lease and record the progress, or raise `FencedError` when the claim is over."""
@@ -166,7 +164,7 @@ class Leases:
 
     async def expired(self, *, limit: int) -> Sequence[ExpiredLease]:
         """Take over claims whose lease has ended, under a holder of their own and for a minute."""
-        params = {"limit": limit, "reaper": f"reaper-{uuid4()}"}
+        params = {"limit": limit, "reaper": f"reaper-{uuid4()}", "reaction": in_seconds(REACTION)}
         rows = await self.conn.execute(EXPIRED, params)
         return [to_expired(row) for row in rows.mappings()]
 

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from dataproc.domain.errors import SetupError
 from dataproc.repositories.engine import open_sync_engine, translated
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-LOCK = text("SELECT pg_advisory_lock(hashtextextended('dataproc migrations', 0))")
+TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('dataproc migrations', 0))")
 UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended('dataproc migrations', 0))")
 
 logger = logging.getLogger(__name__)
@@ -49,10 +50,11 @@ def revisions() -> list[str]:
     return [script.revision for script in reversed(list(scripts().walk_revisions()))]
 
 
-def offline_sql() -> str:
-    """Return the statements of all migrations, without a database."""
+def offline_sql(revision: str) -> str:
+    """Return the statements of one migration, without a database."""
+    before = scripts().get_revision(revision).down_revision or "base"
     out = io.StringIO()
-    command.upgrade(config(None, out), "head", sql=True)
+    command.upgrade(config(None, out), f"{before}:{revision}", sql=True)
     return out.getvalue()
 
 
@@ -67,14 +69,22 @@ def connected(url: str) -> Iterator[Connection]:
 @contextmanager
 def locked(conn: Connection) -> Iterator[None]:
     """Hold the migrations' lock; it belongs to the session, so that it outlives each migration's transaction."""
-    conn.execute(LOCK)
-    conn.commit()
+    # A statement that waits for the lock would have a snapshot, for whose end the winner's new indexes would wait.
+    while not is_mine(conn):
+        time.sleep(0.1)
     try:
         yield
     finally:
         conn.rollback()
         conn.execute(UNLOCK)
         conn.commit()
+
+
+def is_mine(conn: Connection) -> bool:
+    """Whether the migrations' lock could be taken."""
+    mine = bool(conn.scalar(TRY_LOCK))
+    conn.commit()
+    return mine
 
 
 def revision_on(conn: Connection) -> str | None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dataproc.ports import Event
+from dataproc.ports.events import Event
 from dataproc.repositories.rows import to_event
 from dataproc.repositories.tables import NOW, outbox
 
@@ -25,12 +26,18 @@ class PostgresOutbox:
         await self.conn.execute(insert(outbox).values(values).on_conflict_do_nothing())
 
     async def pending(self, *, limit: int) -> Sequence[Event]:
-        """Return events not delivered yet, the oldest first, and keep other deliverers from them until the end."""
-        waiting = select(outbox).where(outbox.c.delivered_at.is_(None)).order_by(outbox.c.created_at, outbox.c.id)
-        rows = await self.conn.execute(waiting.limit(limit).with_for_update(skip_locked=True))
+        """Return events that are due, the oldest first; other deliverers pass them by until the transaction ends."""
+        due = select(outbox).where(outbox.c.delivered_at.is_(None), outbox.c.due_at <= func.statement_timestamp())
+        oldest = due.order_by(outbox.c.due_at, outbox.c.created_at, outbox.c.id).limit(limit)
+        rows = await self.conn.execute(oldest.with_for_update(skip_locked=True))
         return [to_event(row) for row in rows.mappings()]
 
     async def delivered(self, event_id: UUID) -> None:
         """Note that an event has reached its receivers."""
         done = update(outbox).where(outbox.c.id == event_id, outbox.c.delivered_at.is_(None)).values(delivered_at=NOW)
         await self.conn.execute(done)
+
+    async def put_off(self, event_id: UUID, *, delay: timedelta) -> None:
+        """Note that a delivery failed, and when to try again."""
+        failed = update(outbox).where(outbox.c.id == event_id, outbox.c.delivered_at.is_(None))
+        await self.conn.execute(failed.values(attempts=outbox.c.attempts + 1, due_at=NOW + delay))

@@ -10,7 +10,8 @@ from sqlalchemy import RowMapping
 from dataproc.domain.job import Claim, Failure, Job, JobId, JobRun, Progress, RunId
 from dataproc.domain.spec import JobSpec
 from dataproc.domain.status import RunStatus
-from dataproc.ports import Event, ExpiredLease
+from dataproc.ports.events import Event
+from dataproc.ports.queue import ExpiredLease, LogLine
 
 
 def to_job(row: RowMapping) -> Job:
@@ -69,7 +70,24 @@ def to_expired(row: RowMapping) -> ExpiredLease:
 
 def to_event(row: RowMapping) -> Event:
     """Return the event of a row of `outbox`."""
-    return Event(id=row["id"], kind=row["kind"], job_id=JobId(row["job_id"]), data=row["data"])
+    return Event(
+        id=row["id"],
+        kind=row["kind"],
+        job_id=JobId(row["job_id"]),
+        data=row["data"],
+        created_at=row["created_at"],
+        attempts=row["attempts"],
+    )
+
+
+def to_line(row: RowMapping) -> LogLine:
+    """Return the line of a row of `run_logs`."""
+    return LogLine(row["logged_at"], row["level"], row["message"])
+
+
+def storable(text: str) -> str:
+    """Return `text` without what PostgreSQL cannot hold: NUL, and halves of characters."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def to_failure(value: Mapping[str, object] | None) -> Failure | None:

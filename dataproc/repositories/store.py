@@ -9,11 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dataproc.repositories.audit import PostgresAudit
 from dataproc.repositories.connections import PostgresConnections
+from dataproc.repositories.duties import PostgresDuties
 from dataproc.repositories.engine import open_engine, translated
 from dataproc.repositories.jobs import PostgresJobs
 from dataproc.repositories.keys import PostgresIdempotencyKeys
 from dataproc.repositories.outbox import PostgresOutbox
-from dataproc.repositories.runs import PostgresRuns
+from dataproc.repositories.runs import PostgresRunLogs, PostgresRuns
 from dataproc.settings import Settings
 
 VERSION = text("SELECT current_setting('server_version') AS server, to_regclass('alembic_version') AS revisions")
@@ -55,6 +56,16 @@ class PostgresTables:
     def outbox(self) -> PostgresOutbox:
         """Events to deliver."""
         return PostgresOutbox(self.conn)
+
+    @property
+    def logs(self) -> PostgresRunLogs:
+        """What runs have logged."""
+        return PostgresRunLogs(self.conn)
+
+    @property
+    def duties(self) -> PostgresDuties:
+        """Work that one process at a time does."""
+        return PostgresDuties(self.conn)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -55,12 +56,20 @@ jobs = Table(
     Column("started_at", WHEN),
     Column("finished_at", WHEN),
     Column("failure", JSONB(none_as_null=True)),
+    Column("execution", Text, nullable=False, server_default=text("'shared'")),
+    Column("source", Text, nullable=False, server_default=text("''")),
+    Column("target", Text, nullable=False, server_default=text("''")),
     CheckConstraint(KNOWN_STATUS, name="status"),
     CheckConstraint("epoch >= 0 AND attempt >= 0", name="counts"),
 )
+# The jobs that wait, lane by lane: a claim looks at the first ones of each lane and passes over full lanes.
 Index(
-    "ix_jobs_ready",
-    jobs.c.priority.desc(),
+    "ix_jobs_lanes",
+    jobs.c.execution,
+    jobs.c.priority,
+    jobs.c.owner,
+    jobs.c.source,
+    jobs.c.target,
     jobs.c.scheduled_for,
     jobs.c.created_at,
     jobs.c.id,
@@ -69,6 +78,14 @@ Index(
 Index("ix_jobs_newest", jobs.c.created_at.desc(), jobs.c.id.desc())
 Index("ix_jobs_status_newest", jobs.c.status, jobs.c.created_at.desc(), jobs.c.id.desc())
 Index("ix_jobs_name_newest", jobs.c.name, jobs.c.created_at.desc(), jobs.c.id.desc())
+Index(
+    "ix_jobs_completed",
+    jobs.c.name,
+    jobs.c.owner,
+    jobs.c.created_at.desc(),
+    jobs.c.id.desc(),
+    postgresql_where=text("status = 'COMPLETED'"),
+)
 
 job_runs = Table(
     "job_runs",
@@ -96,6 +113,25 @@ job_leases = Table(
     Column("job_id", Uuid, ForeignKey("jobs.id"), primary_key=True),
     Column("run_id", Uuid, ForeignKey("job_runs.id"), nullable=False),
     Column("epoch", Integer, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("expires_at", WHEN, nullable=False),
+)
+
+run_logs = Table(
+    "run_logs",
+    metadata,
+    Column("run_id", Uuid, ForeignKey("job_runs.id"), nullable=False),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    Column("logged_at", WHEN, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    PrimaryKeyConstraint("run_id", "seq"),
+)
+
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", Text, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("expires_at", WHEN, nullable=False),
 )
@@ -131,8 +167,16 @@ outbox = Table(
     Column("data", JSONB, nullable=False),
     Column("created_at", WHEN, nullable=False, server_default=NOW),
     Column("delivered_at", WHEN),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", WHEN, nullable=False, server_default=func.now()),
 )
-Index("ix_outbox_pending", outbox.c.created_at, outbox.c.id, postgresql_where=text("delivered_at IS NULL"))
+Index(
+    "ix_outbox_due",
+    outbox.c.due_at,
+    outbox.c.created_at,
+    outbox.c.id,
+    postgresql_where=text("delivered_at IS NULL"),
+)
 
 # `recorded_at` is part of the key, so that the table can be cut into monthly partitions.
 audit_logs = Table(

@@ -1,16 +1,27 @@
-"""The dispatcher: keeps as many runners as the queue needs and the cluster bears."""
+"""The dispatcher: keeps as many runners as the queue needs, and starts jobs that asked for a Ray Job of their own."""
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from math import ceil
 from uuid import UUID
 
-from dataproc.ports import Cluster, QueueDepth, Store, Submission, SubmissionId
+from dataproc.domain.errors import ClusterUnavailableError, DataprocError
+from dataproc.domain.job import Claim, JobId
+from dataproc.ports.cluster import Cluster, Submission, SubmissionId
+from dataproc.ports.queue import QueueDepth, RunningLimits
+from dataproc.ports.store import Store
+from dataproc.services.endings import failure_of, release
 
 logger = logging.getLogger(__name__)
 PREFIX = "dataproc-runner-"
 ENTRYPOINT = "python -m jobs.runner"
+DEDICATED_PREFIX = "dataproc-job-"
+DEDICATED = "dedicated"
+"""Who holds the claim on a job from its dispatch until the Ray Job of its own adopts it."""
+START_PATIENCE = timedelta(minutes=2)
+"""How long a Ray Job may take to start; then it counts as lost, and the job gets another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,33 +40,76 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
-    """Compares the runners there are with those there should be."""
+    """Compares the Ray Jobs there are with those there should be."""
 
     store: Store
     cluster: Cluster
     fleet: Fleet
+    limits: RunningLimits
     new_id: Callable[[], UUID]
 
     async def dispatch(self) -> int:
+        """Start what is missing, stop what is too much; return how many runners there are."""
+        slots = await self.cluster.slots()
+        dedicated = await self.dispatch_dedicated(slots)
+        return await self.dispatch_runners(slots - dedicated)
+
+    async def dispatch_runners(self, slots: int) -> int:
         """Start the runners that are missing, stop those too many while nothing waits; return how many there are."""
         async with self.store.begin() as tables:
-            depth = await tables.jobs.depth()
-        runners = [runner for runner in await self.cluster.list(PREFIX) if runner.is_alive]
-        wanted = self.fleet.wanted(depth, await self.cluster.slots())
+            depth = await tables.jobs.depth("shared")
+        runners = await self.alive(PREFIX)
+        wanted = self.fleet.wanted(depth, slots)
         for _ in range(wanted - len(runners)):
-            await self.start()
+            await self.start(SubmissionId(f"{PREFIX}{self.new_id()}"), ENTRYPOINT)
         if depth.ready == 0 and depth.running == 0:
             await self.stop(runners[wanted:])
         return max(wanted, len(runners))
 
-    async def start(self) -> None:
-        """Start a runner under an id of its own."""
-        submission = SubmissionId(f"{PREFIX}{self.new_id()}")
-        await self.cluster.submit(submission, ENTRYPOINT)
-        logger.info("runner started", extra={"submission_id": submission})
+    async def dispatch_dedicated(self, slots: int) -> int:
+        """Start a Ray Job for each job that asked for one, as far as the cluster bears; return how many there are."""
+        alive = await self.alive(DEDICATED_PREFIX)
+        async with self.store.begin() as tables:
+            claims = await tables.jobs.claim(
+                DEDICATED,
+                lease=START_PATIENCE,
+                limit=max(0, slots - len(alive)),
+                limits=self.limits,
+                execution="dedicated",
+            )
+        for claim in claims:
+            await self.start_dedicated(claim)
+        return len(alive) + len(claims)
+
+    async def start_dedicated(self, claim: Claim) -> None:
+        """Start the Ray Job of a claim; if the cluster refuses, the job waits as if nothing had happened."""
+        # The id tells job and epoch, so that one claim never has two Ray Jobs.
+        try:
+            await self.start(submission_of(claim), f"python -m jobs.run_pipeline --epoch {claim.epoch} {claim.job_id}")
+        except ClusterUnavailableError as exc:
+            try:
+                await release(self.store, claim, failure=failure_of(exc))
+            except DataprocError as late:
+                # Its lease ends, and the reaper finds it.
+                logger.warning("claim not given back", extra={"job_id": str(claim.job_id), "error": late.code})
+            raise
+
+    async def alive(self, prefix: str) -> Sequence[Submission]:
+        """Return the Ray Jobs that run or will run, whose id begins with `prefix`."""
+        return [job for job in await self.cluster.list(prefix) if job.is_alive]
+
+    async def start(self, submission: SubmissionId, entrypoint: str) -> None:
+        """Start a Ray Job."""
+        await self.cluster.submit(submission, entrypoint)
+        logger.info("ray job started", extra={"submission_id": submission})
 
     async def stop(self, runners: Sequence[Submission]) -> None:
         """Ask runners to finish what they have and end."""
         for runner in runners:
             await self.cluster.stop(runner.id)
             logger.info("runner stopped", extra={"submission_id": runner.id})
+
+
+def submission_of(claim: Claim) -> SubmissionId:
+    """Return the id of the Ray Job of a claim."""
+    return SubmissionId(f"{DEDICATED_PREFIX}{JobId(claim.job_id)}-{claim.epoch}")

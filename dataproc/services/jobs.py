@@ -1,18 +1,27 @@
 """Jobs: accept, show, cancel, retry."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from dataproc.domain.document import pointer_of
-from dataproc.domain.errors import IdempotencyError, IllegalMoveError, InvalidSpecError, NotFoundError, Problem
+from dataproc.domain.errors import (
+    IdempotencyError,
+    IllegalMoveError,
+    InvalidSpecError,
+    NotFoundError,
+    PreconditionFailedError,
+    Problem,
+)
+from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.identity import Caller
 from dataproc.domain.job import Claim, Job, JobId, JobRun
 from dataproc.domain.spec import JobSpec, S3Source
 from dataproc.domain.status import RunStatus
-from dataproc.ports import Cursor, JobFilter, Store, StoredReply, Tables
+from dataproc.ports.queue import Cursor, JobFilter, LogLine
+from dataproc.ports.store import Store, StoredReply, Tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +30,14 @@ class JobPage:
 
     jobs: Sequence[Job]
     after: Cursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunLog:
+    """What an attempt at a job has logged."""
+
+    run: JobRun
+    lines: Sequence[LogLine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +54,10 @@ class JobService:
             job_id = JobId(self.new_id())
             if key is not None and (known := await self.known(tables, spec, by, key, job_id)) is not None:
                 return known
-            return await add_job(tables, job_id, spec, by)
+            job = await add_job(tables, job_id, spec, by)
+            reached(FaultPoint.ACCEPTING)
+        reached(FaultPoint.ACCEPTED)
+        return job
 
     async def create_claimed(self, spec: JobSpec, holder: str, *, lease: timedelta, by: Caller) -> Claim:
         """Record a job and claim it at once, before any runner can see it."""
@@ -64,6 +84,12 @@ class JobService:
             await tables.jobs.get(job_id)
             return await tables.runs.of(job_id)
 
+    async def logs(self, job_id: JobId, *, limit: int) -> Sequence[RunLog]:
+        """Return the last `limit` lines of each attempt at a job, the first attempt first."""
+        async with self.store.begin() as tables:
+            await tables.jobs.get(job_id)
+            return [RunLog(run, await tables.logs.of(run.id, limit=limit)) for run in await tables.runs.of(job_id)]
+
     async def find(self, which: JobFilter, *, after: Cursor | None, limit: int) -> JobPage:
         """Return a page of jobs, newest first."""
         async with self.store.begin() as tables:
@@ -72,24 +98,35 @@ class JobService:
         more = len(jobs) > limit
         return JobPage(page, Cursor(page[-1].created_at, page[-1].id) if more else None)
 
-    async def cancel(self, job_id: JobId, *, by: Caller) -> Job:
-        """Cancel a job: at once when it waits, by its runner when it runs. A second cancel changes nothing."""
+    async def cancel(self, job_id: JobId, *, by: Caller, seen: Collection[str] | None = None) -> Job:
+        """Cancel a job: at once when it waits, by its runner when it runs. A second cancel changes nothing.
+
+        `seen` are versions of the job: in any other one it is left alone, with `PreconditionFailedError`.
+        """
         async with self.store.begin() as tables:
-            job = await tables.jobs.get(job_id)
+            job = await as_seen(tables, job_id, seen)
             if job.status is RunStatus.CANCELLED or (job.cancel_requested and job.status is not RunStatus.PENDING):
                 return job
             await stop(tables, job_id)
             await tables.audit.record("job.cancelled", by=by.name, subject=str(job_id), details={})
             return await tables.jobs.get(job_id)
 
-    async def retry(self, job_id: JobId, *, by: Caller) -> Job:
-        """Let a job that failed or was cancelled run again."""
+    async def retry(self, job_id: JobId, *, by: Caller, seen: Collection[str] | None = None) -> Job:
+        """Let a job that failed or was cancelled run again; `seen` as for `cancel`."""
         async with self.store.begin() as tables:
-            job = await tables.jobs.get(job_id)
+            job = await as_seen(tables, job_id, seen)
             if not await tables.jobs.revive(job_id):
                 raise IllegalMoveError(f"the job is {job.status}; only one that failed or was cancelled can be retried")
             await tables.audit.record("job.retried", by=by.name, subject=str(job_id), details={})
             return await tables.jobs.get(job_id)
+
+
+async def as_seen(tables: Tables, job_id: JobId, seen: Collection[str] | None) -> Job:
+    """Return a job; refuse one that is not as the caller has seen it, and keep it so until the transaction ends."""
+    job = await tables.jobs.get(job_id, lock=seen is not None)
+    if seen is not None and job.version not in seen:
+        raise PreconditionFailedError(f"the job is {job.status} by now; read it again, and decide anew")
+    return job
 
 
 async def add_job(tables: Tables, job_id: JobId, spec: JobSpec, by: Caller) -> Job:

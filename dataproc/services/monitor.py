@@ -28,12 +28,20 @@ class Monitor:
         if self.reason is not None:
             raise self.reason
 
-    def planned(self, plan: SourcePlan, way: str) -> None:
+    def warn(self, text: str) -> None:
+        """Note something that somebody should look at, though it does not stop the run."""
+        self.progress = self.progress.model_copy(update={"warnings": (*self.progress.warnings, text)})
+
+    def planned(self, plan: SourcePlan, way: str, *, resumed: int = 0) -> None:
         """Note what there is to do; the workers are about to read and transform it."""
         self.check()
         self.status = RunStatus.TRANSFORMING
         self.progress = Progress(
-            units_planned=len(plan.units), rows_announced=plan.rows, bytes_planned=plan.size, load=way
+            units_planned=len(plan.units),
+            units_resumed=resumed,
+            rows_announced=plan.rows,
+            bytes_planned=plan.size,
+            load=way,
         )
 
     def watched(self, results: Iterator[LoadedChunk]) -> Iterator[LoadedChunk]:
@@ -57,5 +65,6 @@ class Monitor:
                 "rows_loaded": account.loaded,
                 "rows_rejected": account.rejected,
                 "rows_filtered": account.filtered,
+                "rows_deduplicated": account.deduplicated,
             }
         )

@@ -6,7 +6,8 @@ import pyarrow as pa
 
 from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan
-from dataproc.ports import Source, TargetPreview, TargetPreviewer, Transform
+from dataproc.ports.pipeline import Source, Transform
+from dataproc.ports.warehouse import TargetPreview, TargetPreviewer
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The reaper: jobs whose runner is gone get their true end, or another run."""
+"""The reaper and the janitor: jobs whose runner is gone get their true end or another run, and nothing is left over."""
 
 import asyncio
 import logging
@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dataproc.domain.errors import CancelledRunError, FencedError, RetryableError, RunnerLostError
+from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.job import Claim, Failure
 from dataproc.domain.status import RunStatus
-from dataproc.ports import Published, Store, Warehouse
-from dataproc.services.endings import progress_of, requeue
+from dataproc.ports.store import Store
+from dataproc.ports.warehouse import Published, Warehouse
+from dataproc.services.endings import last_failure, progress_of, requeue
 
 logger = logging.getLogger(__name__)
 LOST = Failure(code=RunnerLostError().code, message=str(RunnerLostError()), retryable=True)
@@ -29,6 +31,7 @@ class Reaper:
             expired = await tables.jobs.expired(limit=limit)
         for lease in expired:
             logger.warning("runner lost", extra={"job_id": str(lease.claim.job_id), "holder": lease.lost_holder})
+            reached(FaultPoint.REAPED)
             await self.settle(lease.claim)
         return len(expired)
 
@@ -38,7 +41,7 @@ class Reaper:
         try:
             # From here on a zombie of this epoch cannot publish, so what the ledger says stays true.
             published = await asyncio.to_thread(self.warehouse.forbid, claim.job_id, claim.epoch)
-            await asyncio.to_thread(self.warehouse.clean, claim.job_id, claim.epoch)
+            reached(FaultPoint.FORBIDDEN)
             status = await self.conclude(claim, published)
             logger.info("lost run settled", extra=told | {"status": status.value})
         except FencedError:
@@ -64,6 +67,7 @@ class Reaper:
 
     async def completed(self, claim: Claim, published: Published) -> RunStatus:
         """Record that the load was published before the runner was lost."""
+        await asyncio.to_thread(self.warehouse.clean, claim.job_id, claim.epoch)
         async with self.store.begin() as tables:
             progress = progress_of((await tables.jobs.get(claim.job_id)).progress, published)
             await tables.jobs.finish(claim, RunStatus.COMPLETED, progress=progress, failure=None)
@@ -71,10 +75,35 @@ class Reaper:
 
     async def never_again(self, claim: Claim) -> RunStatus:
         """Record that the job was cancelled, or failed for good."""
+        await asyncio.to_thread(self.warehouse.clean, claim.job_id, claim.epoch)
         async with self.store.begin() as tables:
             if (await tables.jobs.get(claim.job_id)).cancel_requested:
                 status, failure = RunStatus.CANCELLED, None
             else:
-                status, failure = RunStatus.FAILED, LOST
+                status, failure = RunStatus.FAILED, last_failure(claim, LOST)
             await tables.jobs.finish(claim, status, progress=None, failure=failure)
         return status
+
+
+@dataclass(frozen=True, slots=True)
+class Janitor:
+    """Drops what jobs have staged that are over: those cancelled while they waited, and those whose cleaning failed.
+
+    Only staging tables that are registered are dropped, and only those of a job that this installation knows to be at
+    its end; a job that waits keeps them, for its next run goes on with them.
+    """
+
+    store: Store
+    warehouse: Warehouse
+
+    async def sweep(self) -> int:
+        """Clean up after the jobs that are over; return how many there were."""
+        staged = await asyncio.to_thread(self.warehouse.staged)
+        if not staged:
+            return 0
+        async with self.store.begin() as tables:
+            ended = await tables.jobs.ended(staged)
+        for job_id, epoch in ended.items():
+            await asyncio.to_thread(self.warehouse.clean, job_id, epoch)
+            logger.info("staging dropped", extra={"job_id": str(job_id), "epoch": epoch})
+        return len(ended)

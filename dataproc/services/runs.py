@@ -4,41 +4,30 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
 
 from dataproc.domain.errors import (
     CancelledRunError,
     DataprocError,
     FencedError,
     MetadataUnavailableError,
-    RetryableError,
-    RunTimeoutError,
+    RunnerStoppedError,
     StoppedError,
     WarehouseUnavailableError,
 )
+from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.job import Claim, Failure
 from dataproc.domain.status import RunStatus
-from dataproc.ports import Clock, LoadId, Published, Store, Warehouse
-from dataproc.services.endings import progress_of, requeue
+from dataproc.ports.clock import Clock
+from dataproc.ports.journal import Journal
+from dataproc.ports.store import Store
+from dataproc.ports.warehouse import LoadId, Published, Warehouse
+from dataproc.services.attendance import Attendant, Rhythm, ids
+from dataproc.services.endings import failure_of, last_failure, progress_of, release, requeue
 from dataproc.services.monitor import Monitor
 from dataproc.services.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
 INTERNAL = Failure(code="internal", message="an unexpected error; the runner's log has the traceback")
-
-
-@dataclass(frozen=True, slots=True)
-class Rhythm:
-    """How long a lease lasts, how often it is renewed, and how long a stopped pipeline may take to end."""
-
-    lease: timedelta
-    heartbeat: timedelta
-    grace: timedelta = timedelta(seconds=3)
-
-    @property
-    def trust(self) -> float:
-        """Seconds after the start of the last renewal for which the lease may be relied upon."""
-        return self.lease.total_seconds() * 0.8
 
 
 class StuckPipelineError(StoppedError):
@@ -55,17 +44,24 @@ class RunService:
     rhythm: Rhythm
     clock: Clock
     dice: Callable[[], float]
+    journal: Journal
 
-    async def execute(self, claim: Claim) -> RunStatus | None:
+    async def execute(self, claim: Claim, monitor: Monitor | None = None) -> RunStatus | None:
         """Run a claimed job to its end; return how this run ended, or `None` when the reaper will find that out.
 
-        Raises `StuckPipelineError` after the status is settled, when a thread of the pipeline still runs.
+        Whoever passes a `monitor` may stop the run by it. Raises `StuckPipelineError` after the status is settled, when
+        a thread of the pipeline still runs.
         """
-        monitor = Monitor()
-        work = asyncio.ensure_future(self.work(claim, monitor))
-        await self.attend(claim, monitor, work)
-        ended = await self.settle(claim, monitor, work)
-        logger.info("run ended", extra=ids(claim) | {"status": ended and ended.value})
+        reached(FaultPoint.CLAIMED)
+        monitor = monitor or Monitor()
+        attendant = Attendant(self.store, self.rhythm, self.clock, self.journal)
+        with self.journal.of(claim.run_id):
+            logger.info("run started", extra=ids(claim) | {"attempt": claim.attempt, "holder": claim.holder})
+            work = asyncio.ensure_future(self.work(claim, monitor))
+            await attendant.attend(claim, monitor, work)
+            ended = await self.settle(claim, monitor, work)
+            logger.info("run ended", extra=ids(claim) | {"status": ended and ended.value})
+            await attendant.write_log(claim)
         if not work.done():
             raise StuckPipelineError(job=claim.job_id)
         return ended
@@ -81,60 +77,6 @@ class RunService:
         except Exception:
             logger.exception("run failed unexpectedly", extra=ids(claim))
             raise
-
-    async def attend(self, claim: Claim, monitor: Monitor, work: asyncio.Future[Published]) -> None:
-        """Keep the lease while the work lasts; stop the work when the job is cancelled, late, or no longer ours."""
-        started = renewed = self.clock()
-        status = RunStatus.INGESTING
-        while not await is_done(work, self.rhythm.heartbeat):
-            if self.clock() - started > claim.spec.timeout.total_seconds():
-                monitor.stop(RunTimeoutError(f"the run took longer than its timeout of {claim.spec.timeout}"))
-            if monitor.reason is None:
-                renewed = await self.beat(claim, monitor, renewed)
-                status = await self.follow(claim, monitor, status)
-            if monitor.reason is not None:
-                await is_done(work, self.rhythm.grace)
-                return
-
-    async def beat(self, claim: Claim, monitor: Monitor, renewed: float) -> float:
-        """Renew the lease; return when that was last done. Stop the work once the lease cannot be trusted."""
-        began = self.clock()
-        # A database that hangs must not make us believe in the lease for longer than one that is gone.
-        patience = max(renewed + self.rhythm.trust - began, self.rhythm.heartbeat.total_seconds())
-        try:
-            async with asyncio.timeout(patience), self.store.begin() as tables:
-                answer = await tables.jobs.heartbeat(claim, lease=self.rhythm.lease, progress=monitor.progress)
-        except FencedError as exc:
-            monitor.stop(exc)
-        except (DataprocError, TimeoutError) as exc:
-            logger.warning("heartbeat failed", extra=ids(claim) | {"error": code_of(exc)})
-        except Exception:
-            logger.exception("heartbeat failed unexpectedly", extra=ids(claim))
-        else:
-            if answer.cancel_requested:
-                monitor.stop(CancelledRunError())
-            return began
-        if self.clock() - renewed >= self.rhythm.trust:
-            monitor.stop(FencedError("the lease could not be renewed in time"))
-        return renewed
-
-    async def follow(self, claim: Claim, monitor: Monitor, before: RunStatus) -> RunStatus:
-        """Record the stage that the pipeline has reached; return it."""
-        now = monitor.status
-        if monitor.reason is not None or not before.may_become(now):
-            return before
-        try:
-            async with asyncio.timeout(self.rhythm.trust), self.store.begin() as tables:
-                await tables.jobs.advance(claim, now)
-        except FencedError as exc:
-            monitor.stop(exc)
-        except (DataprocError, TimeoutError) as exc:
-            logger.warning("stage not recorded", extra=ids(claim) | {"stage": now.value, "error": code_of(exc)})
-            return before
-        except Exception:
-            logger.exception("stage not recorded", extra=ids(claim) | {"stage": now.value})
-            return before
-        return now
 
     async def settle(self, claim: Claim, monitor: Monitor, work: asyncio.Future[Published]) -> RunStatus | None:
         """Record how the run ended, once the databases answer; `None` when the lease is over before that."""
@@ -160,7 +102,9 @@ class RunService:
             case FencedError() as fenced:
                 raise fenced
             case CancelledRunError():
-                return await self.cancelled(claim, monitor)
+                return await self.ended_for_good(claim, monitor, RunStatus.CANCELLED, None)
+            case RunnerStoppedError() as stopped:
+                return await self.waiting(claim, monitor, release(self.store, claim, failure=failure_of(stopped)))
             case DataprocError() as exc:
                 return await self.failed(claim, monitor, failure_of(exc))
             case _:
@@ -176,28 +120,32 @@ class RunService:
 
     async def completed(self, claim: Claim, monitor: Monitor, published: Published) -> RunStatus:
         """Record that the load was published."""
+        reached(FaultPoint.FINISHING)
         if claim.epoch > 1:
             # What earlier runs have staged; what this one has staged was dropped in the publish.
             await asyncio.to_thread(self.warehouse.clean, claim.job_id, claim.epoch)
         progress = progress_of(monitor.progress, published)
         async with self.store.begin() as tables:
             await tables.jobs.finish(claim, RunStatus.COMPLETED, progress=progress, failure=None)
+        reached(FaultPoint.FINISHED)
         return RunStatus.COMPLETED
-
-    async def cancelled(self, claim: Claim, monitor: Monitor) -> RunStatus:
-        """Record that the job was cancelled."""
-        return await self.ended_for_good(claim, monitor, RunStatus.CANCELLED, None)
 
     async def failed(self, claim: Claim, monitor: Monitor, failure: Failure) -> RunStatus:
         """Record a failed run: the job waits for its next attempt, or has failed for good."""
+        logger.warning("run failed", extra=ids(claim) | {"error": failure.code, "reason": failure.message})
         delay = claim.spec.retry.delay(claim.attempt, self.dice()) if failure.retryable else None
         if delay is None:
-            return await self.ended_for_good(claim, monitor, RunStatus.FAILED, failure)
+            return await self.ended_for_good(claim, monitor, RunStatus.FAILED, last_failure(claim, failure))
+        # What it has staged stays: the next run goes on with it. The janitor drops it if there is none.
+        later = requeue(self.store, claim, delay=delay, failure=failure, progress=monitor.progress)
+        return await self.waiting(claim, monitor, later)
+
+    async def waiting(self, claim: Claim, monitor: Monitor, wait: Awaitable[None]) -> RunStatus:
+        """Let the job wait for its next run, unless it is to be cancelled."""
         try:
-            await requeue(self.store, claim, delay=delay, failure=failure, progress=monitor.progress)
+            await wait
         except CancelledRunError:
-            return await self.cancelled(claim, monitor)
-        await self.tidy(claim)
+            return await self.ended_for_good(claim, monitor, RunStatus.CANCELLED, None)
         return RunStatus.FAILED
 
     async def ended_for_good(
@@ -205,37 +153,10 @@ class RunService:
     ) -> RunStatus:
         """Make sure in the warehouse that nothing is published, then record the end; a publish that was faster wins."""
         published = await asyncio.to_thread(self.warehouse.forbid, claim.job_id, claim.epoch)
+        reached(FaultPoint.FORBIDDEN)
         if published is not None:
             return await self.completed(claim, monitor, published)
         await asyncio.to_thread(self.warehouse.clean, claim.job_id, claim.epoch)
         async with self.store.begin() as tables:
             await tables.jobs.finish(claim, status, progress=monitor.progress, failure=failure)
         return status
-
-    async def tidy(self, claim: Claim) -> None:
-        """Drop what the run has staged, if the warehouse answers: the job's next run drops it otherwise."""
-        try:
-            await asyncio.to_thread(self.warehouse.clean, claim.job_id, claim.epoch)
-        except DataprocError as exc:
-            logger.warning("staging not dropped", extra=ids(claim) | {"error": exc.code})
-
-
-async def is_done(work: asyncio.Future[Published], wait: timedelta) -> bool:
-    """Wait for the work, but no longer than `wait`; return whether it is done."""
-    done, _ = await asyncio.wait({work}, timeout=wait.total_seconds())
-    return bool(done)
-
-
-def failure_of(exc: DataprocError) -> Failure:
-    """Return an error in words."""
-    return Failure(code=exc.code, message=str(exc), retryable=isinstance(exc, RetryableError))
-
-
-def code_of(exc: DataprocError | TimeoutError) -> str:
-    """Return the stable name of an error."""
-    return exc.code if isinstance(exc, DataprocError) else "timeout"
-
-
-def ids(claim: Claim) -> dict[str, object]:
-    """Return what a line of the log says of a run."""
-    return {"job_id": str(claim.job_id), "run_id": str(claim.run_id), "epoch": claim.epoch}

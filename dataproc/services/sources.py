@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dataproc.domain.identity import Caller
-from dataproc.ports import Connection, Store
+from dataproc.ports.store import Connection, Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import assert_never
 
 from dataproc.domain.errors import SetupError
 from dataproc.domain.spec import FilesSource, S3Source
-from dataproc.ports import Connection, Source
+from dataproc.ports.pipeline import Source
+from dataproc.ports.store import Connection
 from dataproc.sources.file_source import FileSource
 from dataproc.sources.local import LocalStorage
 from dataproc.sources.s3 import S3Storage

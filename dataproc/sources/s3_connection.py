@@ -11,7 +11,7 @@ from pydantic_core import Url
 
 from dataproc.domain.document import problems_of
 from dataproc.domain.errors import InvalidSpecError, SourceRefusedError
-from dataproc.ports import Connection
+from dataproc.ports.store import Connection
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

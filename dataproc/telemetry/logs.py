@@ -29,17 +29,32 @@ def configure_logs(level: str) -> None:
 
 def json_lines() -> logging.Formatter:
     """Return what turns a record of the standard library's logging into one line of JSON."""
+    about = (
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    )
+    return formatter(*about, renderer=structlog.processors.JSONRenderer())
+
+
+def logfmt_lines() -> logging.Formatter:
+    """Return what turns a record into words for people, `event="run ended" status=COMPLETED`, without its time."""
+    return formatter(renderer=structlog.processors.LogfmtRenderer(key_order=["event"], drop_missing=True))
+
+
+def formatter(
+    *about: structlog.typing.Processor, renderer: structlog.typing.Processor
+) -> structlog.stdlib.ProcessorFormatter:
+    """Return a formatter of records: their event and ids, what is known about them, and where an error was raised."""
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
-            structlog.stdlib.add_log_level,
-            structlog.stdlib.add_logger_name,
             structlog.stdlib.ExtraAdder(),
             without_ray_marks,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *about,
             structlog.processors.ExceptionRenderer(without_values),
         ],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )
 
 

@@ -4,7 +4,7 @@ from typing import assert_never
 
 from dataproc.domain.spec import CleanTransform, ValidateTransform
 from dataproc.domain.spec import Transform as TransformSpec
-from dataproc.ports import Transform
+from dataproc.ports.pipeline import Transform
 from dataproc.transforms.clean import Clean
 from dataproc.transforms.validate import Validate
 

@@ -11,26 +11,29 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from dataproc.domain.chunk import POSITION, REJECTS, Chunk, LoadedChunk, texts_of
+from dataproc.domain.chunk import POSITION, REJECTS, Account, Chunk, LoadedChunk, texts_of
 from dataproc.domain.errors import CountMismatchError
-from dataproc.ports import LoadId
+from dataproc.domain.fault_points import FaultPoint, reached
+from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse import encoding, rejects
 from dataproc.warehouse.connection import ROW_ERRORS, column_of, connect, first_line
 from dataproc.warehouse.fitting import fit
+from dataproc.warehouse.ledger import counts
 from dataproc.warehouse.staging import staging_table
 from dataproc.warehouse.target import Target
 
 ADD = """
 INSERT INTO dataproc_load.load_chunk
-    (job_id, epoch, target, unit, seq, last, rows_read, rows_loaded, rows_rejected, rows_filtered, digest, rejects)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING seq
+    (job_id, epoch, target, unit, seq, last,
+     rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, digest, rejects)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING seq
 """
 CHANGE = """
 UPDATE dataproc_load.load_chunk SET rows_loaded = %s, rows_rejected = %s, rejects = %s
 WHERE job_id = %s AND epoch = %s AND target = %s AND unit = %s AND seq = %s
 """
 FIND = """
-SELECT rows_loaded, rows_rejected, rows_filtered, digest FROM dataproc_load.load_chunk
+SELECT rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, digest FROM dataproc_load.load_chunk
 WHERE job_id = %s AND epoch = %s AND target = %s AND unit = %s AND seq = %s
 """
 TEXTS = sql.Identifier("pg_temp", "dataproc_texts")
@@ -70,14 +73,17 @@ class Stage:
         payload = encoding.encode(fitted)
         loaded = LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
-            encoding.digest(payload),
+            encoding.digest(payload), deduplicated=chunk.deduplicated,
         )  # fmt: skip
         with connect(self.url) as conn, conn.transaction():
-            account = (loaded.read, loaded.loaded, loaded.rejected, loaded.filtered)
-            told = (chunk.last, *account, loaded.digest, rejects.pack(chunk.rejects) or None)
-            if conn.execute(ADD, (*self.key(loaded), *told)).fetchone() is None:
+            told = (*counts(Account() + loaded), loaded.digest, rejects.pack(chunk.rejects) or None)
+            if conn.execute(ADD, (*self.key(loaded), chunk.last, *told)).fetchone() is None:
                 return self.twin_of(conn, loaded)
-            return self.copy(conn, chunk, loaded, payload, fitted)
+            reached(FaultPoint.CHUNK_RECORDED)
+            staged = self.copy(conn, chunk, loaded, payload, fitted)
+            reached(FaultPoint.CHUNK_COPIED)
+        reached(FaultPoint.CHUNK_STAGED)
+        return staged
 
     def key(self, chunk: Chunk | LoadedChunk) -> tuple[object, ...]:
         """Return a chunk's primary key."""
@@ -86,7 +92,7 @@ class Stage:
     def twin_of(self, conn: psycopg.Connection, loaded: LoadedChunk) -> LoadedChunk:
         """Return the account of the chunk that is there already; other rows under its name are refused."""
         row = conn.execute(FIND, self.key(loaded)).fetchone()
-        if row is None or row[2:] != (loaded.filtered, loaded.digest):
+        if row is None or row[2:] != (loaded.filtered, loaded.deduplicated, loaded.digest):
             raise CountMismatchError(
                 f"unit {loaded.unit}, chunk {loaded.seq} was staged before with different rows; "
                 "does the source change while it is read, or does a transform throw dice?"

@@ -11,9 +11,10 @@ from psycopg import sql
 
 from dataproc.domain.chunk import Account, Chunk, LoadedChunk
 from dataproc.domain.errors import ContractViolationError, CountMismatchError
+from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
-from dataproc.ports import LoadId, Published
+from dataproc.ports.warehouse import LoadId, Published
 from dataproc.warehouse import encoding, rejects
 from dataproc.warehouse.columns import Column
 from dataproc.warehouse.fitting import fit
@@ -33,7 +34,7 @@ class Encode:
         payload = encoding.encode(fit(chunk.rows, self.columns))
         return LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
-            encoding.digest(payload), payload, rejects.pack(chunk.rejects),
+            encoding.digest(payload), payload, rejects.pack(chunk.rejects), chunk.deduplicated,
         )  # fmt: skip
 
 
@@ -45,6 +46,7 @@ class DirectLoad:
     load_id: LoadId
     target: Target
     way: str = "direct"
+    staged_before: tuple[LoadedChunk, ...] = ()
 
     @property
     def step(self) -> Encode:
@@ -59,11 +61,11 @@ class DirectLoad:
             tally.verify(plan)
             self.compare(copied, tally.account)
             check(tally.account)
+            reached(FaultPoint.COPIED)
             # Taken last, so that a cancel never waits for the COPY.
             take_fence(conn, self.load_id)
             rejects.copy_rejects(conn, self.load_id, self.target.name, aside)
-            entry = Entry(self.load_id, self.target.name, self.way, tally.units_done, tally.account)
-            return record(conn, entry)
+            return record(conn, Entry(self.load_id, self.target.name, self.way, plan, tally))
 
     def compare(self, copied: int, account: Account) -> None:
         """Refuse unless the target took every row."""

@@ -7,8 +7,11 @@ import psycopg
 
 from dataproc.domain.chunk import Account
 from dataproc.domain.errors import CancelledRunError, FencedError
+from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.job import JobId
-from dataproc.ports import LoadId, Published
+from dataproc.domain.tally import Tally
+from dataproc.domain.unit import SourcePlan
+from dataproc.ports.warehouse import LoadId, Published
 
 RAISE = """
 INSERT INTO dataproc_load.load_fence AS fence (job_id, epoch) VALUES (%(job)s, %(epoch)s)
@@ -22,13 +25,20 @@ ON CONFLICT (job_id) DO UPDATE SET epoch = greatest(fence.epoch, EXCLUDED.epoch)
 WHERE fence.epoch <= EXCLUDED.epoch
 """
 TAKE = "SELECT epoch, cancelled FROM dataproc_load.load_fence WHERE job_id = %s FOR UPDATE"
+ASK = "SELECT epoch, cancelled FROM dataproc_load.load_fence WHERE job_id = %s FOR SHARE"
 RECORD = """
 INSERT INTO dataproc_load.load_ledger
-    (job_id, target, epoch, run_id, way, units, rows_read, rows_loaded, rows_rejected, rows_filtered)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING target
+    (job_id, target, epoch, run_id, way, units, rows_announced,
+     rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING target
+"""
+RECORD_UNITS = """
+COPY dataproc_load.load_unit
+    (job_id, target, unit, rows_announced, rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated)
+FROM STDIN
 """
 LOOK_UP = """
-SELECT target, rows_read, rows_loaded, rows_rejected, rows_filtered, way
+SELECT target, rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, way
 FROM dataproc_load.load_ledger WHERE job_id = %s
 """
 
@@ -40,8 +50,8 @@ class Entry:
     load_id: LoadId
     target: str
     way: str
-    units: int
-    account: Account
+    plan: SourcePlan
+    tally: Tally
 
 
 def raise_fence(conn: psycopg.Connection, load_id: LoadId) -> None:
@@ -58,7 +68,13 @@ def forbid(conn: psycopg.Connection, job_id: JobId, epoch: int) -> None:
 
 def take_fence(conn: psycopg.Connection, load_id: LoadId) -> None:
     """Hold the fence until the transaction ends, or stop: from here on nobody can cancel or overtake us."""
-    row = conn.execute(TAKE, (load_id.job_id,)).fetchone()
+    demand_fence(conn, load_id, TAKE)
+    reached(FaultPoint.PUBLISH_FENCED)
+
+
+def demand_fence(conn: psycopg.Connection, load_id: LoadId, ask: str = ASK) -> None:
+    """Stop unless this epoch may publish; that stays true until the transaction ends."""
+    row = conn.execute(ask.encode(), (load_id.job_id,)).fetchone()
     if row is None or row[0] != load_id.epoch:
         raise FencedError(job=load_id.job_id, epoch=load_id.epoch)
     if row[1]:
@@ -67,15 +83,29 @@ def take_fence(conn: psycopg.Connection, load_id: LoadId) -> None:
 
 def record(conn: psycopg.Connection, entry: Entry) -> Published:
     """Write the ledger row: with this transaction the load has happened, or it has not."""
-    load_id, account = entry.load_id, entry.account
-    values = (account.read, account.loaded, account.rejected, account.filtered)
-    head = (load_id.job_id, entry.target, load_id.epoch, load_id.run_id, entry.way, entry.units)
-    if conn.execute(RECORD, (*head, *values)).fetchone() is None:
+    load_id, account = entry.load_id, entry.tally.account
+    head = (load_id.job_id, entry.target, load_id.epoch, load_id.run_id, entry.way, entry.tally.units_done)
+    if conn.execute(RECORD, (*head, entry.plan.rows, *counts(account))).fetchone() is None:
         raise FencedError("this job was published before", job=load_id.job_id)
+    record_units(conn, entry)
+    reached(FaultPoint.RECORDED)
     return Published(entry.target, account, entry.way)
+
+
+def record_units(conn: psycopg.Connection, entry: Entry) -> None:
+    """Write the account of each unit."""
+    with conn.cursor() as cursor, cursor.copy(RECORD_UNITS) as copy:
+        for unit in entry.plan.units:
+            account = counts(entry.tally.of(unit))
+            copy.write_row((entry.load_id.job_id, entry.target, unit.id, unit.rows, *account))
+
+
+def counts(account: Account) -> tuple[int, ...]:
+    """Return an account in the order of our columns."""
+    return (account.read, account.loaded, account.rejected, account.filtered, account.deduplicated)
 
 
 def look_up(conn: psycopg.Connection, job_id: UUID) -> Published | None:
     """Return what the ledger says of a job."""
     row = conn.execute(LOOK_UP, (job_id,)).fetchone()
-    return None if row is None else Published(row[0], Account(*row[1:5]), row[5])
+    return None if row is None else Published(row[0], Account(*row[1:6]), row[6])

@@ -10,9 +10,10 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from dataproc.domain.errors import WarehouseUnavailableError
+from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.job import JobId
 from dataproc.domain.spec import Destination
-from dataproc.ports import LoadId
+from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse.connection import connect, first_line, opened, translated
 from dataproc.warehouse.ledger import look_up
 from dataproc.warehouse.target import Target, create, describe, find_table
@@ -40,11 +41,13 @@ def publishing(url: str, load_id: LoadId, target: Target) -> Iterator[psycopg.Co
     with translated(), opened(url, autocommit=False) as conn:
         conn.execute(SESSION)
         conn.execute(LOCK_TARGET, (target.name,))
+        reached(FaultPoint.LOCKED)
         if target.columns:
             make_sure_of(conn, target)
         yield conn
         row = conn.execute("SELECT pg_current_xact_id()::text").fetchone()
         xid = row[0] if row else ""
+        reached(FaultPoint.COMMITTING)
         try:
             conn.commit()
         except psycopg.OperationalError as exc:
@@ -52,6 +55,7 @@ def publishing(url: str, load_id: LoadId, target: Target) -> Iterator[psycopg.Co
             logger.warning("the reply to a commit was lost", extra=ids)
             if not was_committed(url, load_id.job_id, xid):
                 raise WarehouseUnavailableError(f"the publish was rolled back: {first_line(exc)}") from exc
+        reached(FaultPoint.COMMITTED)
 
 
 def make_sure_of(conn: psycopg.Connection, target: Target) -> None:

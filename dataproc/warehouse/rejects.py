@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataproc.domain.chunk import LoadedChunk, no_rejects
-from dataproc.ports import LoadId
+from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse import encoding
 
 COPY = """

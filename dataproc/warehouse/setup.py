@@ -71,6 +71,33 @@ STEPS = (
     """
     ALTER TABLE dataproc_load.load_chunk ADD COLUMN rejects bytea;
     """,
+    """
+    ALTER TABLE dataproc_load.load_staging ADD COLUMN fingerprint bytea;
+    ALTER TABLE dataproc_load.load_chunk
+        ADD COLUMN rows_deduplicated bigint NOT NULL DEFAULT 0,
+        DROP CONSTRAINT load_chunk_check,
+        ADD CONSTRAINT load_chunk_balanced
+            CHECK (rows_read = rows_loaded + rows_rejected + rows_deduplicated + rows_filtered);
+    ALTER TABLE dataproc_load.load_ledger
+        ADD COLUMN rows_deduplicated bigint NOT NULL DEFAULT 0,
+        ADD COLUMN rows_announced bigint,
+        DROP CONSTRAINT load_ledger_check,
+        ADD CONSTRAINT load_ledger_balanced
+            CHECK (rows_read = rows_loaded + rows_rejected + rows_deduplicated + rows_filtered);
+    CREATE TABLE dataproc_load.load_unit (
+        job_id uuid NOT NULL,
+        target text NOT NULL,
+        unit text NOT NULL,
+        rows_announced bigint,
+        rows_read bigint NOT NULL,
+        rows_loaded bigint NOT NULL,
+        rows_rejected bigint NOT NULL,
+        rows_filtered bigint NOT NULL,
+        rows_deduplicated bigint NOT NULL,
+        PRIMARY KEY (job_id, target, unit),
+        CHECK (rows_read = rows_loaded + rows_rejected + rows_deduplicated + rows_filtered)
+    );
+    """,
 )
 """Each step brings the schema from its index to the next version. Add steps; never change one that was released."""
 

@@ -8,19 +8,20 @@ from psycopg import sql
 
 from dataproc.domain.chunk import Account, LoadedChunk
 from dataproc.domain.errors import CountMismatchError, WarehouseUnavailableError
+from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
-from dataproc.ports import LoadId, Published
+from dataproc.ports.warehouse import LoadId, Published
 from dataproc.warehouse import rejects
 from dataproc.warehouse.chunks import Stage
 from dataproc.warehouse.ledger import Entry, record, take_fence
 from dataproc.warehouse.publish import publishing
-from dataproc.warehouse.staging import drop_staging, staging_table
+from dataproc.warehouse.staging import drop_staging, forget_chunks, staging_table
 from dataproc.warehouse.target import Target
 
 SUM_CHUNKS = """
 SELECT COALESCE(sum(rows_read), 0), COALESCE(sum(rows_loaded), 0),
-       COALESCE(sum(rows_rejected), 0), COALESCE(sum(rows_filtered), 0)
+       COALESCE(sum(rows_rejected), 0), COALESCE(sum(rows_filtered), 0), COALESCE(sum(rows_deduplicated), 0)
 FROM dataproc_load.load_chunk WHERE job_id = %s AND epoch = %s AND target = %s
 """
 WITH_REJECTS = """
@@ -30,10 +31,6 @@ WHERE job_id = %s AND epoch = %s AND target = %s AND rejects IS NOT NULL ORDER B
 TAKE_REJECTS = """
 SELECT rejects FROM dataproc_load.load_chunk
 WHERE job_id = %s AND epoch = %s AND target = %s AND unit = %s AND seq = %s
-"""
-CLEAR_REJECTS = """
-UPDATE dataproc_load.load_chunk SET rejects = NULL
-WHERE job_id = %s AND epoch = %s AND target = %s AND rejects IS NOT NULL
 """
 
 
@@ -45,6 +42,7 @@ class StagedLoad:
     load_id: LoadId
     target: Target
     way: str = "staged"
+    staged_before: tuple[LoadedChunk, ...] = ()
 
     @property
     def step(self) -> Stage:
@@ -63,14 +61,15 @@ class StagedLoad:
             tally.add(chunk)
         tally.verify(plan)
         check(tally.account)
+        reached(FaultPoint.STAGED)
         with publishing(self.url, self.load_id, self.target) as conn:
             take_fence(conn, self.load_id)
             self.compare(conn, tally.account)
             self.move_rows(conn, tally.account)
             self.move_rejects(conn)
             drop_staging(conn, self.load_id.job_id, self.load_id.epoch)
-            entry = Entry(self.load_id, self.target.name, self.way, tally.units_done, tally.account)
-            return record(conn, entry)
+            forget_chunks(conn, self.load_id.job_id, self.load_id.epoch)
+            return record(conn, Entry(self.load_id, self.target.name, self.way, plan, tally))
 
     def compare(self, conn: psycopg.Connection, account: Account) -> None:
         """Refuse unless the chunks, the staged rows and our own count agree."""
@@ -104,4 +103,3 @@ class StagedLoad:
             packed = conn.execute(TAKE_REJECTS, (*self.key, unit, seq)).fetchone()
             if packed is not None:
                 rejects.copy_rejects(conn, self.load_id, self.target.name, [(unit, packed[0])])
-        conn.execute(CLEAR_REJECTS, self.key)

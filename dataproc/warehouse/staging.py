@@ -3,11 +3,11 @@
 import psycopg
 from psycopg import sql
 
-from dataproc.ports import LoadId
+from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse.target import Target
 
 REGISTER = """
-INSERT INTO dataproc_load.load_staging (job_id, epoch, target, staging_table) VALUES (%s, %s, %s, %s)
+INSERT INTO dataproc_load.load_staging (job_id, epoch, target, staging_table, fingerprint) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT DO NOTHING
 """
 UNREGISTER = """
@@ -28,17 +28,22 @@ def staging_name(load_id: LoadId) -> str:
     return f"staging_{load_id.job_id.hex}_{load_id.epoch}"
 
 
+def identifier_of(name: str) -> sql.Identifier:
+    """Return the quoted name of a staging table."""
+    return sql.Identifier("dataproc_load", name)
+
+
 def staging_table(load_id: LoadId) -> sql.Identifier:
     """Return the quoted name of the staging table of a load."""
-    return sql.Identifier("dataproc_load", staging_name(load_id))
+    return identifier_of(staging_name(load_id))
 
 
-def make_staging(conn: psycopg.Connection, load_id: LoadId, target: Target) -> None:
+def make_staging(conn: psycopg.Connection, load_id: LoadId, target: Target, fingerprint: bytes) -> None:
     """Register the staging table, then make it: what is not registered is never dropped.
 
     It has the columns, the NOT NULLs and the CHECKs of the target, so that a row which breaks one is found here.
     """
-    conn.execute(REGISTER, (load_id.job_id, load_id.epoch, target.name, staging_name(load_id)))
+    conn.execute(REGISTER, (load_id.job_id, load_id.epoch, target.name, staging_name(load_id), fingerprint))
     columns = (
         sql.SQL("{} {}{}").format(
             sql.Identifier(c.name), sql.SQL(c.sql_type), sql.SQL(" NOT NULL" if c.required else "")
@@ -56,8 +61,13 @@ def make_staging(conn: psycopg.Connection, load_id: LoadId, target: Target) -> N
 def drop_staging(conn: psycopg.Connection, job_id: object, epoch: int) -> None:
     """Drop the registered staging tables of a job up to `epoch`, and end who still writes there: it is too late."""
     for (name,) in conn.execute(UNREGISTER, (job_id, epoch)).fetchall():
-        conn.execute(END_USERS, (f"dataproc_load.{name}",))
-        conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier("dataproc_load", name)))
+        end_users(conn, name)
+        conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(identifier_of(name)))
+
+
+def end_users(conn: psycopg.Connection, name: str) -> None:
+    """End the sessions that use a staging table, other than this one."""
+    conn.execute(END_USERS, (f"dataproc_load.{name}",))
 
 
 def forget_chunks(conn: psycopg.Connection, job_id: object, epoch: int) -> None:

@@ -1,20 +1,26 @@
 """The warehouse as the services see it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import psycopg
 import pyarrow as pa
 
+from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.job import JobId
 from dataproc.domain.spec import Destination
-from dataproc.ports import LoadId, Published, TargetPreview
-from dataproc.warehouse import ledger
+from dataproc.domain.unit import SourcePlan
+from dataproc.ports.warehouse import LoadId, Published, Reconciliation, TargetPreview
+from dataproc.warehouse import ledger, resume
 from dataproc.warehouse.connection import connect
 from dataproc.warehouse.direct import DirectLoad
+from dataproc.warehouse.reconciliation import reconcile
 from dataproc.warehouse.setup import prepare
 from dataproc.warehouse.staged import StagedLoad
 from dataproc.warehouse.staging import drop_staging, forget_chunks, make_staging
 from dataproc.warehouse.target import Target, definition, find_target
+
+STAGED = "SELECT DISTINCT job_id FROM dataproc_load.load_staging"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +31,29 @@ class PostgresWarehouse:
     direct_limit: int
 
     def fence(self, load_id: LoadId) -> Published | None:
-        """Let this epoch publish, and no earlier one; return what an earlier one published.
-
-        The staging tables of earlier epochs are dropped: from here on they can never be published.
-        """
+        """Let this epoch publish, and no earlier one; return what an earlier one published."""
         with connect(self.url) as conn:
             ledger.raise_fence(conn, load_id)
-            if load_id.epoch > 1:
-                clean(conn, load_id.job_id, load_id.epoch - 1)
             return ledger.look_up(conn, load_id.job_id)
 
-    def open(self, load_id: LoadId, destination: Destination, schema: pa.Schema, size: int) -> DirectLoad | StagedLoad:
-        """Look at the target and choose the way of the load; nothing is changed in the target."""
-        with connect(self.url) as conn:
+    def open(
+        self, load_id: LoadId, destination: Destination, schema: pa.Schema, plan: SourcePlan
+    ) -> DirectLoad | StagedLoad:
+        """Look at the target and choose the way of the load; nothing is changed in the target.
+
+        A staged load goes on with what earlier epochs have staged, if plan and target are still the same.
+        """
+        with connect(self.url) as conn, conn.transaction():
+            # An epoch that is over would make a table that nobody cleans, or take one over from its successor.
+            ledger.demand_fence(conn, load_id)
             target = find_target(conn, destination, schema)
-            if self.goes_directly(destination, target, size):
-                return DirectLoad(self.url, load_id, target)
-            with conn.transaction():
-                make_staging(conn, load_id, target)
-            return StagedLoad(self.url, load_id, target)
+            if self.goes_directly(destination, target, plan.size):
+                drop_earlier(conn, load_id)
+                load: DirectLoad | StagedLoad = DirectLoad(self.url, load_id, target)
+            else:
+                load = open_staged(conn, self.url, load_id, target, resume.fingerprint(plan, schema, target))
+        reached(FaultPoint.OPENED)
+        return load
 
     def preview(self, destination: Destination, schema: pa.Schema, size: int) -> TargetPreview:
         """Return what a load would meet; nothing is changed."""
@@ -82,6 +92,16 @@ class PostgresWarehouse:
         with connect(self.url) as conn:
             clean(conn, job_id, epoch)
 
+    def staged(self) -> Sequence[JobId]:
+        """Return the jobs that have staging tables."""
+        with connect(self.url) as conn:
+            return [JobId(job_id) for (job_id,) in conn.execute(STAGED).fetchall()]
+
+    def reconciliation(self, job_id: JobId) -> Reconciliation | None:
+        """Return the account of a published load, unit by unit; `None`: nothing was published."""
+        with connect(self.url) as conn:
+            return reconcile(conn, job_id)
+
     def prepare(self) -> int:
         """Bring the schema `dataproc_load` up to date; return its version."""
         return prepare(self.url)
@@ -90,6 +110,21 @@ class PostgresWarehouse:
         """Return the server's version."""
         with connect(self.url) as conn:
             return server_version(conn)
+
+
+def open_staged(conn: psycopg.Connection, url: str, load_id: LoadId, target: Target, fingerprint: bytes) -> StagedLoad:
+    """Return a load by way of a staging table: that of an earlier epoch, where it can be taken over, or a new one."""
+    taken = load_id.epoch > 1 and resume.take_over(conn, load_id, target, fingerprint)
+    drop_earlier(conn, load_id)
+    if not taken:
+        make_staging(conn, load_id, target, fingerprint)
+    return StagedLoad(url, load_id, target, staged_before=resume.whole_units(conn, load_id, target))
+
+
+def drop_earlier(conn: psycopg.Connection, load_id: LoadId) -> None:
+    """Drop what earlier epochs have staged: from here on it can never be published."""
+    if load_id.epoch > 1:
+        clean(conn, load_id.job_id, load_id.epoch - 1)
 
 
 def clean(conn: psycopg.Connection, job_id: JobId, epoch: int) -> None:

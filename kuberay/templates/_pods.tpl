@@ -1,12 +1,9 @@
-{{- define "dataproc.metadata" -}}
+{{- define "dataproc.databases" -}}
 - name: DATAPROC_METADATA_URL
   valueFrom:
     secretKeyRef:
       name: {{ .Values.databases.metadata.secretName }}
       key: {{ .Values.databases.metadata.key }}
-{{- end -}}
-
-{{- define "dataproc.warehouse" -}}
 - name: DATAPROC_WAREHOUSE_URL
   valueFrom:
     secretKeyRef:
@@ -14,10 +11,23 @@
       key: {{ .Values.databases.warehouse.key }}
 {{- end -}}
 
+{{/* Who is told of events; the URL may hold a token, so only the process that delivers them gets it. */}}
+{{- define "dataproc.events" -}}
+{{- with .Values.events.secretName -}}
+- name: DATAPROC_EVENTS_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: {{ $.Values.events.key }}
+{{- end -}}
+{{- end -}}
+
 {{- define "dataproc.settings" -}}
 {{- range $name, $value := .Values.settings }}
+{{- /* To Helm every number is a float, and it would write large ones as 2e+06. */}}
+{{- $whole := and (kindIs "float64" $value) (eq $value (floor $value)) }}
 - name: {{ $name }}
-  value: {{ $value | quote }}
+  value: {{ ternary (int64 $value) $value $whole | quote }}
 {{- end }}
 {{- end -}}
 
@@ -43,7 +53,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* A pod of Ray. Takes root, component, container, place (api or compute), resources, automount, warehouse (whether it loads) and env. */}}
+{{/* A pod of Ray. Takes root, component, container, place (api or compute), resources, automount and env. */}}
 {{- define "dataproc.rayPod" -}}
 metadata:
   # No version here: a new label alone would replace every pod.
@@ -72,10 +82,7 @@ spec:
       image: {{ include "dataproc.image" .root }}
       imagePullPolicy: {{ .root.Values.image.pullPolicy }}
       env:
-        {{- include "dataproc.metadata" .root | nindent 8 }}
-        {{- if .warehouse }}
-        {{- include "dataproc.warehouse" .root | nindent 8 }}
-        {{- end }}
+        {{- include "dataproc.databases" .root | nindent 8 }}
         - name: DATAPROC_RAY_ADDRESS
           value: auto
         - name: DATAPROC_RAY_DASHBOARD_URL

@@ -3,17 +3,14 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from dataproc.domain.errors import FatalError, MetadataUnavailableError, RetryableError
+from dataproc.domain.errors import FatalError, MetadataUnavailableError
 from serve_app.dependencies import services_of
 from serve_app.description import problems
+from serve_app.errors import NotReadyError
 from serve_app.metrics import Fleet
 from serve_app.schemas import HealthView
 
 router = APIRouter(tags=["health"])
-
-
-class NotReadyError(RetryableError):
-    """The API cannot accept jobs yet."""
 
 
 @router.get("/livez")

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 
 from dataproc.domain.spec import Name
-from dataproc.ports import Connection
+from dataproc.ports.store import Connection
 from serve_app.dependencies import By, Sources
 from serve_app.description import problems
 from serve_app.schemas import SourceView

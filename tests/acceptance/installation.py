@@ -1,9 +1,12 @@
 """What the acceptance tests do with an installation, in their words."""
 
 import io
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -15,13 +18,32 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataproc.cli.stack import Stack
+from dataproc.cli.stack import Stack, running, url_of
 from dataproc.domain.status import RunStatus
-from dataproc.embedded.s3_server import S3Server
+from dataproc.embedded.ray_head import free_port
+from dataproc.embedded.s3_server import ACCESS, S3Server
+from dataproc.settings import Settings
 
 BUCKET = "lake"
 PATIENCE = 120.0
+QUICK: dict[str, Any] = {"lease": timedelta(seconds=6), "heartbeat": timedelta(milliseconds=300)}
+"""Settings with which the loss of a runner is seen soon."""
 T = TypeVar("T")
+
+
+@contextmanager
+def installed(folder: Path, *, admin_url: str = "", **settings: Any) -> Iterator["Installation"]:
+    """Give a running installation; its PostgreSQL is its own, unless `settings` name one, queried by `admin_url`."""
+    os.environ.update(ACCESS | {"RAY_AUTH_MODE": "disabled"})
+    chosen = Settings(data_dir=folder, files_root=folder, http_port=free_port(8000), **settings)
+    with (
+        S3Server(folder) as s3,
+        running(chosen, lambda _: None) as stack,
+        httpx2.Client(base_url=stack.api_url, timeout=60, trust_env=False) as api,
+    ):
+        place = Installation(api, s3, stack, admin_url or url_of(stack.settings.warehouse_url), folder)
+        place.register_lake()
+        yield place
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +98,22 @@ class Installation:
         """Wait until a job ends; return it."""
         return until(lambda: job if RunStatus((job := self.job(job_id))["status"]).is_final else None)
 
+    def is_ready(self) -> bool:
+        """Whether the API answers that it accepts jobs."""
+        try:
+            return bool(self.api.get("/readyz", timeout=5).is_success)
+        except httpx2.HTTPError:
+            return False
+
+    def end_of(self, job_id: str, patience: float = PATIENCE) -> dict[str, Any]:
+        """Wait until a job ends, also while the API is away; return it as it stands when that takes too long."""
+        deadline = time.monotonic() + patience
+        while True:
+            job = patiently(lambda: self.job(job_id), patience)
+            if RunStatus(job["status"]).is_final or time.monotonic() > deadline:
+                return job
+            time.sleep(0.1)
+
     def run(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Submit a job and wait for its end."""
         return self.wait(self.submit(spec)["id"])
@@ -128,6 +166,18 @@ def until(look: Callable[[], T | None]) -> T:
             return found
         time.sleep(0.02)
     raise AssertionError("it did not happen in time")
+
+
+def patiently(ask: Callable[[], T], patience: float = PATIENCE) -> T:
+    """Return an answer of the API, asking again while it is away."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return ask()
+        except (httpx2.HTTPError, AssertionError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def new_table() -> str:

@@ -15,8 +15,6 @@ PACKAGES = ("dataproc", "serve_app", "jobs", "bench")
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "core", "manager"}
 LONGEST_FUNCTION = 40
 LONGEST_MODULE = 300
-# A list of protocols that is looked up, not read in one go: it has as many lines as the services have needs.
-LONGER_MODULES = {"dataproc/ports.py": 400}
 
 REGISTRIES = re.compile(
     r"pypi[.]org|pythonhosted[.]org|npmjs[.](?:org|com)|yarnpkg[.]com|crates[.]io|proxy[.]golang[.]org"
@@ -72,13 +70,7 @@ def test_no_function_is_longer_than_a_screen() -> None:
 def test_no_module_is_longer_than_it_can_be_read_in_one_go() -> None:
     sizes = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
 
-    assert {name: size for name, size in sizes.items() if size > LONGER_MODULES.get(name, LONGEST_MODULE)} == {}
-
-
-def test_every_exception_to_the_length_of_modules_is_needed() -> None:
-    sizes = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in LONGER_MODULES}
-
-    assert [name for name, size in sizes.items() if size <= LONGEST_MODULE] == []
+    assert {name: size for name, size in sizes.items() if size > LONGEST_MODULE} == {}
 
 
 def test_modules_are_named_by_what_they_are() -> None:

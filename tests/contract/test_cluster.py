@@ -10,8 +10,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from dataproc.cluster.ray_jobs import RayJobs, dashboard_client
-from dataproc.ports import Cluster, SubmissionId
-from tests.fakes import FakeCluster
+from dataproc.ports.cluster import Cluster, SubmissionId
+from tests.fakes.cluster import FakeCluster
 
 pytestmark = pytest.mark.anyio
 

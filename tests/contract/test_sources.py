@@ -27,7 +27,8 @@ from dataproc.domain.errors import (
     SourceUnavailableError,
 )
 from dataproc.domain.spec import FilesSource, S3Source
-from dataproc.ports import Connection, Source
+from dataproc.ports.pipeline import Source
+from dataproc.ports.store import Connection
 from dataproc.sources.factory import source_for
 from tests.s3 import S3Server, s3_server
 

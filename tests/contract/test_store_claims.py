@@ -10,7 +10,8 @@ import pytest
 from dataproc.domain.errors import FencedError, IllegalMoveError, NotFoundError
 from dataproc.domain.job import Claim, Job, JobId
 from dataproc.domain.status import RunStatus
-from dataproc.ports import Store
+from dataproc.ports.queue import REACTION
+from dataproc.ports.store import Store
 from tests.builders import a_claim, a_failure, a_job, a_spec, some_progress
 from tests.conftest import PassTime
 
@@ -313,3 +314,23 @@ async def test_a_claim_that_its_reaper_dropped_is_taken_over_again(store: Store,
         await finish(store, first.claim)
     await finish(store, second.claim)
     assert second.claim.job_id == held.job_id
+
+
+async def test_a_runner_that_does_not_react_to_a_cancel_is_overtaken_before_its_lease_ends(
+    store: Store, pass_time: PassTime
+) -> None:
+    held, other = await claimed(store), await claimed(store)
+    async with store.begin() as tables:
+        assert await tables.jobs.request_cancel(held.job_id)
+        assert await tables.jobs.expired(limit=9) == []
+
+    await pass_time(REACTION + timedelta(seconds=1))
+
+    async with store.begin() as tables:
+        [lost] = await tables.jobs.expired(limit=9)
+        assert await tables.jobs.expired(limit=9) == []
+    assert (lost.claim.job_id, lost.cancel_requested) == (held.job_id, True)
+    with pytest.raises(FencedError):
+        await finish(store, held)
+    await finish(store, lost.claim, RunStatus.CANCELLED)
+    await finish(store, other)

@@ -5,10 +5,11 @@ from uuid import uuid4
 
 import pytest
 
-from dataproc.domain.errors import ConflictError, NotFoundError
+from dataproc.domain.errors import ConflictError, InFlightError, NotFoundError
 from dataproc.domain.job import Job, JobId
 from dataproc.domain.status import RunStatus
-from dataproc.ports import Cursor, JobFilter, Store
+from dataproc.ports.queue import Cursor, JobFilter
+from dataproc.ports.store import Store
 from tests.builders import a_connection, a_failure, a_job, a_reply, a_spec, an_event, some_progress
 from tests.conftest import PassTime
 
@@ -230,6 +231,19 @@ async def test_a_key_keeps_what_it_was_first_used_for(store: Store) -> None:
         assert await tables.keys.remember("bob", "k", second) == second
 
 
+async def test_a_key_whose_twin_is_in_flight_is_refused_at_once(store: Store) -> None:
+    first = a_reply()
+
+    async with store.begin() as tables:
+        await tables.keys.remember("ann", "k", first)
+        with pytest.raises(InFlightError):
+            async with store.begin() as other:
+                await other.keys.remember("ann", "k", a_reply())
+
+    async with store.begin() as tables:
+        assert await tables.keys.remember("ann", "k", a_reply()) == first
+
+
 async def test_a_connection_is_replaced_under_its_name(store: Store) -> None:
     async with store.begin() as tables:
         await tables.connections.put(a_connection(name="b"))
@@ -255,8 +269,111 @@ async def test_an_event_is_pending_until_it_is_delivered(store: Store) -> None:
         await tables.outbox.add(first)
 
     async with store.begin() as tables:
-        assert await tables.outbox.pending(limit=9) == [first, second]
+        pending = await tables.outbox.pending(limit=9)
         await tables.outbox.delivered(first.id)
 
+    assert [(event.id, event.data) for event in pending] == [(first.id, {"rows": 1}), (second.id, {})]
     async with store.begin() as tables:
-        assert await tables.outbox.pending(limit=9) == [second]
+        assert await tables.outbox.pending(limit=9) == pending[1:]
+
+
+async def test_an_event_says_when_it_was_recorded(store: Store) -> None:
+    async with store.begin() as tables:
+        recorded = await tables.jobs.add(a_job())
+        await tables.outbox.add(an_event())
+
+    async with store.begin() as tables:
+        [event] = await tables.outbox.pending(limit=9)
+    assert event.created_at is not None
+    assert event.created_at > recorded.created_at
+    assert event.attempts == 0
+
+
+async def test_an_event_that_is_put_off_comes_again_later_and_holds_up_no_other(
+    store: Store, pass_time: PassTime
+) -> None:
+    first, second = an_event(), an_event()
+    async with store.begin() as tables:
+        await tables.outbox.add(first)
+        await tables.outbox.add(second)
+
+    for attempt in (1, 2):
+        async with store.begin() as tables:
+            await tables.outbox.put_off(first.id, delay=timedelta(minutes=1))
+        async with store.begin() as tables:
+            assert [event.id for event in await tables.outbox.pending(limit=1)] == [second.id]
+        await pass_time(timedelta(minutes=2))
+        async with store.begin() as tables:
+            [_, again] = await tables.outbox.pending(limit=9)
+        assert (again.id, again.attempts) == (first.id, attempt)
+
+
+async def test_what_is_delivered_or_unknown_is_not_put_off(store: Store) -> None:
+    event = an_event()
+    async with store.begin() as tables:
+        await tables.outbox.add(event)
+        await tables.outbox.delivered(event.id)
+
+    async with store.begin() as tables:
+        await tables.outbox.put_off(event.id, delay=timedelta(0))
+        await tables.outbox.put_off(uuid4(), delay=timedelta(0))
+
+    async with store.begin() as tables:
+        assert await tables.outbox.pending(limit=9) == []
+
+
+async def test_ended_tells_the_jobs_in_a_final_status_with_their_epoch(store: Store) -> None:
+    waiting, running, cancelled, completed = await add(store, a_job(), a_job(), a_job(), a_job())
+    async with store.begin() as tables:
+        await tables.jobs.cancel_pending(cancelled.id)
+        await tables.jobs.claim_one(running.id, "runner-1", lease=LEASE)
+        claim = await tables.jobs.claim_one(completed.id, "runner-1", lease=LEASE)
+        await tables.jobs.finish(claim, RunStatus.COMPLETED, progress=None, failure=None)
+
+    async with store.begin() as tables:
+        asked = [waiting.id, running.id, cancelled.id, completed.id, JobId(uuid4())]
+        assert await tables.jobs.ended(asked) == {cancelled.id: 0, completed.id: 1}
+        assert await tables.jobs.ended([]) == {}
+
+
+async def test_a_job_that_is_locked_is_read_as_any_other(store: Store) -> None:
+    [job] = await add(store, a_job())
+
+    async with store.begin() as tables:
+        assert await tables.jobs.get(job.id, lock=True) == job
+        with pytest.raises(NotFoundError):
+            await tables.jobs.get(JobId(uuid4()), lock=True)
+
+
+async def test_a_job_scheduled_for_later_waits_until_then_also_when_it_is_revived(
+    store: Store, pass_time: PassTime
+) -> None:
+    [now] = await add(store, a_job())
+    later = now.created_at + timedelta(hours=1)
+
+    [job] = await add(store, a_job(spec=a_spec(scheduled_for=later)))
+
+    async with store.begin() as tables:
+        await tables.jobs.cancel_pending(now.id)
+        await tables.jobs.cancel_pending(job.id)
+        await tables.jobs.revive(job.id)
+        assert (await tables.jobs.get(job.id)).scheduled_for == job.scheduled_for == later
+        assert await tables.jobs.claim("runner-1", lease=LEASE, limit=9) == []
+        assert (await tables.jobs.depth()).ready == 0
+    await pass_time(timedelta(hours=2))
+    async with store.begin() as tables:
+        [claim] = await tables.jobs.claim("runner-1", lease=LEASE, limit=9)
+    assert claim.job_id == job.id
+
+
+async def test_depth_can_be_of_one_execution(store: Store) -> None:
+    dedicated = a_spec(execution="dedicated")
+    await add(store, a_job(), a_job(), a_job(spec=dedicated), a_job(spec=dedicated), a_job(spec=dedicated))
+    async with store.begin() as tables:
+        await tables.jobs.claim("runner-1", lease=LEASE, limit=1)
+        await tables.jobs.claim("runner-1", lease=LEASE, limit=2, execution="dedicated")
+
+    async with store.begin() as tables:
+        depths = [await tables.jobs.depth(which) for which in (None, "shared", "dedicated")]
+
+    assert [(depth.ready, depth.running) for depth in depths] == [(2, 3), (1, 1), (1, 2)]

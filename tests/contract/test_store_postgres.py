@@ -1,7 +1,7 @@
 """Laws that only the real store can break: locks, lost servers, and the audit log."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import anyio
@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dataproc.domain.errors import FencedError, MetadataUnavailableError, SetupError
+from dataproc.domain.errors import ConflictError, FencedError, MetadataUnavailableError, SetupError
 from dataproc.domain.job import Claim
 from dataproc.domain.status import RunStatus
-from dataproc.ports import StoredReply
+from dataproc.ports.queue import RunningLimits
+from dataproc.ports.store import StoredReply
 from dataproc.repositories.audit import chain_of
 from dataproc.repositories.store import PostgresStore
 from dataproc.settings import Settings
@@ -49,6 +50,84 @@ async def wait_until_blocked(store: PostgresStore) -> None:
             while not await conn.scalar(blocked):
                 await conn.rollback()
                 await anyio.sleep(0.01)
+
+
+async def test_a_locked_job_is_moved_by_nobody_until_the_transaction_ends(postgres_store: PostgresStore) -> None:
+    job = a_job()
+    moved: list[bool] = []
+
+    async def cancel() -> None:
+        async with postgres_store.begin() as tables:
+            moved.append(await tables.jobs.cancel_pending(job.id))
+
+    async with postgres_store.begin() as tables:
+        await tables.jobs.add(job)
+    async with anyio.create_task_group() as group, postgres_store.begin() as tables:
+        await tables.jobs.get(job.id, lock=True)
+        group.start_soon(cancel)
+        await wait_until_blocked(postgres_store)
+        assert (await tables.jobs.get(job.id)).status is RunStatus.PENDING
+
+    assert moved == [True]
+
+
+async def test_a_claim_waits_for_another_that_counts_towards_the_same_limits(postgres_store: PostgresStore) -> None:
+    limits = RunningLimits(in_all=1)
+    late: list[Sequence[Claim]] = []
+
+    async def claim_late() -> None:
+        async with postgres_store.begin() as tables:
+            late.append(await tables.jobs.claim("runner-2", lease=LEASE, limit=1, limits=limits))
+
+    async with postgres_store.begin() as tables:
+        await tables.jobs.add(a_job())
+        await tables.jobs.add(a_job())
+    async with anyio.create_task_group() as group, postgres_store.begin() as tables:
+        assert len(await tables.jobs.claim("runner-1", lease=LEASE, limit=1, limits=limits)) == 1
+        group.start_soon(claim_late)
+        await wait_until_blocked(postgres_store)
+
+    assert late == [[]]
+
+
+async def test_a_look_for_work_waits_for_nobody_when_there_is_none(postgres_store: PostgresStore) -> None:
+    limits = RunningLimits(in_all=9)
+    async with postgres_store.begin() as tables:
+        await tables.jobs.add(a_job())
+
+    async with postgres_store.begin() as first, postgres_store.begin() as second:
+        await first.jobs.claim("runner-1", lease=LEASE, limit=1, limits=limits)
+        with anyio.fail_after(5):
+            assert not await second.jobs.claim("jobs", lease=LEASE, limit=1, limits=limits, execution="dedicated")
+
+
+async def test_the_server_ends_a_transaction_that_hangs_and_sooner_one_that_claims(
+    postgres_store: PostgresStore,
+) -> None:
+    shown = text("SHOW idle_in_transaction_session_timeout")
+    async with postgres_store.begin() as tables:
+        await tables.jobs.add(a_job())
+
+    async with postgres_store.begin() as tables:
+        assert await tables.conn.scalar(shown) == "1min"
+        await tables.jobs.claim("runner-1", lease=LEASE, limit=1, limits=RunningLimits(in_all=1))
+        assert await tables.conn.scalar(shown) == "10s"
+    async with postgres_store.begin() as tables:
+        assert await tables.conn.scalar(shown) == "1min"
+
+
+async def test_of_many_who_take_a_duty_at_once_one_has_it(postgres_store: PostgresStore) -> None:
+    taken: list[bool] = []
+
+    async def take(holder: str) -> None:
+        async with postgres_store.begin() as tables:
+            taken.append(await tables.duties.take("reap", holder, lease=LEASE))
+
+    async with anyio.create_task_group() as group:
+        for number in range(8):
+            group.start_soon(take, f"runner-{number}")
+
+    assert sorted(taken) == [False] * 7 + [True]
 
 
 async def test_a_heartbeat_does_not_wait_for_the_lock_on_its_job(postgres_store: PostgresStore) -> None:
@@ -133,23 +212,48 @@ async def test_of_two_ends_at_once_one_wins_and_the_other_is_fenced(postgres_sto
         assert len(await tables.outbox.pending(limit=9)) == 1
 
 
-@pytest.mark.parametrize("commits", [True, False])
-async def test_a_key_waits_for_its_twin_in_flight(postgres_store: PostgresStore, commits: bool) -> None:
-    first, second = a_reply(), a_reply()
+async def test_a_key_that_was_taken_back_is_free(postgres_store: PostgresStore) -> None:
+    second = a_reply()
+    async with postgres_store.begin() as tables:
+        await tables.keys.remember("ann", "k", a_reply())
+        await tables.conn.rollback()
+
+    async with postgres_store.begin() as tables:
+        assert await tables.keys.remember("ann", "k", second) == second
+
+
+async def test_a_twin_in_flight_hinders_no_other_key_and_no_other_owner(postgres_store: PostgresStore) -> None:
+    reply = a_reply()
+
+    async with postgres_store.begin() as first, postgres_store.begin() as second:
+        await first.keys.remember("ann", "k", a_reply())
+        assert await second.keys.remember("ann", "other", reply) == reply
+        assert await second.keys.remember("bob", "k", reply) == reply
+
+
+async def test_two_repetitions_of_a_request_are_both_answered(postgres_store: PostgresStore) -> None:
+    reply = a_reply()
+    async with postgres_store.begin() as tables:
+        await tables.keys.remember("ann", "k", reply)
+
+    async with postgres_store.begin() as first, postgres_store.begin() as second:
+        assert await first.keys.remember("ann", "k", a_reply()) == reply
+        assert await second.keys.remember("ann", "k", a_reply()) == reply
+
+
+async def test_twins_at_once_never_both_store(postgres_store: PostgresStore) -> None:
     got: list[StoredReply] = []
 
-    async def use(reply: StoredReply) -> None:
-        async with postgres_store.begin() as tables:
-            got.append(await tables.keys.remember("ann", "k", reply))
+    async def use() -> None:
+        with suppress(ConflictError):
+            async with postgres_store.begin() as tables:
+                got.append(await tables.keys.remember("ann", "k", a_reply()))
 
-    async with anyio.create_task_group() as group, postgres_store.begin() as tables:
-        await tables.keys.remember("ann", "k", first)
-        group.start_soon(use, second)
-        await wait_until_blocked(postgres_store)
-        if not commits:
-            await tables.conn.rollback()
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(use)
 
-    assert got == [first if commits else second]
+    assert len(set(got)) == 1
 
 
 async def test_an_event_goes_to_one_deliverer_at_a_time(postgres_store: PostgresStore) -> None:

@@ -2,21 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from uuid import uuid4
 
 import psycopg
-import pyarrow as pa
 import pytest
 
 from dataproc.domain.chunk import Account
 from dataproc.domain.errors import CancelledRunError, FencedError, RowRefusedError, TooManyRejectsError
 from dataproc.domain.job import JobId
 from dataproc.domain.spec import Destination
-from dataproc.ports import LoadId, Published, Warehouse
+from dataproc.ports.warehouse import Load, LoadId, Published, UnitAccount, Warehouse
 from dataproc.warehouse.warehouse import PostgresWarehouse
-from tests.fakes import FakeEngine, FakeWarehouse, ListSource, look_away
+from tests.fakes.pipeline import FakeEngine, ListSource, look_away
+from tests.fakes.warehouse import FakeWarehouse
 
-DESTINATION = Destination(table="analytics.orders")
+DIRECT = Destination(table="analytics.orders", load="direct")
+STAGED = Destination(table="analytics.orders", load="staged")
 WAYS = ("direct", "staged")
 
 
@@ -43,12 +45,24 @@ def publish(
     warehouse: Warehouse, load_id: LoadId, way: str = "direct", check: Callable[[Account], None] = look_away
 ) -> Published:
     """Publish three rows."""
-    source, engine = ListSource([[1, 2], [3]]), FakeEngine()
+    source = ListSource([[1, 2], [3]])
+    return load_all(warehouse, load_id, source, STAGED if way == "staged" else DIRECT, check)
+
+
+def load_all(
+    warehouse: Warehouse,
+    load_id: LoadId,
+    source: ListSource,
+    destination: Destination,
+    check: Callable[[Account], None] = look_away,
+) -> Published:
+    """Publish all rows of a source, those staged before without reading them again."""
     plan = source.plan()
-    destination = Destination.model_validate({"table": DESTINATION.table, "load": way})
-    load = warehouse.open(load_id, destination, plan.schema, plan.size)
-    with engine.run(plan.units, source.read, (), load.step) as results:
-        return load.publish(plan, results, check)
+    load = warehouse.open(load_id, destination, plan.schema, plan)
+    staged = {chunk.unit for chunk in load.staged_before}
+    left = [unit for unit in plan.units if unit.id not in staged]
+    with FakeEngine().run(left, source.read, (), load.step) as results:
+        return load.publish(plan, chain(load.staged_before, results), check)
 
 
 def test_nothing_is_published_of_a_job_that_never_ran(warehouse: Warehouse, load_id: LoadId) -> None:
@@ -148,13 +162,102 @@ def test_totals_that_are_refused_publish_nothing(warehouse: Warehouse, load_id: 
 
 def test_what_was_staged_may_be_dropped_once_and_again(warehouse: Warehouse, load_id: LoadId) -> None:
     warehouse.fence(load_id)
-    warehouse.open(load_id, DESTINATION.model_copy(update={"load": "staged"}), pa.schema([("id", pa.int64())]), 8)
+    plan = ListSource([[1]]).plan()
+    warehouse.open(load_id, STAGED, plan.schema, plan)
 
     warehouse.forbid(load_id.job_id, load_id.epoch)
     warehouse.clean(load_id.job_id, load_id.epoch)
     warehouse.clean(load_id.job_id, load_id.epoch)
 
     assert warehouse.published(load_id.job_id) is None
+
+
+def stage(warehouse: Warehouse, load_id: LoadId, ids: list[list[int]], *, units: int) -> Load:
+    """Begin a staged load, and stage its first `units`."""
+    source = ListSource(ids)
+    plan = source.plan()
+    load = warehouse.open(load_id, STAGED, plan.schema, plan)
+    with FakeEngine().run(plan.units[:units], source.read, (), load.step) as results:
+        assert len(list(results)) == units
+    return load
+
+
+def test_a_later_epoch_goes_on_with_what_was_staged(warehouse: Warehouse, load_id: LoadId) -> None:
+    read: list[str] = []
+    warehouse.fence(load_id)
+    stage(warehouse, load_id, [[1, 2], [3], [4]], units=2)
+
+    warehouse.fence(later(load_id))
+    source = ListSource([[1, 2], [3], [4]], on_read=lambda unit: read.append(unit.id))
+    published = load_all(warehouse, later(load_id), source, STAGED)
+
+    assert (published.account, read) == (Account(read=4, loaded=4), ["u2"])
+    assert warehouse.staged() == []
+
+
+def test_another_plan_begins_anew(warehouse: Warehouse, load_id: LoadId) -> None:
+    warehouse.fence(load_id)
+    stage(warehouse, load_id, [[1, 2], [3]], units=2)
+
+    warehouse.fence(later(load_id))
+    load = stage(warehouse, later(load_id), [[1, 2], [3], [4]], units=0)
+
+    assert load.staged_before == ()
+
+
+def test_a_direct_load_drops_what_was_staged(warehouse: Warehouse, load_id: LoadId) -> None:
+    warehouse.fence(load_id)
+    stage(warehouse, load_id, [[1, 2], [3]], units=2)
+
+    warehouse.fence(later(load_id))
+
+    assert publish(warehouse, later(load_id)).account == Account(read=3, loaded=3)
+    assert warehouse.staged() == []
+
+
+def test_an_epoch_whose_staging_was_taken_over_can_stage_no_more(warehouse: Warehouse, load_id: LoadId) -> None:
+    warehouse.fence(load_id)
+    zombie = stage(warehouse, load_id, [[1, 2], [3]], units=1)
+    warehouse.fence(later(load_id))
+    stage(warehouse, later(load_id), [[1, 2], [3]], units=0)
+    source = ListSource([[1, 2], [3]])
+
+    with pytest.raises(FencedError), FakeEngine().run(source.plan().units, source.read, (), zombie.step) as results:
+        list(results)
+
+
+def test_what_is_staged_is_known_until_it_is_dropped(warehouse: Warehouse, load_id: LoadId) -> None:
+    warehouse.fence(load_id)
+    stage(warehouse, load_id, [[1]], units=1)
+    assert warehouse.staged() == [load_id.job_id]
+
+    warehouse.clean(load_id.job_id, load_id.epoch)
+
+    assert warehouse.staged() == []
+
+
+def test_an_overtaken_epoch_stages_nothing(warehouse: Warehouse, load_id: LoadId) -> None:
+    warehouse.fence(load_id)
+    warehouse.fence(later(load_id))
+    plan = ListSource([[1]]).plan()
+
+    with pytest.raises(FencedError):
+        warehouse.open(load_id, STAGED, plan.schema, plan)
+    assert warehouse.staged() == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_row_of_every_unit_is_accounted_for(warehouse: Warehouse, load_id: LoadId, way: str) -> None:
+    assert warehouse.reconciliation(load_id.job_id) is None
+    warehouse.fence(load_id)
+
+    publish(warehouse, load_id, way)
+
+    found = warehouse.reconciliation(load_id.job_id)
+    assert found is not None
+    assert (found.target, found.way, found.account, found.announced) == ("analytics.orders", way, Account(3, 3), 3)
+    assert found.units == (UnitAccount("u0", 2, Account(2, 2)), UnitAccount("u1", 1, Account(1, 1)))
+    assert found.published_at.tzinfo is not None
 
 
 def test_the_fake_refuses_a_row_as_the_real_one_does(empty_database_url: str, load_id: LoadId) -> None:

@@ -21,8 +21,9 @@ from dataproc.domain.errors import (
     WarehouseUnavailableError,
 )
 from dataproc.domain.spec import Destination
+from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
-from dataproc.ports import Load, Published
+from dataproc.ports.warehouse import Load, Published
 from dataproc.warehouse.ledger import Entry, record, take_fence
 from dataproc.warehouse.publish import publishing
 from dataproc.warehouse.staged import StagedLoad
@@ -274,7 +275,7 @@ def test_forbidding_waits_for_a_publish_that_holds_the_fence_and_tells_what_it_p
         take_fence(conn, load_id)
         answer: Future[Published | None] = threads.submit(warehouse.forbid, load_id.job_id, 1)
         wait_until(lambda: somebody_waits(query))
-        record(conn, Entry(load_id, TABLE, "direct", 0, Account()))
+        record(conn, Entry(load_id, TABLE, "direct", SourcePlan((), pa.schema([])), Tally()))
 
     assert answer.result(timeout=20) == Published(TABLE, Account(), "direct")
 
@@ -558,15 +559,6 @@ def test_cleaning_leaves_what_is_not_registered_or_not_over(warehouse: PostgresW
     assert len(query.staging()) == 2
 
 
-def test_the_next_epoch_drops_what_an_earlier_one_staged(warehouse: PostgresWarehouse, query: Query) -> None:
-    trial = LoadTrial(warehouse, "staged")
-    staged_load(trial, 1)
-
-    warehouse.fence(replace(trial.load_id, epoch=2))
-
-    assert (query.staging(), query.count("load_staging"), query.count("load_chunk")) == ([], 0, 0)
-
-
 def test_a_task_that_stages_for_an_epoch_that_is_over_is_fenced(warehouse: PostgresWarehouse, query: Query) -> None:
     trial = LoadTrial(warehouse, "staged")
     load, _, _ = staged_load(trial, 1)
@@ -640,7 +632,8 @@ def test_auto_chooses_by_size_and_a_spec_that_says_is_obeyed(
     warehouse = PostgresWarehouse(empty_database_url, direct_limit=10)
     warehouse.prepare()
 
-    assert LoadTrial(warehouse, asked).open(SCHEMA, size).way == taken
+    plan = SourcePlan((a_unit(size=size),), SCHEMA)
+    assert LoadTrial(warehouse, asked).open(SCHEMA, plan).way == taken
     assert warehouse.preview(Destination.model_validate({"table": TABLE, "load": asked}), SCHEMA, size).way == taken
 
 

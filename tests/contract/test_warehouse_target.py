@@ -20,7 +20,7 @@ from dataproc.domain.errors import (
 )
 from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan
-from dataproc.ports import Published
+from dataproc.ports.warehouse import Published
 from dataproc.warehouse.direct import DirectLoad
 from dataproc.warehouse.publish import publishing
 from dataproc.warehouse.warehouse import PostgresWarehouse

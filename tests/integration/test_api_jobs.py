@@ -2,72 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import httpx2
 import pytest
 
-from dataproc.domain.job import Claim, JobId
 from dataproc.domain.status import RunStatus
-from dataproc.repositories.store import PostgresStore
-from tests.api_app import Api, started
+from tests.api_app import LEASE, SPEC, Api, errors, problem
 from tests.builders import a_failure, some_progress
 
 pytestmark = pytest.mark.anyio
-
-LEASE = timedelta(seconds=30)
-SPEC = {
-    "name": "orders-daily",
-    "source": {"kind": "files", "path": "orders/*.parquet"},
-    "destination": {"table": "analytics.orders"},
-}
-
-
-@pytest.fixture
-async def api(postgres_store: PostgresStore) -> AsyncIterator[Api]:
-    async with started(postgres_store) as running:
-        yield running
-
-
-async def created(api: Api, **fields: Any) -> dict[str, Any]:
-    """Create a job; return what is told of it."""
-    response = await api.client.post("/jobs", json=SPEC | fields)
-    assert response.status_code == 202, response.text
-    return dict(response.json())
-
-
-async def claimed(api: Api, job: Mapping[str, Any]) -> Claim:
-    """Claim a job."""
-    async with api.store.begin() as tables:
-        return await tables.jobs.claim_one(JobId(UUID(job["id"])), "runner-1", lease=LEASE)
-
-
-async def ended(api: Api, job: Mapping[str, Any], status: RunStatus) -> None:
-    """Let a job run, and end."""
-    claim = await claimed(api, job)
-    failure = a_failure() if status is RunStatus.FAILED else None
-    async with api.store.begin() as tables:
-        await tables.jobs.finish(claim, status, progress=some_progress(), failure=failure)
-
-
-def problem(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
-    """Return a problem document, once it is sure that it is one."""
-    assert response.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = response.json()
-    assert (response.status_code, body["status"], body["code"]) == (status, status, code)
-    assert body["type"] == f"urn:dataproc:error:{code}"
-    assert body["title"]
-    assert body["detail"]
-    return body
-
-
-def errors(response: httpx2.Response) -> dict[str, dict[str, Any]]:
-    """Return the mistakes of a request, by pointer."""
-    body = problem(response, 422, response.json()["code"])
-    return {wrong["pointer"]: wrong for wrong in body["errors"]}
 
 
 async def test_a_job_is_accepted_and_found_where_location_says(api: Api) -> None:
@@ -89,7 +34,7 @@ async def test_yaml_and_json_give_the_same_job(api: Api) -> None:
     response = await api.client.post("/jobs", content=yaml, headers={"Content-Type": "application/yaml"})
 
     assert response.status_code == 202
-    assert response.json()["spec"] == (await created(api))["spec"]
+    assert response.json()["spec"] == (await api.created())["spec"]
 
 
 async def test_mistakes_in_yaml_are_told_each_with_pointer_line_and_column(api: Api) -> None:
@@ -140,37 +85,60 @@ async def test_a_job_of_a_connection_that_nobody_registered_is_refused(api: Api)
     assert "'lake'" in found["/source/connection"]["detail"]
 
 
-async def test_the_same_key_gives_the_same_job_and_another_spec_is_refused(api: Api) -> None:
-    key = {"Idempotency-Key": "k" * 255}
-    first = await api.client.post("/jobs", json=SPEC, headers=key)
+@pytest.mark.parametrize("moment", ["2030-01-01T02:00:00+02:00", "2030-01-01T00:00:00Z"])
+async def test_a_job_that_is_scheduled_waits_for_its_time(api: Api, moment: str) -> None:
+    job = await api.created(scheduled_for=moment)
 
-    again = await api.client.post("/jobs", json=SPEC, headers=key)
-    other = await api.client.post("/jobs", json=SPEC | {"name": "other"}, headers=key)
-
-    assert (again.status_code, again.headers["location"]) == (202, first.headers["location"])
-    problem(other, 422, "idempotency")
-    assert len((await api.client.get("/jobs")).json()["jobs"]) == 1
-
-
-async def test_twins_at_the_same_moment_give_one_job(api: Api) -> None:
-    key = {"Idempotency-Key": str(uuid4())}
-
-    replies = await asyncio.gather(*(api.client.post("/jobs", json=SPEC, headers=key) for _ in range(12)))
-
-    assert {reply.status_code for reply in replies} == {202}
-    assert len({reply.json()["id"] for reply in replies}) == 1
-    assert len((await api.client.get("/jobs")).json()["jobs"]) == 1
+    async with api.store.begin() as tables:
+        claims = await tables.jobs.claim("runner-1", lease=LEASE, limit=1)
+    assert claims == []
+    told = (await api.client.get(f"/jobs/{job['id']}")).json()
+    assert told["status"] == "PENDING"
+    assert datetime.fromisoformat(told["scheduled_for"]) == datetime(2030, 1, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("key", ["", "k" * 256, "sch\xfcssel"])
-async def test_a_key_that_is_empty_too_long_or_no_plain_text_is_refused(api: Api, key: str) -> None:
-    response = await api.client.post("/jobs", json=SPEC, headers={b"Idempotency-Key": key.encode("latin-1")})
+async def test_a_job_whose_time_has_passed_is_ready_at_once(api: Api) -> None:
+    job = await api.created(scheduled_for="2020-01-01T00:00:00Z")
 
-    assert list(errors(response)) == ["/header/Idempotency-Key"]
+    async with api.store.begin() as tables:
+        [claim] = await tables.jobs.claim("runner-1", lease=LEASE, limit=1)
+    assert str(claim.job_id) == job["id"]
+    assert job["scheduled_for"] == job["created_at"]
+
+
+@pytest.mark.parametrize("moment", ["2030-01-01T00:00:00", "2030-01-01", "tomorrow"])
+async def test_a_schedule_without_a_zone_is_refused(api: Api, moment: str) -> None:
+    found = errors(await api.client.post("/jobs", json=SPEC | {"scheduled_for": moment}))
+
+    assert list(found) == ["/scheduled_for"]
+
+
+async def test_a_job_may_ask_for_a_ray_job_of_its_own(api: Api) -> None:
+    job = await api.created(execution="dedicated")
+
+    async with api.store.begin() as tables:
+        shared = await tables.jobs.claim("runner-1", lease=LEASE, limit=1)
+        [claim] = await tables.jobs.claim("dispatcher", lease=LEASE, limit=1, execution="dedicated")
+    assert shared == []
+    assert str(claim.job_id) == job["id"]
+    assert job["spec"]["execution"] == "dedicated"
+
+
+async def test_warnings_and_resumed_units_are_told(api: Api) -> None:
+    claim = await api.claimed(await api.created())
+    progress = some_progress(units_resumed=1, rows_deduplicated=4, warnings=("the source gave no row",))
+    async with api.store.begin() as tables:
+        await tables.jobs.heartbeat(claim, lease=LEASE, progress=progress)
+
+    told = (await api.client.get(f"/jobs/{claim.job_id}")).json()["progress"]
+
+    assert (told["units_resumed"], told["rows_deduplicated"]) == (1, 4)
+    assert told["warnings"] == ["the source gave no row"]
+    assert told["transforming"]["rows"] == 96
 
 
 async def test_a_running_job_tells_stage_units_rows_and_speed(api: Api) -> None:
-    claim = await claimed(api, await created(api))
+    claim = await api.claimed(await api.created())
     progress = some_progress(rows_rejected=8, rows_filtered=2, rows_announced=200, load="direct")
     async with api.store.begin() as tables:
         await tables.jobs.advance(claim, RunStatus.LOADING)
@@ -192,7 +160,7 @@ async def test_a_running_job_tells_stage_units_rows_and_speed(api: Api) -> None:
 
 
 async def test_the_speed_of_a_running_job_is_that_of_its_last_heartbeat(api: Api) -> None:
-    claim = await claimed(api, await created(api))
+    claim = await api.claimed(await api.created())
     async with api.store.begin() as tables:
         await asyncio.sleep(0.01)
         await tables.jobs.heartbeat(claim, lease=LEASE, progress=some_progress())
@@ -204,7 +172,7 @@ async def test_the_speed_of_a_running_job_is_that_of_its_last_heartbeat(api: Api
 
 
 async def test_a_job_that_waits_for_another_attempt_tells_its_error_and_no_speed(api: Api) -> None:
-    claim = await claimed(api, await created(api))
+    claim = await api.claimed(await api.created())
     async with api.store.begin() as tables:
         failure = a_failure()
         await tables.jobs.requeue(claim, delay=timedelta(hours=1), failure=failure, progress=some_progress())
@@ -216,10 +184,10 @@ async def test_a_job_that_waits_for_another_attempt_tells_its_error_and_no_speed
 
 
 async def test_attempts_are_told_the_first_one_first(api: Api) -> None:
-    job = await created(api)
-    await ended(api, job, RunStatus.FAILED)
+    job = await api.created()
+    await api.ended(job, RunStatus.FAILED)
     await api.client.post(f"/jobs/{job['id']}/retry")
-    await claimed(api, job)
+    await api.claimed(job)
 
     runs = (await api.client.get(f"/jobs/{job['id']}/runs")).json()
 
@@ -229,8 +197,8 @@ async def test_attempts_are_told_the_first_one_first(api: Api) -> None:
 
 
 async def test_a_job_that_waits_is_cancelled_at_once_and_a_running_one_is_asked(api: Api) -> None:
-    waiting, running = await created(api), await created(api)
-    await claimed(api, running)
+    waiting, running = await api.created(), await api.created()
+    await api.claimed(running)
 
     replies = [await api.client.delete(f"/jobs/{job['id']}") for job in (waiting, running, waiting)]
 
@@ -240,8 +208,8 @@ async def test_a_job_that_waits_is_cancelled_at_once_and_a_running_one_is_asked(
 
 
 async def test_a_move_that_the_status_does_not_allow_is_a_conflict(api: Api) -> None:
-    done, waiting = await created(api), await created(api)
-    await ended(api, done, RunStatus.COMPLETED)
+    done, waiting = await api.created(), await api.created()
+    await api.ended(done, RunStatus.COMPLETED)
 
     problem(await api.client.delete(f"/jobs/{done['id']}"), 409, "illegal-move")
     problem(await api.client.post(f"/jobs/{done['id']}/retry"), 409, "illegal-move")
@@ -249,8 +217,8 @@ async def test_a_move_that_the_status_does_not_allow_is_a_conflict(api: Api) -> 
 
 
 async def test_a_failed_job_is_retried(api: Api) -> None:
-    job = await created(api)
-    await ended(api, job, RunStatus.FAILED)
+    job = await api.created()
+    await api.ended(job, RunStatus.FAILED)
 
     response = await api.client.post(f"/jobs/{job['id']}/retry")
 
@@ -259,7 +227,7 @@ async def test_a_failed_job_is_retried(api: Api) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", ""), ("GET", "/runs"), ("DELETE", ""), ("POST", "/retry")],
+    [("GET", ""), ("GET", "/runs"), ("GET", "/logs"), ("GET", "/reconciliation"), ("DELETE", ""), ("POST", "/retry")],
 )
 async def test_a_job_that_nobody_made_is_not_found(api: Api, method: str, path: str) -> None:
     response = await api.client.request(method, f"/jobs/{uuid4()}{path}")
@@ -272,10 +240,10 @@ async def test_an_id_that_is_none_is_refused(api: Api) -> None:
 
 
 async def test_jobs_are_listed_by_status_name_and_time(api: Api) -> None:
-    first = await created(api)
-    second = await created(api, name="orders-hourly")
-    third = await created(api)
-    await ended(api, first, RunStatus.COMPLETED)
+    first = await api.created()
+    second = await api.created(name="orders-hourly")
+    third = await api.created()
+    await api.ended(first, RunStatus.COMPLETED)
 
     async def listed(**which: str) -> list[str]:
         response = await api.client.get("/jobs", params=which)
@@ -314,14 +282,14 @@ async def test_a_wrong_filter_is_named(api: Api, which: dict[str, str], pointer:
 
 
 async def test_pages_neither_skip_nor_repeat_a_job_while_others_are_made(api: Api) -> None:
-    made = [(await created(api))["id"] for _ in range(5)]
+    made = [(await api.created())["id"] for _ in range(5)]
     seen, after = list[str](), None
 
     while True:
         params = {"limit": "2"} | ({"after": after} if after else {})
         page = (await api.client.get("/jobs", params=params)).json()
         seen += [job["id"] for job in page["jobs"]]
-        await created(api)
+        await api.created()
         if (after := page["next"]) is None:
             break
 

@@ -18,23 +18,12 @@ from dataproc.repositories.store import PostgresStore
 from dataproc.settings import Settings
 from dataproc.telemetry.logs import json_lines
 from serve_app.middleware import BodyLimit
-from tests.api_app import Api, started
-from tests.fakes import FakeStore
+from tests.api_app import SPEC, Api, started
+from tests.fakes.store import FakeStore
 
 pytestmark = pytest.mark.anyio
 
 AWAY = "postgresql://nobody@/dataproc?host=/nonexistent"
-SPEC = {
-    "name": "orders-daily",
-    "source": {"kind": "files", "path": "orders/*.parquet"},
-    "destination": {"table": "analytics.orders"},
-}
-
-
-@pytest.fixture
-async def api(postgres_store: PostgresStore) -> AsyncIterator[Api]:
-    async with started(postgres_store) as running:
-        yield running
 
 
 @pytest.fixture
@@ -318,10 +307,28 @@ async def test_every_endpoint_describes_its_errors_as_problem_documents(descript
         for method, answer in answers.items()
     }
 
-    assert described["POST", "/jobs"] == {413, 422, 503}
-    assert described["DELETE", "/jobs/{job_id}"] == {404, 409, 422, 503}
+    assert described["POST", "/jobs"] == {409, 413, 422, 503}
+    assert described["DELETE", "/jobs/{job_id}"] == {404, 409, 412, 422, 503}
+    assert described["POST", "/jobs/{job_id}/retry"] == {404, 409, 412, 422, 503}
+    assert described["GET", "/jobs/{job_id}/reconciliation"] == {404, 422, 503}
     assert described["GET", "/sources"] == {503}
     assert [where for where, statuses in described.items() if 503 not in statuses] == [("GET", "/livez")]
+
+
+async def test_the_description_tells_where_the_version_of_a_job_is(description: dict[str, Any]) -> None:
+    told = {
+        (method.upper(), path)
+        for path, answers in description["paths"].items()
+        for method, answer in answers.items()
+        if any("ETag" in reply.get("headers", {}) for reply in answer["responses"].values())
+    }
+
+    assert told == {
+        ("POST", "/jobs"),
+        ("GET", "/jobs/{job_id}"),
+        ("DELETE", "/jobs/{job_id}"),
+        ("POST", "/jobs/{job_id}/retry"),
+    }
 
 
 async def test_problems_and_jobs_are_what_the_description_says(api: Api, description: dict[str, Any]) -> None:

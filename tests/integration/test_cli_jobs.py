@@ -9,22 +9,27 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import pyarrow as pa
 import pytest
+from pydantic import SecretStr
 from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner, Result
-from werkzeug import Response
+from werkzeug import Request, Response
 
 from dataproc.cli.app import app
-from dataproc.domain.job import Claim
+from dataproc.domain.job import Claim, JobId
 from dataproc.domain.status import RunStatus
+from dataproc.ports.queue import LogLine
 from dataproc.repositories.store import PostgresStore
 from dataproc.settings import Settings
+from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.api_server import api_server
 from tests.builders import a_failure, some_progress
+from tests.warehouses import ALWAYS_DIRECT, LoadTrial, a_load_id, planned
 
 SPEC = """\
 name: orders-daily
@@ -214,6 +219,91 @@ def test_a_job_that_is_not_there_is_refused(api: str) -> None:
 
     assert done.exit_code == 4
     assert json.loads(done.stdout)["code"] == "not-found"
+
+
+def test_the_log_of_each_attempt_is_shown_and_no_more_lines_than_asked_for(
+    api: str, spec: Path, database_url: str
+) -> None:
+    job_id = submitted(api, spec)
+
+    async def act(store: PostgresStore) -> None:
+        claim = await claimed(store)
+        lines = [LogLine(datetime(2026, 1, 1, tzinfo=UTC), "INFO", word) for word in ("planned", "loaded", "done")]
+        async with store.begin() as tables:
+            await tables.logs.add(claim.run_id, lines)
+
+    with_store(database_url, act)
+
+    shown = run("jobs", "logs", job_id, "--api", api, "--limit", "2")
+    document = json.loads(run("jobs", "logs", job_id, "--api", api, "--json").stdout)
+
+    assert shown.exit_code == 0
+    heading, *lines = shown.stdout.splitlines()
+    assert heading == f"attempt 1 (run {document[0]['run']})"
+    assert [line.split(" ", 2)[2] for line in lines] == ["INFO loaded", "INFO done"]
+    assert [line["message"] for line in document[0]["lines"]] == ["planned", "loaded", "done"]
+
+
+def test_the_account_of_a_load_is_shown_unit_by_unit(spec: Path, database_url: str, empty_database_url: str) -> None:
+    warehouse = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
+    warehouse.prepare()
+    with api_server(database_url, settings=Settings(warehouse_url=SecretStr(empty_database_url))) as api:
+        job_id = submitted(api, spec)
+        early = run("jobs", "reconciliation", job_id, "--api", api)
+        plan, chunks = planned(pa.table({"id": [1, 2, 3]}), pa.table({"id": [4]}))
+        LoadTrial(warehouse, load_id=a_load_id(1, JobId(UUID(job_id)))).publish(plan, chunks)
+        shown = run("jobs", "reconciliation", job_id, "--api", api)
+        document = json.loads(run("jobs", "reconciliation", job_id, "--api", api, "--json").stdout)
+
+    assert early.exit_code == 4
+    assert "PENDING and has published nothing" in early.stderr
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    assert ["u0", "3", "3", "3", "0", "0", "0"] in lines
+    assert ["u1", "1", "1", "1", "0", "0", "0"] in lines
+    assert ["total", "4", "4", "4", "0", "0", "0"] in lines
+    assert [unit["unit"] for unit in document["units"]] == ["u0", "u1"]
+
+
+def test_an_api_without_a_warehouse_is_code_3_and_names_the_setting(api: str, spec: Path) -> None:
+    done = run("jobs", "reconciliation", submitted(api, spec), "--api", api, "--json")
+
+    assert done.exit_code == 3
+    assert json.loads(done.stdout)["code"] == "not-ready"
+    assert "DATAPROC_WAREHOUSE_URL is not set" in json.loads(done.stdout)["detail"]
+
+
+def test_a_submission_that_is_in_flight_is_repeated_with_the_same_key(
+    api: str, spec: Path, httpserver: HTTPServer
+) -> None:
+    document = json.loads(run("jobs", "get", submitted(api, spec), "--api", api, "--json").stdout)
+    keys: list[str | None] = []
+
+    def answer(request: Request) -> Response:
+        keys.append(request.headers.get("Idempotency-Key"))
+        if len(keys) < 3:
+            in_flight = json.dumps({"code": "in-flight", "detail": "in flight"})
+            return Response(in_flight, 409, {"Retry-After": "1"}, content_type="application/problem+json")
+        return Response(json.dumps(document), 202, content_type="application/json")
+
+    httpserver.expect_request("/jobs", method="POST").respond_with_handler(answer)
+
+    done = run("submit", spec, "--api", httpserver.url_for("/"))
+
+    assert done.exit_code == 0
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
+    assert keys[0]
+
+
+def test_a_conflict_is_no_reason_to_repeat(spec: Path, httpserver: HTTPServer) -> None:
+    problem = {"code": "conflict", "detail": "Somebody else was first."}
+    httpserver.expect_oneshot_request("/jobs").respond_with_json(problem, status=409)
+
+    done = run("submit", spec, "--api", httpserver.url_for("/"))
+
+    assert done.exit_code == 4
+    assert "Somebody else was first." in done.stderr
+    httpserver.check_assertions()
 
 
 def test_an_api_that_does_not_answer_is_code_3() -> None:

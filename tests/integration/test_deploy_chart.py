@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,16 @@ Object = dict[str, Any]
 
 MANY_VALUES: Object = {
     "image": {"repository": "registry.example/dataproc", "digest": "sha256:" + "0" * 64, "pullSecrets": ["registry"]},
-    "settings": {"DATAPROC_LEASE": "PT45S", "DATAPROC_MAX_RUNNERS": 8},
+    "events": {"secretName": "receiver", "key": "url"},
+    "settings": {
+        "DATAPROC_LEASE": "PT45S",
+        "DATAPROC_MAX_RUNNERS": 8,
+        "DATAPROC_MAX_RUNNING": 2000000,
+        "DATAPROC_MAX_RUNNING_PER_OWNER": 20,
+        "DATAPROC_DIRECT_LIMIT": 4294967296,
+    },
     "envFrom": [{"secretRef": {"name": "sources"}}],
+    "dispatcher": {"replicas": 2},
     "ray": {"auth": {"mode": "token", "secretName": "ray-token"}},
     "api": {
         "workers": {"replicas": 1},
@@ -222,9 +231,13 @@ def test_the_schema_of_values_is_a_json_schema() -> None:
         {"databases": {"metadata": {"password": "x"}}},
         {"settings": {"LEASE": "1"}},
         {"settings": {"DATAPROC_METADATA_URL": "postgresql://user:word@host/db"}},
+        {"settings": {"DATAPROC_EVENTS_URL": "https://receiver.example/token"}},
+        {"events": {"url": "https://receiver.example/token"}},
+        {"events": {"secretName": "Receiver"}},
         {"ray": {"auth": {"mode": "none"}}},
         {"ray": {"version": "latest"}},
         {"api": {"replicas": 0}},
+        {"dispatcher": {"replicas": 0}},
         {"compute": {"workers": {"minReplicas": 0}}},
         {"compute": {"head": {"resources": {"requests": {"memory": "much"}}}}},
         {"networkPolicy": {"apiFrom": [{}]}},
@@ -287,7 +300,8 @@ def test_secrets_come_by_reference_only(release: str) -> None:
         for container in pod["spec"]["containers"]:
             env = env_of(container)
             assert set(env["DATAPROC_METADATA_URL"]) == {"secretKeyRef"}, name
-            assert set(env.get("DATAPROC_WAREHOUSE_URL", ["secretKeyRef"])) == {"secretKeyRef"}, name
+            assert set(env["DATAPROC_WAREHOUSE_URL"]) == {"secretKeyRef"}, name
+            assert set(env.get("DATAPROC_EVENTS_URL", ["secretKeyRef"])) == {"secretKeyRef"}, name
             assert "secretKeyRef" in env.get("RAY_AUTH_TOKEN", {"secretKeyRef": None}), name
 
 
@@ -316,15 +330,52 @@ def test_the_api_is_the_application_behind_haproxy() -> None:
         assert (env["RAY_SERVE_ENABLE_HA_PROXY"], env["RAY_SERVE_THROUGHPUT_OPTIMIZED"]) == ("1", "1")
 
 
-@pytest.mark.parametrize("release", RELEASES)
-def test_only_pods_that_load_know_the_warehouse(release: str) -> None:
-    knowing = {
-        pod["metadata"]["labels"]["app.kubernetes.io/component"]
+def components_with(variable: str, release: str) -> dict[str, Any]:
+    """Return the components whose containers know a variable, and what it is there."""
+    return {
+        pod["metadata"]["labels"]["app.kubernetes.io/component"]: env_of(container)[variable]
         for _, pod in pods(released(release))
-        if "DATAPROC_WAREHOUSE_URL" in env_of(pod["spec"]["containers"][0])
+        for container in pod["spec"]["containers"]
+        if variable in env_of(container)
     }
 
-    assert knowing - {"migrations"} == {"compute", "dispatcher"}
+
+@pytest.mark.parametrize("database", ["metadata", "warehouse"])
+def test_every_component_knows_both_databases_by_the_same_secrets(database: str) -> None:
+    secret = {"secretKeyRef": {"name": "dataproc-databases", "key": f"{database}-url"}}
+
+    assert components_with(f"DATAPROC_{database.upper()}_URL", "defaults") == {
+        "api": secret,
+        "compute": secret,
+        "dispatcher": secret,
+        "migrations": secret,
+    }
+
+
+def test_only_the_dispatcher_knows_who_is_told_of_events() -> None:
+    assert components_with("DATAPROC_EVENTS_URL", "defaults") == {}
+    assert components_with("DATAPROC_EVENTS_URL", "many") == {
+        "dispatcher": {"secretKeyRef": {"name": "receiver", "key": "url"}}
+    }
+
+
+def test_limits_of_running_jobs_are_the_same_for_all_who_claim() -> None:
+    limits = components_with("DATAPROC_MAX_RUNNING_PER_OWNER", "many")
+
+    assert {limits["compute"], limits["dispatcher"]} == {"20"}
+
+
+def test_settings_reach_the_program_as_it_can_read_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: Object = MANY_VALUES["settings"]
+    container = only("Deployment", "dataproc-dispatcher", "many")["spec"]["template"]["spec"]["containers"][0]
+    for name in given:
+        monkeypatch.setenv(name, env_of(container)[name])
+
+    known = Settings()
+
+    assert (known.lease, known.max_runners) == (timedelta(seconds=45), 8)
+    assert (known.max_running, known.max_running_per_owner) == (2_000_000, 20)
+    assert known.direct_limit == 4 * 1024**3
 
 
 def test_ray_counts_on_what_its_pods_may_use() -> None:
@@ -361,6 +412,11 @@ def test_the_dispatcher_speaks_to_the_head_of_compute_with_its_token(release: st
     assert env["DATAPROC_RAY_DASHBOARD_URL"] == "http://dataproc-compute-head-svc.data.svc:8265"
     assert env["RAY_AUTH_MODE"] == "token"
     assert env["RAY_AUTH_TOKEN"] == {"secretKeyRef": {"name": secret, "key": "auth_token"}}
+
+
+@pytest.mark.parametrize(("release", "replicas"), [("defaults", 1), ("many", 2)])
+def test_there_may_be_several_dispatchers(release: str, replicas: int) -> None:
+    assert only("Deployment", "dataproc-dispatcher", release)["spec"]["replicas"] == replicas
 
 
 def test_migrations_run_before_everything_and_need_nothing_of_the_release() -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -393,3 +394,17 @@ def test_our_settings_end_with_our_dataset() -> None:
     with RayEngine().run(units_of({"u0": 1}), Rows({"u0": 1}), (), count) as results:
         assert DataContext.get_current() is before
         list(results)
+
+
+def test_a_dataset_that_is_over_leaves_no_thread_behind() -> None:
+    for _ in range(3):
+        RayEngine().warm()
+    before = threading.active_count()
+
+    for _ in range(5):
+        RayEngine().warm()
+
+    deadline = time.monotonic() + SOON
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert threading.active_count() <= before

@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from psycopg import sql
 from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
 from dataproc.domain.errors import MetadataUnavailableError, SetupError
@@ -23,20 +24,22 @@ BOTH = pytest.mark.parametrize("postgres_major", [18, 15], indirect=True)
 
 JOB = "00000000-0000-0000-0000-000000000001"
 RUN = "00000000-0000-0000-0000-000000000002"
-ROWS_AT = {
-    "0001": (
-        "INSERT INTO jobs (id, name, spec, owner, status, priority) "
-        f"VALUES ('{JOB}', 'a', '{{}}', 'ann', 'LOADING', 0)",
-        "INSERT INTO job_runs (id, job_id, attempt, epoch, status, holder, started_at, updated_at) "
-        f"VALUES ('{RUN}', '{JOB}', 1, 1, 'LOADING', 'runner', now(), now())",
-        "INSERT INTO job_leases (job_id, run_id, epoch, holder, expires_at) "
-        f"VALUES ('{JOB}', '{RUN}', 1, 'runner', now())",
-        "INSERT INTO data_sources (name, kind, config) VALUES ('lake', 's3', '{}')",
-        f"INSERT INTO idempotency_keys (owner, key, fingerprint, job_id) VALUES ('ann', 'k', 'f', '{JOB}')",
-        f"INSERT INTO outbox (id, kind, job_id, data) VALUES ('{RUN}', 'job.failed', '{JOB}', '{{}}')",
-        "INSERT INTO audit_logs (chain, action, actor, subject, details) VALUES (0, 'a', 'ann', 'job', '{}')",
-    ),
-}
+AT_0001 = (
+    f"INSERT INTO jobs (id, name, spec, owner, status, priority) VALUES ('{JOB}', 'a', '{{}}', 'ann', 'LOADING', 0)",
+    "INSERT INTO job_runs (id, job_id, attempt, epoch, status, holder, started_at, updated_at) "
+    f"VALUES ('{RUN}', '{JOB}', 1, 1, 'LOADING', 'runner', now(), now())",
+    f"INSERT INTO job_leases (job_id, run_id, epoch, holder, expires_at) VALUES ('{JOB}', '{RUN}', 1, 'runner', now())",
+    "INSERT INTO data_sources (name, kind, config) VALUES ('lake', 's3', '{}')",
+    f"INSERT INTO idempotency_keys (owner, key, fingerprint, job_id) VALUES ('ann', 'k', 'f', '{JOB}')",
+    f"INSERT INTO outbox (id, kind, job_id, data) VALUES ('{RUN}', 'job.failed', '{JOB}', '{{}}')",
+    "INSERT INTO audit_logs (chain, action, actor, subject, details) VALUES (0, 'a', 'ann', 'job', '{}')",
+)
+AT_0002 = (
+    *AT_0001,
+    f"INSERT INTO run_logs (run_id, logged_at, level, message) VALUES ('{RUN}', now(), 'INFO', 'begun')",
+    "INSERT INTO duties (name, holder, expires_at) VALUES ('reap', 'runner', now())",
+)
+ROWS_AT = {"0001": AT_0001, "0002": AT_0002}
 """Rows that a program of each revision has left behind, by revision."""
 
 DEFINITIONS = text("""
@@ -91,6 +94,45 @@ def test_rows_of_every_revision_outlive_the_way_to_the_newest(empty_database_url
 
     after = counts(empty_database_url)
     assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.parametrize("program", revisions())
+def test_the_program_of_every_revision_works_on_the_newest_schema(database_url: str, program: str) -> None:
+    with psycopg.connect(database_url) as conn:
+        for statement in ROWS_AT[program]:
+            conn.execute(sql.SQL(statement))
+
+    assert counts(database_url)["jobs"] == 1
+
+
+@BOTH
+def test_what_claims_count_by_is_taken_from_the_specs(empty_database_url: str) -> None:
+    specs = (
+        {"source": {"kind": "s3", "connection": "lake"}, "destination": {"table": "sales.orders"}},
+        {"source": {"kind": "files", "connection": None}, "destination": {"table": "sales.orders"}},
+    )
+    migrate(empty_database_url, to="0001")
+    with psycopg.connect(empty_database_url) as conn:
+        for spec in specs:
+            conn.execute(
+                "INSERT INTO jobs (id, name, spec, owner, status, priority) "
+                "VALUES (gen_random_uuid(), 'a', %s, 'ann', 'FAILED', 0)",
+                (Jsonb(spec),),
+            )
+
+    migrate(empty_database_url)
+
+    with psycopg.connect(empty_database_url) as conn:
+        rows = conn.execute("SELECT execution, source, target FROM jobs ORDER BY source").fetchall()
+    assert rows == [("shared", "files", "sales.orders"), ("shared", "lake", "sales.orders")]
+
+
+def test_a_migration_that_was_interrupted_is_run_again(empty_database_url: str) -> None:
+    migrate(empty_database_url)
+    with psycopg.connect(empty_database_url) as conn:
+        conn.execute("UPDATE alembic_version SET version_num = '0001'")
+
+    assert migrate(empty_database_url) == head_revision()
 
 
 def test_every_table_of_every_revision_has_rows_to_try(empty_database_url: str) -> None:
@@ -151,9 +193,10 @@ def test_a_server_that_is_not_there_is_said_so() -> None:
         migrate("postgresql://nobody@/dataproc?host=/nonexistent")
 
 
-def test_the_statements_pass_the_linter(tmp_path: Path) -> None:
-    script = tmp_path / "migrations.sql"
-    script.write_text(offline_sql())
+@pytest.mark.parametrize("revision", revisions())
+def test_the_statements_pass_the_linter(tmp_path: Path, revision: str) -> None:
+    script = tmp_path / "migration.sql"
+    script.write_text(offline_sql(revision))
     squawk = Path(sys.executable).with_name("squawk")
 
     done = subprocess.run(

@@ -24,12 +24,15 @@ from dataproc.domain.spec import JobSpec
 from dataproc.domain.status import RunStatus
 from dataproc.domain.unit import Unit
 from dataproc.embedded.orders import orders
-from dataproc.ports import LoadId, Step, Transform
+from dataproc.ports.pipeline import Step, Transform
+from dataproc.ports.warehouse import LoadId
 from dataproc.services.monitor import Monitor
 from dataproc.services.runs import StuckPipelineError
 from dataproc.settings import Settings
 from dataproc.telemetry.logs import LOGGERS
-from tests.fakes import FakeEngine
+from tests.builders import a_failure
+from tests.conftest import PostgresServers
+from tests.fakes.pipeline import FakeEngine
 
 pytestmark = pytest.mark.anyio
 
@@ -133,11 +136,18 @@ def logs_as_before() -> Iterator[None]:
         logger.setLevel(level)
 
 
+@pytest.fixture(params=["one server", "two servers"])
+def warehouse_url(request: pytest.FixtureRequest, postgres_servers: PostgresServers) -> Iterator[str]:
+    """Give a warehouse on the server of the metadata, and on one of its own (and of another version)."""
+    with postgres_servers.database(18 if request.param == "one server" else 15, "template0") as url:
+        yield url
+
+
 @pytest.fixture
-async def plant(database_url: str, empty_database_url: str, tmp_path: Path) -> AsyncIterator[Plant]:
+async def plant(database_url: str, warehouse_url: str, tmp_path: Path) -> AsyncIterator[Plant]:
     settings = Settings(
         metadata_url=SecretStr(database_url),
-        warehouse_url=SecretStr(empty_database_url),
+        warehouse_url=SecretStr(warehouse_url),
         files_root=tmp_path,
         heartbeat=timedelta(milliseconds=20),
     )
@@ -148,7 +158,7 @@ async def plant(database_url: str, empty_database_url: str, tmp_path: Path) -> A
         pq.write_table(orders(ROWS).slice(number * share, share), tmp_path / "orders" / f"part-{number}.parquet")
     engine = HaltingEngine()
     workshop = open_workshop(settings, engine)
-    yield Plant(workshop, engine, settings, empty_database_url)
+    yield Plant(workshop, engine, settings, warehouse_url)
     engine.go_on.set()
     await workshop.store.close()
 
@@ -314,3 +324,25 @@ async def test_a_source_that_names_nothing_fails_the_job_at_once(plant: Plant) -
     assert job.failure is not None
     assert (job.status, job.attempt, job.failure.code) == (RunStatus.FAILED, 1, "source-not-found")
     assert not plant.exists()
+
+
+async def test_the_second_run_reads_only_what_the_first_one_has_not_staged(plant: Plant) -> None:
+    claim = await plant.claim(plant.spec(load="staged", retry=SOON))
+    plant.engine.repeats = True
+    run = asyncio.create_task(plant.execute(claim))
+    await until(plant.engine.has_begun.is_set)
+    plant.act("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    async with plant.workshop.store.begin() as tables:
+        await tables.jobs.release(claim, failure=a_failure())
+    plant.engine.go_on.set()
+    assert await run is None
+
+    plant.engine.repeats = False
+    again = await plant.claim_again(claim.job_id)
+    assert await plant.execute(again) is RunStatus.COMPLETED
+
+    progress = (await plant.job(again)).progress
+    assert (progress.units_planned, progress.units_done, progress.rows_loaded) == (FILES, FILES, ROWS)
+    assert progress.units_resumed >= 1
+    assert plant.rows() == ROWS
+    assert plant.left_over() == []

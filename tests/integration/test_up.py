@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataproc.embedded.orders import orders
+from dataproc.embedded.postgres import EmbeddedPostgres
 from dataproc.embedded.ray_head import RayHead, free_port
 from tests.conftest import open_folder
 
@@ -94,6 +95,32 @@ def test_up_runs_a_job_and_ctrl_c_ends_exactly_what_it_started(folder: Path) -> 
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=PATIENCE) == 0
     assert left_of(folder) == {}
+
+
+def test_up_brings_back_what_was_killed_where_it_was_and_still_ends_all_of_it(folder: Path) -> None:
+    pq.write_table(orders(1_000), folder / "orders.parquet")
+    with started(folder, "dataproc.cli.app", "up", "--json") as process:
+        said = read_until(process, "}")
+        api = json.loads(said[said.index("{") :])["api"]
+
+        for killed, name in ((kill_ray, "Ray"), (kill_postgres, "PostgreSQL")):
+            killed(process, folder)
+            read_until(process, f"{name} is back")
+        assert run_a_job(api) == ("COMPLETED", 1_000)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=PATIENCE) == 0
+    assert left_of(folder) == {}
+
+
+def kill_ray(up: subprocess.Popen[str], folder: Path) -> None:
+    """Kill the process of Ray's head without which nothing on the cluster works."""
+    [head] = [process for process in psutil.Process(up.pid).children(recursive=True) if "gcs_server" in process.name()]
+    head.kill()
+
+
+def kill_postgres(up: subprocess.Popen[str], folder: Path) -> None:
+    """Kill the first process of PostgreSQL."""
+    psutil.Process(int(EmbeddedPostgres(folder).trace.read_text().partition("\n")[0])).kill()
 
 
 @pytest.fixture

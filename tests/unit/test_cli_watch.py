@@ -16,7 +16,17 @@ JOB = UUID("00000000-0000-0000-0000-000000000001")
 
 def a_view(status: str = "INGESTING", *, units: int = 2, rows: int = 1000, **fields: Any) -> JobView:
     stage = {"units": units, "rows": rows}
-    progress = {"units_planned": 4, "rows_announced": None, "rows_rejected": 3, "rows_filtered": 0, "load": "direct"}
+    progress: dict[str, Any] = {
+        "units_planned": 4,
+        "rows_announced": None,
+        "rows_rejected": 3,
+        "rows_filtered": 0,
+        "rows_deduplicated": 0,
+        "units_resumed": 0,
+        "load": "direct",
+        "warnings": [],
+    }
+    progress |= {name: fields.pop(name) for name in progress.keys() & fields.keys()}
     document: dict[str, Any] = {
         "id": str(JOB),
         "name": "orders-daily",
@@ -25,6 +35,7 @@ def a_view(status: str = "INGESTING", *, units: int = 2, rows: int = 1000, **fie
         "attempt": 1,
         "attempts": 5,
         "created_at": "2026-01-01T00:00:00Z",
+        "scheduled_for": "2026-01-01T00:00:00Z",
         "started_at": "2026-01-01T00:00:01Z",
         "finished_at": None,
         "duration_seconds": 2.5,
@@ -79,6 +90,26 @@ def test_a_failed_job_shows_its_error_in_words() -> None:
     job = a_view("FAILED", error={"code": "source-not-found", "message": "There is no [red]such[/red] file."})
 
     assert "There is no [red]such[/red] file. (source-not-found)" in printed(job_details(job))
+
+
+def test_warnings_and_units_of_an_earlier_attempt_are_shown_when_there_are_some() -> None:
+    plain = printed(job_details(a_view()))
+    told = printed(job_details(a_view(warnings=["no row [red]today[/red]"], units_resumed=2, rows_deduplicated=7)))
+
+    assert "warning" not in plain
+    assert "2 of 4" in plain
+    assert "earlier attempt" not in plain
+    assert "no row [red]today[/red]" in told
+    assert "2 of 4, 2 of them by an earlier attempt" in told
+    assert "7 found doubled" in told
+
+
+def test_a_job_that_waits_for_its_time_says_which() -> None:
+    later = "2030-01-01T00:00:00Z"
+
+    assert "not before" in printed(job_details(a_view("PENDING", scheduled_for=later)))
+    assert "not before" not in printed(job_details(a_view("PENDING")))
+    assert "not before" not in printed(job_details(a_view("LOADING", scheduled_for=later)))
 
 
 def test_a_cancel_that_was_asked_for_is_shown_until_the_job_ends() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -201,3 +202,16 @@ def test_problems_of_another_model_are_told_by_its_own_shape() -> None:
 @given(st.text(max_size=200) | st.text("{}[]:,-&*!|>'\"\n\t a1#%@`?", max_size=60))
 def test_any_text_is_a_specification_or_a_list_of_problems(text: str) -> None:
     assert problems_in(text)
+
+
+@pytest.mark.parametrize(
+    "when", ["2026-01-31T06:00:00", "'12.5'", "1769839200", "9999-12-31T23:59:59-12:00", "tomorrow", "2026-01-31"]
+)
+def test_a_time_that_is_none_or_has_no_zone_is_refused(when: str) -> None:
+    assert only_problem_in(f"{DOCUMENT}scheduled_for: {when}\n").pointer == "/scheduled_for"
+
+
+def test_a_time_with_its_zone_is_kept_as_it_is_meant() -> None:
+    spec = read_spec(f"{DOCUMENT}scheduled_for: 2026-01-31T06:00:00+02:00\n")
+
+    assert spec.scheduled_for == datetime(2026, 1, 31, 4, tzinfo=UTC)

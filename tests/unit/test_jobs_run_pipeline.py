@@ -13,6 +13,7 @@ import ray
 from dataproc.bootstrap import Workshop
 from dataproc.domain.errors import (
     DataprocError,
+    FencedError,
     InvalidSpecError,
     MetadataUnavailableError,
     NotFoundError,
@@ -25,14 +26,20 @@ from dataproc.domain.retry import RetryPolicy
 from dataproc.domain.spec import JobSpec
 from dataproc.domain.status import RunStatus
 from dataproc.domain.unit import Unit
+from dataproc.services.attendance import Rhythm
+from dataproc.services.dispatch import DEDICATED
 from dataproc.services.jobs import JobService
 from dataproc.services.pipeline import Pipeline
 from dataproc.services.reconcile import Reaper
-from dataproc.services.runs import Rhythm, RunService
-from jobs import run_pipeline
-from jobs.run_pipeline import is_due, main, read_target, run
+from dataproc.services.runs import RunService
+from dataproc.telemetry.journal import RunJournal
+from jobs import driver, run_pipeline
+from jobs.driver import Dispatched, Driver, is_due
+from jobs.run_pipeline import main, read_target
 from tests.builders import a_failure, a_job, a_spec
-from tests.fakes import FakeEngine, FakeStore, FakeWarehouse, ListSource, look_away
+from tests.fakes.pipeline import FakeEngine, ListSource, look_away
+from tests.fakes.store import FakeStore
+from tests.fakes.warehouse import FakeWarehouse
 
 LEASE = timedelta(seconds=30)
 SPEC = "name: orders-daily\nsource: {kind: files, path: o.parquet}\ndestination: {table: analytics.orders}\n"
@@ -45,11 +52,14 @@ class Bench:
     store: FakeStore = field(default_factory=FakeStore)
     warehouse: FakeWarehouse = field(default_factory=FakeWarehouse)
     on_read: Callable[[Unit], None] = look_away
+    dice: float = 0.0
 
     @property
     def workshop(self) -> Workshop:
         rhythm = Rhythm(LEASE, timedelta(milliseconds=5))
-        runs = RunService(self.store, self.warehouse, self.pipeline_for, rhythm, lambda: 0.0, lambda: 0.0)
+        runs = RunService(
+            self.store, self.warehouse, self.pipeline_for, rhythm, lambda: 0.0, lambda: self.dice, RunJournal()
+        )
         reaper = Reaper(self.store, self.warehouse, lambda: 0.0)
         return Workshop(runs, reaper, JobService(self.store, uuid4), self.store)
 
@@ -70,13 +80,14 @@ def test_a_target_is_a_file_or_the_id_of_a_job(spec_file: Path) -> None:
 
     assert isinstance(spec, JobSpec)
     assert job_id == JobId(UUID(int=1))
+    assert read_target(str(UUID(int=1)), 3) == Dispatched(JobId(UUID(int=1)), 3)
 
 
 @pytest.mark.anyio
 async def test_a_spec_is_recorded_claimed_and_run() -> None:
     bench = Bench()
 
-    job = await run(a_spec(), bench.workshop, LEASE)
+    job = await Driver(bench.workshop, LEASE).run(a_spec())
 
     assert (job.status, job.attempt, job.owner) == (RunStatus.COMPLETED, 1, LOCAL.name)
     assert bench.warehouse.rows == {"analytics.orders": [1, 2]}
@@ -87,7 +98,7 @@ async def test_a_job_that_waits_is_run_by_its_id() -> None:
     bench = Bench()
     accepted = await bench.workshop.jobs.create(a_spec(), by=LOCAL)
 
-    job = await run(accepted.id, bench.workshop, LEASE)
+    job = await Driver(bench.workshop, LEASE).run(accepted.id)
 
     assert (job.id, job.status) == (accepted.id, RunStatus.COMPLETED)
 
@@ -99,7 +110,7 @@ async def test_a_job_that_a_runner_has_taken_is_waited_for() -> None:
     async with bench.store.begin() as tables:
         [claim] = await tables.jobs.claim("runner-1", lease=LEASE, limit=1)
 
-    waiting = asyncio.create_task(run(accepted.id, bench.workshop, LEASE))
+    waiting = asyncio.create_task(Driver(bench.workshop, LEASE).run(accepted.id))
     await asyncio.sleep(0)
     async with bench.store.begin() as tables:
         await tables.jobs.finish(claim, RunStatus.FAILED, progress=None, failure=a_failure())
@@ -110,7 +121,7 @@ async def test_a_job_that_a_runner_has_taken_is_waited_for() -> None:
 
 @pytest.mark.anyio
 async def test_a_run_that_failed_is_tried_again_by_the_policy_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_pipeline, "PAUSE", 0.001)
+    monkeypatch.setattr(driver, "PAUSE", 0.001)
     reads: list[str] = []
 
     def fail_twice(unit: Unit) -> None:
@@ -118,15 +129,72 @@ async def test_a_run_that_failed_is_tried_again_by_the_policy_of_its_job(monkeyp
         if len(reads) < 3:
             raise SourceUnavailableError
 
-    job = await run(a_spec(retry=RetryPolicy(attempts=3)), Bench(on_read=fail_twice).workshop, LEASE)
+    job = await Driver(Bench(on_read=fail_twice).workshop, LEASE).run(a_spec(retry=RetryPolicy(attempts=3)))
 
     assert (job.status, job.attempt) == (RunStatus.COMPLETED, 3)
 
 
 @pytest.mark.anyio
+async def test_a_job_that_the_dispatcher_has_claimed_is_run_once() -> None:
+    bench = Bench(on_read=unavailable)
+    accepted = await bench.workshop.jobs.create(a_spec(execution="dedicated"), by=LOCAL)
+    async with bench.store.begin() as tables:
+        [claim] = await tables.jobs.claim(DEDICATED, lease=LEASE, limit=1, execution="dedicated")
+
+    job = await Driver(bench.workshop, LEASE).run(Dispatched(accepted.id, claim.epoch))
+
+    assert (job.status, job.attempt, job.epoch) == (RunStatus.PENDING, 1, 1)
+
+
+@pytest.mark.anyio
+async def test_a_claim_that_is_over_is_not_run() -> None:
+    bench = Bench(on_read=lambda _: pytest.fail("it was read"))
+    accepted = await bench.workshop.jobs.create(a_spec(execution="dedicated"), by=LOCAL)
+
+    with pytest.raises(FencedError):
+        await Driver(bench.workshop, LEASE).run(Dispatched(accepted.id, 1))
+
+
+@pytest.mark.anyio
+async def test_a_process_that_is_told_to_end_lets_its_job_wait_and_counts_no_attempt() -> None:
+    bench = Bench()
+    process = Driver(bench.workshop, LEASE)
+    bench.on_read = lambda _: process.end()
+
+    job = await process.run(a_spec())
+
+    assert (job.status, job.attempt, job.epoch) == (RunStatus.PENDING, 0, 1)
+    assert job.failure is not None
+    assert job.failure.code == "runner-stopped"
+    assert bench.warehouse.rows == {}
+
+
+@pytest.mark.anyio
+async def test_a_process_that_is_told_to_end_between_two_attempts_begins_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(driver, "PAUSE", 0.001)
+    bench = Bench(FakeStore(now=datetime.now(UTC)), on_read=unavailable, dice=1.0)
+    spec = a_spec(retry=RetryPolicy(first_delay=timedelta(hours=1), max_delay=timedelta(hours=1)))
+    process = Driver(bench.workshop, LEASE)
+    running = asyncio.create_task(process.run(spec))
+    while not bench.store.state.jobs or next(iter(bench.store.state.jobs.values())).failure is None:  # noqa: ASYNC110 - the fake has no event to wait for
+        await asyncio.sleep(0.001)
+
+    process.end()
+
+    assert ((await running).status, (await running).attempt) == (RunStatus.PENDING, 1)
+
+
+def unavailable(_: Unit) -> None:
+    """Fail a read."""
+    raise SourceUnavailableError
+
+
+@pytest.mark.anyio
 async def test_a_job_that_nobody_made_is_not_found() -> None:
     with pytest.raises(NotFoundError):
-        await run(JobId(UUID(int=1)), Bench().workshop, LEASE)
+        await Driver(Bench().workshop, LEASE).run(JobId(UUID(int=1)))
 
 
 @pytest.mark.parametrize(

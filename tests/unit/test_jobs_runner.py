@@ -12,19 +12,22 @@ from ray.exceptions import RayActorError
 from dataproc.bootstrap import Workshop
 from dataproc.domain.job import Claim, Job, JobId
 from dataproc.domain.status import RunStatus
+from dataproc.services.attendance import Rhythm
 from dataproc.services.jobs import JobService
 from dataproc.services.reconcile import Reaper
-from dataproc.services.runs import Rhythm, RunService
+from dataproc.services.runs import RunService
 from dataproc.settings import Settings
+from dataproc.telemetry.journal import RunJournal
 from jobs import runner as runner_module
 from jobs.runner import Runner
 from jobs.slot import SlotResult
 from tests.builders import a_job
-from tests.fakes import FakeStore, FakeWarehouse
+from tests.fakes.store import FakeStore
+from tests.fakes.warehouse import FakeWarehouse
 
 pytestmark = pytest.mark.anyio
 
-SETTINGS = Settings(poll=timedelta(milliseconds=2), slots_per_runner=2, runner_jobs=3)
+SETTINGS = Settings(max_running_per_target=100, poll=timedelta(milliseconds=2), slots_per_runner=2, runner_jobs=3)
 PATIENCE = 10.0
 
 
@@ -99,7 +102,7 @@ class Shop:
             """Give nothing: a runner's own process runs no pipeline."""
 
         rhythm = Rhythm(SETTINGS.lease, SETTINGS.heartbeat)
-        runs = RunService(self.store, self.warehouse, no_pipeline, rhythm, lambda: 0.0, lambda: 0.5)  # type: ignore[arg-type] # never called
+        runs = RunService(self.store, self.warehouse, no_pipeline, rhythm, lambda: 0.0, lambda: 0.5, RunJournal())  # type: ignore[arg-type] # never called
         reaper = Reaper(self.store, self.warehouse, lambda: 0.5)
         return Workshop(runs, reaper, JobService(self.store, uuid4), self.store)
 

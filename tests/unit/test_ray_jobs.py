@@ -7,7 +7,7 @@ from pytest_httpserver import HTTPServer
 
 from dataproc.cluster.ray_jobs import RayJobs, dashboard_client
 from dataproc.domain.errors import ClusterUnavailableError, SetupError
-from dataproc.ports import SubmissionId
+from dataproc.ports.cluster import SubmissionId
 
 pytestmark = pytest.mark.anyio
 

@@ -7,10 +7,17 @@ from uuid import UUID
 
 import pytest
 
-from dataproc.ports import QueueDepth, SubmissionId
-from dataproc.services.dispatch import ENTRYPOINT, PREFIX, Dispatcher, Fleet
-from tests.builders import a_job
-from tests.fakes import FakeCluster, FakeStore
+from dataproc.domain.errors import ClusterUnavailableError
+from dataproc.domain.job import Job
+from dataproc.domain.status import RunStatus
+from dataproc.ports.cluster import SubmissionId
+from dataproc.ports.queue import NO_LIMITS, QueueDepth
+from dataproc.services.dispatch import DEDICATED_PREFIX, ENTRYPOINT, PREFIX, START_PATIENCE, Dispatcher, Fleet
+from dataproc.services.reconcile import Reaper
+from tests.builders import a_job, a_spec
+from tests.fakes.cluster import FakeCluster
+from tests.fakes.store import FakeStore
+from tests.fakes.warehouse import FakeWarehouse
 
 pytestmark = pytest.mark.anyio
 
@@ -49,12 +56,16 @@ class Yard:
     @property
     def dispatcher(self) -> Dispatcher:
         fleet = Fleet(slots_per_runner=2, max_runners=4)
-        return Dispatcher(self.store, self.cluster, fleet, lambda: UUID(int=next(self.ids)))
+        return Dispatcher(self.store, self.cluster, fleet, NO_LIMITS, lambda: UUID(int=next(self.ids)))
 
     async def add_jobs(self, number: int) -> None:
         async with self.store.begin() as tables:
             for _ in range(number):
                 await tables.jobs.add(a_job())
+
+    async def add_dedicated(self, number: int) -> list[Job]:
+        async with self.store.begin() as tables:
+            return [await tables.jobs.add(a_job(spec=a_spec(execution="dedicated"))) for _ in range(number)]
 
     @property
     def alive(self) -> list[SubmissionId]:
@@ -125,3 +136,56 @@ async def test_runners_too_many_are_stopped_only_once_nothing_waits_or_runs(yard
     await yard.dispatcher.dispatch()
 
     assert len(yard.alive) == 1
+
+
+async def test_a_dedicated_job_gets_a_ray_job_of_its_own_and_no_second_one() -> None:
+    yard = Yard()
+    [job] = await yard.add_dedicated(1)
+
+    await yard.dispatcher.dispatch()
+    await yard.dispatcher.dispatch()
+
+    name = f"{DEDICATED_PREFIX}{job.id}-1"
+    assert [submission for submission in yard.alive if submission.startswith(DEDICATED_PREFIX)] == [name]
+    assert yard.cluster.entrypoints[SubmissionId(name)] == f"python -m jobs.run_pipeline --epoch 1 {job.id}"
+
+
+async def test_a_dedicated_job_whose_ray_job_never_came_up_gets_another_one_under_another_id() -> None:
+    yard = Yard()
+    [job] = await yard.add_dedicated(1)
+    await yard.dispatcher.dispatch()
+    await yard.cluster.stop(SubmissionId(f"{DEDICATED_PREFIX}{job.id}-1"))
+
+    yard.store.now += START_PATIENCE + timedelta(seconds=1)
+    await Reaper(yard.store, FakeWarehouse(), lambda: 0.0).reap()
+    await yard.dispatcher.dispatch()
+
+    assert SubmissionId(f"{DEDICATED_PREFIX}{job.id}-2") in yard.alive
+
+
+async def test_no_more_dedicated_jobs_are_started_than_the_cluster_bears() -> None:
+    yard = Yard(cluster=FakeCluster(bears=2))
+    await yard.add_dedicated(3)
+
+    await yard.dispatcher.dispatch()
+
+    assert len([name for name in yard.alive if name.startswith(DEDICATED_PREFIX)]) == 2
+
+
+async def test_a_cluster_that_takes_no_job_leaves_the_dedicated_job_waiting_with_all_its_attempts() -> None:
+    yard = Yard(cluster=FullCluster())
+    [job] = await yard.add_dedicated(1)
+
+    with pytest.raises(ClusterUnavailableError):
+        await yard.dispatcher.dispatch()
+
+    async with yard.store.begin() as tables:
+        now = await tables.jobs.get(job.id)
+    assert (now.status, now.attempt) == (RunStatus.PENDING, 0)
+
+
+class FullCluster(FakeCluster):
+    """A cluster that takes no job."""
+
+    async def submit(self, submission_id: SubmissionId, entrypoint: str) -> None:
+        raise ClusterUnavailableError(f"{submission_id} ({entrypoint}) finds no place")

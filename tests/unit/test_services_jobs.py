@@ -10,10 +10,11 @@ from dataproc.domain.identity import Caller
 from dataproc.domain.job import Claim, Job, JobId
 from dataproc.domain.spec import S3Source
 from dataproc.domain.status import RunStatus
-from dataproc.ports import JobFilter
+from dataproc.ports.queue import JobFilter
 from dataproc.services.jobs import JobService
 from tests.builders import a_connection, a_failure, a_spec
-from tests.fakes import AuditEntry, FakeStore
+from tests.fakes.state import AuditEntry
+from tests.fakes.store import FakeStore
 
 pytestmark = pytest.mark.anyio
 

@@ -1,5 +1,6 @@
 """The pipeline: which way it goes, what it refuses, and when it stops."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
@@ -14,16 +15,18 @@ from dataproc.domain.errors import (
     TooManyRejectsError,
 )
 from dataproc.domain.job import JobId
-from dataproc.domain.rules import ColumnRule
-from dataproc.domain.spec import CleanTransform, Destination, ValidateTransform
+from dataproc.domain.spec import Destination
 from dataproc.domain.status import RunStatus
 from dataproc.domain.unit import Unit
-from dataproc.ports import LoadId, Published
+from dataproc.ports.warehouse import LoadId, Published
+from dataproc.services.limits import Limit, NoRowsLimit, RejectLimit
 from dataproc.services.monitor import Monitor
-from dataproc.services.pipeline import Pipeline, RejectLimit, limits_of
-from tests.fakes import FakeEngine, FakeWarehouse, ListSource
+from dataproc.services.pipeline import Pipeline
+from tests.fakes.pipeline import FakeEngine, ListSource
+from tests.fakes.warehouse import FakeWarehouse
 
 TABLE = "analytics.orders"
+STAGED = Destination(table=TABLE, load="staged")
 
 
 @dataclass(slots=True)
@@ -32,7 +35,7 @@ class Setting:
 
     source: ListSource = field(default_factory=lambda: ListSource([[1, 2, 3], [4, 5]]))
     destination: Destination = field(default_factory=lambda: Destination(table=TABLE))
-    limits: tuple[RejectLimit, ...] = ()
+    limits: tuple[Limit, ...] = ()
     engine: FakeEngine = field(default_factory=FakeEngine)
     warehouse: FakeWarehouse = field(default_factory=FakeWarehouse)
     monitor: Monitor = field(default_factory=Monitor)
@@ -165,36 +168,36 @@ def test_the_first_reason_to_stop_stays() -> None:
         monitor.check()
 
 
-@pytest.mark.parametrize(
-    ("most", "read", "rejected", "is_allowed"),
-    [
-        (None, 10, 10, True),
-        (0, 10, 0, True),
-        (0, 10, 1, False),
-        (3, 10, 3, True),
-        (3, 10, 4, False),
-        ("1%", 100, 1, True),
-        ("1%", 99, 1, False),
-        ("0.57%", 10_000, 57, True),
-        ("0.57%", 10_000, 58, False),
-        ("100%", 10, 10, True),
-        ("1%", 0, 0, True),
-    ],
-)
-def test_rejects_are_limited_by_count_or_exactly_by_share(
-    most: int | str | None, read: int, rejected: int, *, is_allowed: bool
-) -> None:
-    account = Account(read=read, loaded=read - rejected, rejected=rejected)
+def test_units_that_an_earlier_run_has_staged_are_not_read_again() -> None:
+    setting = Setting(source=ListSource([[1], [2], [3]], on_read=fail_at("u2")), destination=STAGED)
+    with pytest.raises(SourceUnavailableError):
+        setting.run()
 
-    if is_allowed:
-        RejectLimit(most).check(account)
-    else:
-        with pytest.raises(TooManyRejectsError):
-            RejectLimit(most).check(account)
+    read: list[str] = []
+    setting.source = ListSource([[1], [2], [3]], on_read=lambda unit: read.append(unit.id))
+    setting.load_id = replace(setting.load_id, epoch=2)
+    published = setting.run()
+
+    assert (read, published.account) == (["u2"], Account(3, 3))
+    assert setting.warehouse.rows == {TABLE: [1, 2, 3]}
+    progress = setting.monitor.progress
+    assert (progress.units_planned, progress.units_resumed, progress.units_done, progress.rows_read) == (3, 2, 3, 3)
 
 
-def test_each_validate_transform_sets_its_own_limit() -> None:
-    columns = {"id": ColumnRule.model_validate("int64!")}
-    validates = [ValidateTransform(kind="validate", columns=columns, max_rejects=most) for most in (5, "1%")]
+def fail_at(name: str) -> Callable[[Unit], None]:
+    """Return what fails the read of one unit."""
 
-    assert limits_of([CleanTransform(kind="clean"), *validates]) == (RejectLimit(5), RejectLimit("1%"))
+    def fail(unit: Unit) -> None:
+        if unit.id == name:
+            raise SourceUnavailableError
+
+    return fail
+
+
+def test_a_warning_stays_with_the_progress_of_the_run() -> None:
+    setting = Setting(source=ListSource([[]]), limits=(NoRowsLimit("warn", 7),))
+
+    assert setting.run().account == Account()
+
+    [warning] = setting.monitor.progress.warnings
+    assert "7 the last time" in warning

@@ -10,11 +10,15 @@ from dataproc.domain.chunk import Account
 from dataproc.domain.errors import FencedError
 from dataproc.domain.job import Claim, Job, JobId
 from dataproc.domain.retry import RetryPolicy
+from dataproc.domain.spec import Destination
 from dataproc.domain.status import RunStatus
-from dataproc.ports import LoadId, Published
-from dataproc.services.reconcile import LOST, Reaper
-from tests.builders import a_job, a_spec, some_progress
-from tests.fakes import FakeStore, FakeWarehouse
+from dataproc.ports.warehouse import LoadId, Published, Reconciliation
+from dataproc.services.endings import last_failure
+from dataproc.services.reconcile import LOST, Janitor, Reaper
+from tests.builders import SOME_TIME, a_job, a_spec, some_progress
+from tests.fakes.pipeline import ListSource
+from tests.fakes.store import FakeStore
+from tests.fakes.warehouse import FakeWarehouse
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +58,14 @@ class Ward:
         async with self.store.begin() as tables:
             assert await tables.jobs.request_cancel(claim.job_id)
 
+    def stage(self, claim: Claim) -> None:
+        """Stage something for a claim, as its runner would have done before it was lost."""
+        plan = ListSource([[1]]).plan()
+        self.warehouse.open(load_id(claim), Destination(table="analytics.orders", load="staged"), plan.schema, plan)
+
+    async def sweep(self) -> int:
+        return await Janitor(self.store, self.warehouse).sweep()
+
     async def job(self, claim: Claim) -> Job:
         async with self.store.begin() as tables:
             return await tables.jobs.get(claim.job_id)
@@ -87,19 +99,32 @@ async def test_a_lost_run_gets_another_attempt_after_the_delay_of_its_policy(war
     assert ward.store.state.runs[claim.run_id].status is RunStatus.FAILED
 
 
-async def test_a_lost_run_can_publish_no_more_and_what_it_staged_is_dropped(ward: Ward) -> None:
+async def test_a_lost_run_can_publish_no_more_and_what_it_staged_is_kept_for_the_next_one(ward: Ward) -> None:
     claim = await ward.lost()
+    ward.stage(claim)
 
     await ward.reaper.reap()
 
     with pytest.raises(FencedError):
         ward.warehouse.fence(load_id(claim))
-    assert ward.warehouse.cleaned == [(claim.job_id, claim.epoch)]
+    assert ward.warehouse.staged() == [claim.job_id]
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_what_a_lost_run_has_staged_is_dropped_when_there_is_no_next_one(ward: Ward, *, cancelled: bool) -> None:
+    claim = await ward.lost(RetryPolicy(attempts=1), cancelled=cancelled)
+    ward.stage(claim)
+
+    await ward.reaper.reap()
+
+    assert ward.warehouse.staged() == []
 
 
 async def test_a_run_lost_after_its_publish_is_completed_with_the_rows_of_the_ledger(ward: Ward) -> None:
     claim = await ward.lost(cancelled=True)
-    ward.warehouse.ledger[claim.job_id] = PUBLISHED
+    ward.warehouse.ledger[claim.job_id] = Reconciliation(
+        PUBLISHED.target, PUBLISHED.way, SOME_TIME, PUBLISHED.account, None, ()
+    )
 
     await ward.reaper.reap()
 
@@ -115,7 +140,9 @@ async def test_a_run_lost_in_its_last_attempt_fails_the_job(ward: Ward) -> None:
     await ward.reaper.reap()
 
     job = await ward.job(claim)
-    assert (job.status, job.failure) == (RunStatus.FAILED, LOST)
+    assert (job.status, job.failure) == (RunStatus.FAILED, last_failure(claim, LOST))
+    assert job.failure is not None
+    assert job.failure.message.endswith("(given up after 1 attempt)")
 
 
 @pytest.mark.parametrize("attempts", [1, 5])
@@ -197,3 +224,52 @@ async def test_no_more_leases_are_taken_over_than_asked_for(ward: Ward) -> None:
 
     assert [await ward.reaper.reap(limit=2), await ward.reaper.reap(limit=2)] == [2, 1]
     assert {(await ward.job(claim)).status for claim in claims} == {RunStatus.PENDING}
+
+
+async def test_the_janitor_leaves_alone_what_a_job_that_waits_or_runs_has_staged(ward: Ward) -> None:
+    running, waiting = await ward.claim(), await ward.lost()
+    ward.stage(running)
+    ward.stage(waiting)
+    await ward.reaper.settle(waiting)
+
+    assert await ward.sweep() == 0
+
+    assert sorted(ward.warehouse.staged()) == sorted([running.job_id, waiting.job_id])
+
+
+async def test_the_janitor_drops_what_a_job_has_staged_that_was_cancelled_while_it_waited(ward: Ward) -> None:
+    claim = await ward.lost()
+    ward.stage(claim)
+    await ward.reaper.reap()
+    async with ward.store.begin() as tables:
+        assert await tables.jobs.cancel_pending(claim.job_id)
+
+    assert await ward.sweep() == 1
+
+    assert ward.warehouse.staged() == []
+
+
+async def test_the_janitor_leaves_alone_what_it_knows_nothing_of(ward: Ward) -> None:
+    stranger = LoadId(JobId(uuid4()), 1, uuid4())
+    ward.warehouse.fence(stranger)
+    plan = ListSource([[1]]).plan()
+    ward.warehouse.open(stranger, Destination(table="analytics.orders", load="staged"), plan.schema, plan)
+
+    assert await ward.sweep() == 0
+
+    assert ward.warehouse.staged() == [stranger.job_id]
+
+
+async def test_the_janitor_does_not_touch_what_the_revived_job_stages_anew(ward: Ward) -> None:
+    claim = await ward.lost(RetryPolicy(attempts=1))
+    await ward.reaper.reap()
+    async with ward.store.begin() as tables:
+        assert await tables.jobs.revive(claim.job_id)
+        again = await tables.jobs.claim_one(claim.job_id, "runner-2", lease=LEASE)
+    ward.warehouse.fence(load_id(again))
+    ward.stage(again)
+
+    assert await ward.sweep() == 0
+    ward.warehouse.clean(claim.job_id, claim.epoch)
+
+    assert ward.warehouse.staged() == [claim.job_id]

@@ -14,6 +14,7 @@ import pytest
 from dataproc.domain.errors import (
     BadDataError,
     FencedError,
+    RunnerStoppedError,
     SetupError,
     SourceUnavailableError,
 )
@@ -21,12 +22,16 @@ from dataproc.domain.job import Claim, Job
 from dataproc.domain.retry import RetryPolicy
 from dataproc.domain.status import RunStatus
 from dataproc.domain.unit import Unit
-from dataproc.ports import LoadId, Published
+from dataproc.ports.warehouse import LoadId, Published
+from dataproc.services.attendance import Rhythm
 from dataproc.services.monitor import Monitor
 from dataproc.services.pipeline import Pipeline
-from dataproc.services.runs import Rhythm, RunService, StuckPipelineError
+from dataproc.services.runs import RunService, StuckPipelineError
+from dataproc.telemetry.journal import RunJournal
 from tests.builders import a_job, a_spec
-from tests.fakes import FakeEngine, FakeStore, FakeTables, FakeWarehouse, ListSource, look_away
+from tests.fakes.pipeline import FakeEngine, ListSource, look_away
+from tests.fakes.store import FakeStore, FakeTables
+from tests.fakes.warehouse import FakeWarehouse
 
 pytestmark = pytest.mark.anyio
 
@@ -56,13 +61,16 @@ class Workplace:
     clock: MovableClock = field(default_factory=MovableClock)
     on_read: Callable[[Unit], None] = look_away
     rhythm: Rhythm = RHYTHM
+    journal: RunJournal = field(default_factory=RunJournal)
     monitors: list[Monitor] = field(default_factory=list)
     resume: Event = field(default_factory=Event)
     is_reading: Event = field(default_factory=Event)
 
     @property
     def service(self) -> RunService:
-        return RunService(self.store, self.warehouse, self.pipeline_for, self.rhythm, self.clock, dice=lambda: 0.5)
+        return RunService(
+            self.store, self.warehouse, self.pipeline_for, self.rhythm, self.clock, lambda: 0.5, self.journal
+        )
 
     async def pipeline_for(self, claim: Claim) -> Pipeline:
         source = ListSource([[1, 2], [3]], self.on_read)
@@ -188,7 +196,7 @@ async def test_a_retryable_failure_lets_the_job_wait_for_its_next_attempt(place:
     assert (job.failure.code, job.failure.message) == ("source-unavailable", "lake does not answer")
     assert job.scheduled_for - job.updated_at == timedelta(seconds=4)
     assert place.store.state.runs[claim.run_id].status is RunStatus.FAILED
-    assert place.warehouse.cleaned == [(claim.job_id, claim.epoch)]
+    assert place.warehouse.cleaned == []
 
 
 async def test_the_last_attempt_fails_the_job(place: Workplace) -> None:
@@ -519,3 +527,54 @@ class BrokenStore(FakeStore):
 
 def test_a_lease_is_trusted_for_less_than_it_lasts() -> None:
     assert RHYTHM.trust < LEASE.total_seconds()
+
+
+async def test_what_a_run_logs_is_kept_with_it(
+    place: Workplace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = await place.claim()
+    place.on_read = raising(SourceUnavailableError("bucket lake does not answer"))
+    caplog.set_level(logging.INFO, "dataproc")
+    monkeypatch.setattr(logging.getLogger("dataproc"), "handlers", [place.journal])
+
+    await place.service.execute(claim)
+
+    async with place.store.begin() as tables:
+        lines = [line.message for line in await tables.logs.of(claim.run_id, limit=100)]
+    assert [line.split(" job_id")[0] for line in lines] == [
+        f'event="run {did}"' for did in ("started", "failed", "ended")
+    ]
+    assert 'reason="bucket lake does not answer"' in lines[1]
+
+
+async def test_a_run_that_is_told_to_stop_waits_for_another_one_and_its_attempt_does_not_count(
+    place: Workplace,
+) -> None:
+    claim, monitor = await place.claim(), Monitor()
+    place.on_read = lambda _: monitor.stop(RunnerStoppedError())
+
+    ended = await place.service.execute(claim, monitor)
+
+    job = await place.job(claim)
+    assert (ended, job.status, job.attempt) == (RunStatus.FAILED, RunStatus.PENDING, 0)
+
+
+async def test_a_run_that_is_told_to_stop_while_its_job_is_cancelled_ends_cancelled(place: Workplace) -> None:
+    claim, monitor = await place.claim(), Monitor()
+    await place.cancel(claim)
+    place.on_read = lambda _: monitor.stop(RunnerStoppedError())
+
+    await place.service.execute(claim, monitor)
+
+    assert (await place.job(claim)).status is RunStatus.CANCELLED
+
+
+async def test_a_job_that_failed_in_every_attempt_says_how_often_it_was_tried(place: Workplace) -> None:
+    claim = await place.claim(retry=RetryPolicy(attempts=1))
+    place.on_read = raising(SourceUnavailableError("bucket lake does not answer"))
+
+    await place.service.execute(claim)
+
+    failure = (await place.job(claim)).failure
+    assert failure is not None
+    assert failure.message == "bucket lake does not answer (given up after 1 attempt)"

@@ -4,10 +4,11 @@ import pytest
 
 from dataproc.domain.errors import InvalidSpecError, NotFoundError
 from dataproc.domain.identity import Caller
-from dataproc.ports import Connection
+from dataproc.ports.store import Connection
 from dataproc.services.sources import SourceService
 from tests.builders import a_connection
-from tests.fakes import AuditEntry, FakeStore
+from tests.fakes.state import AuditEntry
+from tests.fakes.store import FakeStore
 
 pytestmark = pytest.mark.anyio
 

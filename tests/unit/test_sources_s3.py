@@ -13,7 +13,7 @@ from dataproc.domain.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from dataproc.ports import Connection
+from dataproc.ports.store import Connection
 from dataproc.sources.s3 import bare, refused
 from dataproc.sources.s3_connection import S3Connection, connection_for
 

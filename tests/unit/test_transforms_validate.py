@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dataproc.domain.chunk import POSITION, Chunk, chunk_of, no_rejects, with_positions
 from dataproc.domain.errors import BadDataError, ContractViolationError
 from dataproc.domain.spec import ValidateTransform
-from dataproc.ports import Transform
+from dataproc.ports.pipeline import Transform
 from dataproc.transforms.factory import transform_for
 
 

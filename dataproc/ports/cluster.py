@@ -1,0 +1,35 @@
+"""What the services need of a Ray cluster."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NewType, Protocol
+
+SubmissionId = NewType("SubmissionId", str)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A Ray Job as the cluster tells it."""
+
+    id: SubmissionId
+    status: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs or will run."""
+        return self.status in ("PENDING", "RUNNING")
+
+
+class Cluster(Protocol):
+    """The Ray Jobs of a cluster."""
+
+    async def submit(self, submission_id: SubmissionId, entrypoint: str) -> None:
+        """Submit a Ray Job; one of that id that is there already is left alone."""
+
+    async def list(self, prefix: str) -> Sequence[Submission]:
+        """Return the Ray Jobs whose submission id begins with `prefix`."""
+
+    async def stop(self, submission_id: SubmissionId) -> None: ...
+
+    async def slots(self) -> int:
+        """Return how many Datasets may run at once in the cluster."""

@@ -1,0 +1,46 @@
+"""What a pipeline needs: a source, transforms, and an engine that runs them, inside Ray tasks and a slot's thread."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import pyarrow as pa
+
+from dataproc.domain.chunk import Chunk, LoadedChunk
+from dataproc.domain.unit import SourcePlan, Unit
+
+
+class Source(Protocol):
+    """A source of rows. It travels to Ray workers, so it must pickle, and holds no open connection."""
+
+    def plan(self) -> SourcePlan:
+        """Cut the source into units; the same source gives the same plan."""
+
+    def read(self, unit: Unit) -> Iterator[Chunk]:
+        """Yield the chunks of a unit, each with the plan's schema and the column `POSITION` last."""
+
+
+class Transform(Protocol):
+    """A pure function of a chunk. It travels to Ray workers, so it must pickle."""
+
+    def schema(self, before: pa.Schema) -> pa.Schema:
+        """Return the schema that comes out, without `POSITION`, or raise `ContractViolationError` with the column."""
+
+    def apply(self, chunk: Chunk) -> Chunk:
+        """Return the chunk transformed; `POSITION` stays with its rows, and the account stays balanced."""
+
+
+Step = Callable[[Chunk], LoadedChunk]
+
+
+class Engine(Protocol):
+    """Runs the work on every unit, in parallel."""
+
+    def run(
+        self,
+        units: Sequence[Unit],
+        read: Callable[[Unit], Iterator[Chunk]],
+        transforms: Sequence[Transform],
+        load: Step,
+    ) -> AbstractContextManager[Iterator[LoadedChunk]]:
+        """Read, transform and load all units; the results come in any order, and may come twice."""

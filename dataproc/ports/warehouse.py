@@ -1,0 +1,122 @@
+"""Where the data go, together with fence, chunks, ledger and rejects. Sync, as the pipeline is."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import pyarrow as pa
+
+from dataproc.domain.chunk import Account, LoadedChunk
+from dataproc.domain.job import JobId
+from dataproc.domain.spec import Destination
+from dataproc.domain.unit import SourcePlan
+from dataproc.ports.pipeline import Step
+
+
+@dataclass(frozen=True, slots=True)
+class LoadId:
+    """Which load: the job, the claim's epoch and the run."""
+
+    job_id: JobId
+    epoch: int
+    run_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A load as its ledger row tells it."""
+
+    target: str
+    account: Account
+    way: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnitAccount:
+    """What became of the rows of a unit; `announced` is what the source said, if it did."""
+
+    unit: str
+    announced: int | None
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """The proof that a load is complete: for each unit, where every row that was read has gone."""
+
+    target: str
+    way: str
+    published_at: datetime
+    account: Account
+    announced: int | None
+    units: Sequence[UnitAccount]
+
+
+class Load(Protocol):
+    """One load on its way into a target."""
+
+    @property
+    def way(self) -> str:
+        """`direct` or `staged`."""
+
+    @property
+    def staged_before(self) -> Sequence[LoadedChunk]:
+        """The chunks that earlier runs of the job have staged, and that need not be loaded again."""
+
+    @property
+    def step(self) -> Step:
+        """What each worker does with a transformed chunk; it pickles."""
+
+    def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Account], None]) -> Published:
+        """Take all results and publish them in one transaction; `check` may refuse the totals before commit."""
+
+
+class Warehouse(Protocol):
+    """Where the data go, together with fence, chunks, ledger and rejects."""
+
+    def fence(self, load_id: LoadId) -> Published | None:
+        """Let this epoch publish, and no earlier one; return what an earlier one published."""
+
+    def open(self, load_id: LoadId, destination: Destination, schema: pa.Schema, plan: SourcePlan) -> Load:
+        """Look at the target and choose the way of the load; nothing is changed in the target.
+
+        A staged load goes on with what earlier epochs have staged, if plan and target are still the same.
+        """
+
+    def published(self, job_id: JobId) -> Published | None:
+        """Return what the ledger says of a job; `None`: nothing was published."""
+
+    def forbid(self, job_id: JobId, epoch: int) -> Published | None:
+        """Forbid any publish of this epoch or an earlier one; return what was published, if a publish won."""
+
+    def clean(self, job_id: JobId, epoch: int) -> None:
+        """Drop the staging tables of an epoch that is over, and of every earlier one."""
+
+    def staged(self) -> Sequence[JobId]:
+        """Return the jobs that have staging tables."""
+
+    def reconciliation(self, job_id: JobId) -> Reconciliation | None:
+        """Return the account of a published load, unit by unit; `None`: nothing was published."""
+
+    def check(self) -> str:
+        """Return the server's version, or raise `WarehouseUnavailableError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPreview:
+    """A target as a load would find it: its columns (name and type), or the statements that would make it."""
+
+    table: str
+    exists: bool
+    columns: tuple[tuple[str, str], ...]
+    statements: tuple[str, ...]
+    way: str
+
+
+class TargetPreviewer(Protocol):
+    """What planning needs of a warehouse."""
+
+    def preview(self, destination: Destination, schema: pa.Schema, size: int) -> TargetPreview:
+        """Return what a load of rows of `schema` would meet; nothing is changed."""

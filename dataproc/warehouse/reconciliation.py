@@ -1,0 +1,29 @@
+"""What became of every row of a published load."""
+
+from uuid import UUID
+
+import psycopg
+
+from dataproc.domain.chunk import Account
+from dataproc.ports.warehouse import Reconciliation, UnitAccount
+
+LEDGER = """
+SELECT target, way, published_at, rows_announced,
+       rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated
+FROM dataproc_load.load_ledger WHERE job_id = %s
+"""
+UNITS = """
+SELECT unit, rows_announced, rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated
+FROM dataproc_load.load_unit WHERE job_id = %s AND target = %s ORDER BY unit
+"""
+
+
+def reconcile(conn: psycopg.Connection, job_id: UUID) -> Reconciliation | None:
+    """Return the account of a published load, unit by unit; `None`: nothing was published."""
+    row = conn.execute(LEDGER, (job_id,)).fetchone()
+    if row is None:
+        return None
+    target, way, published_at, announced, *counted = row
+    units = conn.execute(UNITS, (job_id, target)).fetchall()
+    accounts = tuple(UnitAccount(unit, told, Account(*rest)) for unit, told, *rest in units)
+    return Reconciliation(target, way, published_at, Account(*counted), announced, accounts)

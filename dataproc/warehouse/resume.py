@@ -1,0 +1,111 @@
+"""Going on where an earlier epoch of the job was lost: what it has staged is staged, and need not be read again.
+
+The staging table is renamed to that of the new epoch, and its chunks are put under the new epoch's key, in one
+transaction. A zombie of the old epoch then finds neither: it cannot add a row to what was taken over.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+import psycopg
+import pyarrow as pa
+from psycopg import errors as pg
+from psycopg import sql
+
+from dataproc.domain.chunk import LoadedChunk
+from dataproc.domain.tally import is_whole
+from dataproc.domain.unit import SourcePlan
+from dataproc.ports.warehouse import LoadId
+from dataproc.warehouse.staging import end_users, identifier_of, staging_name, staging_table
+from dataproc.warehouse.target import Target
+
+EARLIER = """
+SELECT epoch, staging_table FROM dataproc_load.load_staging
+WHERE job_id = %s AND epoch < %s AND target = %s AND fingerprint = %s ORDER BY epoch DESC LIMIT 1 FOR UPDATE
+"""
+SUM_LOADED = """
+SELECT COALESCE(sum(rows_loaded), 0) FROM dataproc_load.load_chunk WHERE job_id = %s AND epoch = %s AND target = %s
+"""
+REGISTER_ANEW = """
+UPDATE dataproc_load.load_staging SET epoch = %s, staging_table = %s WHERE job_id = %s AND epoch = %s AND target = %s
+"""
+MOVE_CHUNKS = "UPDATE dataproc_load.load_chunk SET epoch = %s WHERE job_id = %s AND epoch = %s AND target = %s"
+CHUNKS = """
+SELECT unit, seq, last, rows_read, rows_loaded, rows_rejected, rows_filtered, digest, rows_deduplicated
+FROM dataproc_load.load_chunk WHERE job_id = %s AND epoch = %s AND target = %s ORDER BY unit, seq
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A staging table that an earlier epoch has left."""
+
+    epoch: int
+    table: str
+
+
+def fingerprint(plan: SourcePlan, schema: pa.Schema, target: Target) -> bytes:
+    """Return what tells two loads of a job apart.
+
+    The ids of the units hold the versions of what they are read from; another version of this program may cut chunks
+    otherwise.
+    """
+    told = hashlib.sha256(version("dataproc").encode())
+    for part in (schema.to_string(), repr((target.columns, target.checks)), *(unit.id for unit in plan.units)):
+        told.update(b"\0" + part.encode())
+    return told.digest()
+
+
+def take_over(conn: psycopg.Connection, load_id: LoadId, target: Target, same: bytes) -> bool:
+    """Take over what the latest earlier epoch has staged, if it was loading the same; return whether there was such."""
+    row = conn.execute(EARLIER, (load_id.job_id, load_id.epoch, target.name, same)).fetchone()
+    if row is None:
+        return False
+    earlier = Earlier(*row)
+    try:
+        # A transaction of its own within ours: what cannot be taken over is left for the next step to drop.
+        with conn.transaction():
+            rename(conn, earlier, load_id)
+            demand_whole(conn, earlier, load_id, target)
+            key = (load_id.job_id, earlier.epoch, target.name)
+            conn.execute(MOVE_CHUNKS, (load_id.epoch, *key))
+            conn.execute(REGISTER_ANEW, (load_id.epoch, staging_name(load_id), *key))
+    except (pg.UndefinedTable, EmptiedError):
+        return False
+    return True
+
+
+class EmptiedError(Exception):
+    """PostgreSQL has emptied the staging table when it recovered from a crash."""
+
+
+def rename(conn: psycopg.Connection, earlier: Earlier, load_id: LoadId) -> None:
+    """Give the staging table its new name; from here on the zombies of the earlier epoch find no table."""
+    end_users(conn, earlier.table)
+    new = sql.Identifier(staging_name(load_id))
+    conn.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(identifier_of(earlier.table), new))
+
+
+def demand_whole(conn: psycopg.Connection, earlier: Earlier, load_id: LoadId, target: Target) -> None:
+    """Refuse a staging table that has other rows than its chunks say."""
+    told = conn.execute(SUM_LOADED, (load_id.job_id, earlier.epoch, target.name)).fetchone()
+    found = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(staging_table(load_id))).fetchone()
+    if told != found:
+        raise EmptiedError
+
+
+def whole_units(conn: psycopg.Connection, load_id: LoadId, target: Target) -> tuple[LoadedChunk, ...]:
+    """Return the chunks of the units that are staged as a whole; those of the others will be found to be twins."""
+    rows = conn.execute(CHUNKS, (load_id.job_id, load_id.epoch, target.name)).fetchall()
+    chunks = [replace(LoadedChunk(*row[:8]), deduplicated=row[8]) for row in rows]
+    return tuple(chunk for unit in by_unit(chunks) if is_whole(unit) for chunk in unit.values())
+
+
+def by_unit(chunks: Iterable[LoadedChunk]) -> Iterable[dict[int, LoadedChunk]]:
+    """Return the chunks of each unit by their numbers."""
+    units: dict[str, dict[int, LoadedChunk]] = {}
+    for chunk in chunks:
+        units.setdefault(chunk.unit, {})[chunk.seq] = chunk
+    return units.values()

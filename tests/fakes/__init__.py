@@ -1,0 +1,1 @@
+"""The world in memory, under the laws of `tests/contract`."""

@@ -1,0 +1,30 @@
+"""A Ray cluster in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dataproc.ports.cluster import Submission, SubmissionId
+
+
+@dataclass(slots=True)
+class FakeCluster:
+    """A cluster whose Ray Jobs run at once and until they are stopped."""
+
+    bears: int = 8
+    jobs: dict[SubmissionId, str] = field(default_factory=dict)
+    entrypoints: dict[SubmissionId, str] = field(default_factory=dict)
+
+    async def submit(self, submission_id: SubmissionId, entrypoint: str) -> None:
+        if submission_id not in self.jobs:
+            self.jobs[submission_id] = "RUNNING"
+            self.entrypoints[submission_id] = entrypoint
+
+    async def list(self, prefix: str) -> Sequence[Submission]:
+        return [Submission(name, self.jobs[name]) for name in sorted(self.jobs) if name.startswith(prefix)]
+
+    async def stop(self, submission_id: SubmissionId) -> None:
+        if self.jobs.get(submission_id) == "RUNNING":
+            self.jobs[submission_id] = "STOPPED"
+
+    async def slots(self) -> int:
+        return self.bears

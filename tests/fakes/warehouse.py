@@ -1,0 +1,174 @@
+"""A warehouse in memory."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+
+from dataproc.domain.chunk import Account, Chunk, LoadedChunk
+from dataproc.domain.errors import CancelledRunError, FencedError, RowRefusedError, WarehouseUnavailableError
+from dataproc.domain.job import JobId
+from dataproc.domain.spec import Destination
+from dataproc.domain.tally import Tally, is_whole
+from dataproc.domain.unit import SourcePlan
+from dataproc.ports.warehouse import LoadId, Published, Reconciliation, UnitAccount
+from tests.builders import SOME_TIME
+from tests.fakes.pipeline import look_away
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Up to which epoch a job may be published, and whether it may at all."""
+
+    epoch: int
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """What an epoch has staged; `load` tells whether another load is the same."""
+
+    epoch: int
+    load: tuple[object, ...]
+    chunks: dict[tuple[str, int], LoadedChunk] = field(default_factory=dict)
+
+    def whole_units(self) -> tuple[LoadedChunk, ...]:
+        """Return the chunks of the units that are here as a whole, without their rows."""
+        units: dict[str, dict[int, LoadedChunk]] = {}
+        for (unit, seq), chunk in self.chunks.items():
+            units.setdefault(unit, {})[seq] = chunk.without_payload()
+        return tuple(chunk for unit in units.values() if is_whole(unit) for chunk in unit.values())
+
+
+@dataclass(slots=True)
+class FakeWarehouse:
+    """A warehouse in memory; `refused` are ids that it takes in no row."""
+
+    refused: frozenset[int] = frozenset()
+    rows: dict[str, list[int]] = field(default_factory=dict)
+    fences: dict[JobId, Fence] = field(default_factory=dict)
+    ledger: dict[JobId, Reconciliation] = field(default_factory=dict)
+    staging: dict[JobId, Staging] = field(default_factory=dict)
+    cleaned: list[tuple[JobId, int]] = field(default_factory=list)
+    opened: list[tuple[tuple[str, ...], int]] = field(default_factory=list)
+    is_away: bool = False
+    on_published: Callable[[Published], None] = look_away
+
+    def fence(self, load_id: LoadId) -> Published | None:
+        self.check()
+        fence = self.fences.get(load_id.job_id, Fence(0))
+        if fence.epoch > load_id.epoch or (fence.epoch == load_id.epoch and fence.cancelled):
+            raise FencedError
+        self.fences[load_id.job_id] = Fence(load_id.epoch)
+        return self.published(load_id.job_id)
+
+    def open(self, load_id: LoadId, destination: Destination, schema: pa.Schema, plan: SourcePlan) -> "FakeLoad":
+        self.demand_fence(load_id)
+        self.opened.append((tuple(schema.names), plan.size))
+        if destination.load != "staged":
+            self.drop(load_id.job_id, load_id.epoch - 1)
+            return FakeLoad(self, load_id, destination.table, "direct")
+        same = (tuple(schema.names), *(unit.id for unit in plan.units))
+        before = self.staging.get(load_id.job_id)
+        chunks = before.chunks if before is not None and before.load == same else {}
+        staging = self.staging[load_id.job_id] = Staging(load_id.epoch, same, chunks)
+        return FakeLoad(self, load_id, destination.table, "staged", staging.whole_units())
+
+    def demand_fence(self, load_id: LoadId) -> None:
+        """Stop unless this epoch may publish."""
+        self.check()
+        fence = self.fences.get(load_id.job_id)
+        if fence is None or fence.epoch != load_id.epoch:
+            raise FencedError
+        if fence.cancelled:
+            raise CancelledRunError
+
+    def published(self, job_id: JobId) -> Published | None:
+        self.check()
+        found = self.ledger.get(job_id)
+        return None if found is None else Published(found.target, found.account, found.way)
+
+    def forbid(self, job_id: JobId, epoch: int) -> Published | None:
+        self.check()
+        if self.fences.get(job_id, Fence(0)).epoch <= epoch:
+            self.fences[job_id] = Fence(epoch, cancelled=True)
+        return self.published(job_id)
+
+    def clean(self, job_id: JobId, epoch: int) -> None:
+        self.check()
+        self.cleaned.append((job_id, epoch))
+        self.drop(job_id, epoch)
+
+    def drop(self, job_id: JobId, epoch: int) -> None:
+        """Drop what a job has staged up to `epoch`."""
+        if (staging := self.staging.get(job_id)) is not None and staging.epoch <= epoch:
+            del self.staging[job_id]
+
+    def staged(self) -> Sequence[JobId]:
+        self.check()
+        return list(self.staging)
+
+    def reconciliation(self, job_id: JobId) -> Reconciliation | None:
+        self.check()
+        return self.ledger.get(job_id)
+
+    def check(self) -> str:
+        if self.is_away:
+            raise WarehouseUnavailableError
+        return "in memory"
+
+
+@dataclass(frozen=True, slots=True)
+class FakeLoad:
+    """A load on its way."""
+
+    warehouse: FakeWarehouse
+    load_id: LoadId
+    target: str
+    way: str
+    staged_before: tuple[LoadedChunk, ...] = ()
+
+    def step(self, chunk: Chunk) -> LoadedChunk:
+        """Return a chunk with its ids as the payload; the staged way sets aside what the warehouse refuses."""
+        ids = chunk.rows["id"].to_pylist()
+        taken = [one for one in ids if self.way == "direct" or one not in self.warehouse.refused]
+        rejected = chunk.rejected + len(ids) - len(taken)
+        payload = json.dumps(taken).encode()
+        loaded = LoadedChunk(
+            chunk.unit, chunk.seq, chunk.last, chunk.read, len(taken), rejected, chunk.filtered, payload, payload,
+            deduplicated=chunk.deduplicated,
+        )  # fmt: skip
+        return loaded if self.way == "direct" else self.stage(loaded)
+
+    def stage(self, chunk: LoadedChunk) -> LoadedChunk:
+        """Keep a chunk, unless it is there; an epoch that is over finds no place for it."""
+        staging = self.warehouse.staging.get(self.load_id.job_id)
+        if staging is None or staging.epoch != self.load_id.epoch:
+            raise FencedError
+        return replace(staging.chunks.setdefault((chunk.unit, chunk.seq), chunk), payload=b"")
+
+    def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Account], None]) -> Published:
+        tally, rows = Tally(), list[int]()
+        for chunk in results:
+            if tally.add(chunk) and self.way == "direct":
+                rows += json.loads(bytes(chunk.payload))
+        if not self.warehouse.refused.isdisjoint(rows):
+            raise RowRefusedError
+        tally.verify(plan)
+        check(tally.account)
+        self.warehouse.demand_fence(self.load_id)
+        if self.way == "staged":
+            staged = self.warehouse.staging.pop(self.load_id.job_id)
+            rows = [one for chunk in staged.chunks.values() for one in json.loads(bytes(chunk.payload))]
+        return self.record(plan, tally, rows)
+
+    def record(self, plan: SourcePlan, tally: Tally, rows: list[int]) -> Published:
+        """Put the rows into the target and the load into the ledger."""
+        units = [UnitAccount(unit.id, unit.rows, tally.of(unit)) for unit in sorted(plan.units, key=lambda u: u.id)]
+        entry = Reconciliation(self.target, self.way, SOME_TIME, tally.account, plan.rows, tuple(units))
+        published = Published(self.target, tally.account, self.way)
+        self.warehouse.rows.setdefault(self.target, []).extend(rows)
+        self.warehouse.ledger[self.load_id.job_id] = entry
+        self.warehouse.on_published(published)
+        return published
