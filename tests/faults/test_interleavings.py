@@ -330,6 +330,25 @@ def test_a_zombie_in_a_chunk_adds_nothing_to_what_its_successor_has_taken_over(s
     assert site.chunks() == []
 
 
+@pytest.mark.parametrize("is_rolled_back", [False, True], ids=["committed", "rolled back"])
+@pytest.mark.parametrize("point", [FaultPoint.CHUNK_RECORDED, FaultPoint.CHUNK_COPIED])
+def test_of_two_workers_with_the_same_chunk_one_stages_it(site: Site, point: FaultPoint, is_rolled_back: bool) -> None:
+    trial = site.trial("staged")
+    plan, chunks = planned(*halves())
+    load = trial.open(plan.schema, plan)
+    last = load.step(chunks[1])
+
+    with session(lambda: load.step(chunks[0]), point) as first, session(lambda: load.step(chunks[0])) as twin:
+        assert not twin.await_end_or_lock(site.url), "the twin has not waited"
+        first.go(RuntimeError() if is_rolled_back else None)
+        told = [each for each in (first.end(), twin.end()) if each is not None]
+
+    assert len(told) == (1 if is_rolled_back else 2)
+    load.publish(plan, iter([*told, last]), lambda _: None)
+    assert site.rows() == ROWS
+    assert site.left_over() == []
+
+
 @pytest.mark.parametrize("point", [FaultPoint.REAPED, FaultPoint.FORBIDDEN, FaultPoint.REQUEUED])
 def test_of_two_reapers_one_settles_a_lease(site: Site, point: FaultPoint) -> None:
     queue = Queue(site)

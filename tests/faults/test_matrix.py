@@ -24,7 +24,9 @@ pytestmark = pytest.mark.timeout(180)
 
 EVERYTHING = os.environ.get("DATAPROC_FAULTS") == "all"
 EVERYWHERE = (Fault.RETRYABLE, Fault.UNEXPECTED, Fault.KILLED)
-CRUCIAL = (FaultPoint.CHUNK_COPIED, FaultPoint.PUBLISH_FENCED, FaultPoint.COMMITTING, FaultPoint.COMMITTED)
+CRUCIAL = (
+    FaultPoint.CHUNK_COPIED, FaultPoint.STAGED, FaultPoint.COPIED, FaultPoint.COMMITTING, FaultPoint.COMMITTED,
+)  # fmt: skip
 CASES_IN_A_WORLD = 40
 
 HOLDING_A_TRANSACTION = {
@@ -105,7 +107,8 @@ def ends_of(point: FaultPoint, route: Route, fault: Fault) -> RunStatus:
 def runs_of(point: FaultPoint, fault: Fault) -> int | None:
     """Return how many runs a loaded job needs when the fault was felt; `None`: that depends."""
     if list(FaultPoint).index(point) >= list(FaultPoint).index(FaultPoint.COMMITTED):
-        return 1
+        # A run that fails after its publish is followed by one that finds the load in the ledger.
+        return 2 if (point, fault) == (FaultPoint.COMMITTED, Fault.RETRYABLE) else 1
     if fault is Fault.RESET_AFTER and point is FaultPoint.COMMITTING:
         return 1  # the reply to COMMIT is lost, and the load is found in the ledger
     if fault is Fault.FROZEN:
