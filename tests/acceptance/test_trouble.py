@@ -65,6 +65,24 @@ def test_a_runner_killed_in_the_middle_loses_and_doubles_nothing(installation: I
     assert runs[0]["error"]["code"] == "runner-lost"
 
 
+@pytest.mark.parametrize("way", ["direct", "staged"])
+def test_a_cancel_of_a_job_whose_runner_is_dead_leaves_no_row(
+    installation: Installation, many_orders: str, way: str
+) -> None:
+    table = new_table()
+    job = installation.submit(installation.spec(many_orders, table, load=way))
+    until(lambda: installation.copying() or None)
+    for process in installation.processes("ray::Slot") + installation.processes("jobs.runner"):
+        process.kill()
+
+    installation.api.delete(f"/jobs/{job['id']}").raise_for_status()
+
+    assert installation.wait(job["id"])["status"] == "CANCELLED"
+    assert not installation.exists(table)
+    assert installation.ledger(job["id"]) == []
+    until(lambda: not installation.left_over() or None)
+
+
 def test_a_broken_file_fails_the_job_and_names_the_file(installation: Installation) -> None:
     table = new_table()
     installation.put_parts("broken", [orders(100)])

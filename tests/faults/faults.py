@@ -68,14 +68,22 @@ class Harm:
 
         The other one may have to wait for what the frozen session holds: then it is enough that it does.
         """
-        self.runner.freeze()
-        self.world.expire()
+        wait_for(self.is_frozen_out)
         other = self.world.runner()
         other.order(Order("recover"))
         wait_for(lambda: other.has_result() or self.world.is_waiting_for_lock())
         self.runner.thaw()
         self.runner.go()
         other.result()
+
+    def is_frozen_out(self) -> bool:
+        """Freeze the runner and let its lease end; one that was about to renew it has it locked, and is let go on."""
+        self.runner.freeze()
+        self.world.expire()
+        if self.world.fetch("SELECT FROM job_leases WHERE expires_at > clock_timestamp()"):
+            self.runner.thaw()
+            return False
+        return True
 
     def terminate(self) -> None:
         """Let the server end all sessions of the runner."""

@@ -108,6 +108,7 @@ def test_a_cancel_and_a_publish_that_meet_agree_on_the_end(site: Site, way: str,
         published = publisher.end()
 
     assert canceller.raised is None
+    assert (before is not None) == (point is FaultPoint.COMMITTED)
     assert published == told == site.warehouse.published(job_id)
     assert site.rows() == (ROWS if told else Counter())
     if is_first:
@@ -238,6 +239,7 @@ def test_two_publishes_of_one_target_go_one_after_the_other(
     assert (ahead.raised is not None) == is_rolled_back
     loads = 2 if is_rolled_back else 3
     assert site.rows() == Counter(dict.fromkeys(ROWS, loads))
+    assert site.look.count("load_ledger") == loads
     site.warehouse.clean(first.load_id.job_id, 1)
     assert site.left_over() == []
 
