@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     poll: Duration = Field(default=timedelta(milliseconds=100), description="How often an idle runner looks for a job.")
     slots_per_runner: int = Field(default=2, ge=1, description="Jobs that a runner runs at once.")
     max_runners: int = Field(default=4, ge=1, description="Runners that the dispatcher keeps at most.")
-    runner_jobs: int = Field(default=500, ge=1, description="A runner ends after so many jobs and is replaced.")
+    runner_jobs: int = Field(default=2000, ge=1, description="A runner ends after so many jobs and is replaced.")
     max_running: int = Field(default=500, ge=1, description="Jobs that run at once, in all.")
     max_running_per_owner: int | None = Field(default=None, ge=1, description="Jobs of one owner that run at once.")
     max_running_per_source: int | None = Field(
