@@ -25,6 +25,12 @@ def test_a_job_completes_though_the_head_of_ray_was_killed_in_the_middle(install
     assert installation.left_over() == []
     assert installation.is_ready()
     assert len(installation.processes("gcs_server")) == 1
+    # The head took its own logs with it; those of the runs are with the job.
+    runs = installation.api.get(f"/jobs/{job['id']}/logs").raise_for_status().json()
+    assert [run["attempt"] for run in runs] == list(range(1, ended["attempt"] + 1))
+    assert [run["lines"][0]["message"].partition(" job_id")[0] for run in (runs[0], runs[-1])] == [
+        'event="run started"'
+    ] * 2
 
 
 def test_the_api_answers_again_after_its_proxy_and_its_controller_were_killed(installation: Installation) -> None:
