@@ -1,5 +1,6 @@
 """What many tests stand on: real PostgreSQL servers, databases fresh for each test, and stores."""
 
+import logging
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -19,6 +20,7 @@ from dataproc.ports.store import Store
 from dataproc.repositories.migrate import migrate
 from dataproc.repositories.store import PostgresStore
 from dataproc.settings import Settings
+from dataproc.telemetry.logs import LOGGERS
 from tests.fakes.store import FakeStore
 
 INSTALLED_15 = Path("/usr/lib/postgresql/15/bin")
@@ -30,6 +32,17 @@ PassTime = Callable[[timedelta], Awaitable[None]]
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def logs_as_before() -> Iterator[None]:
+    """Leave the loggers as they were: a workshop sends them to standard error."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    before = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, handlers, level, propagate in before:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @contextmanager

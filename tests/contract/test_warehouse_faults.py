@@ -31,19 +31,6 @@ def orders(*ids: int) -> pa.Table:
     return pa.table({"id": pa.array(ids, pa.int64())})
 
 
-@pytest.fixture
-def warehouse(empty_database_url: str) -> PostgresWarehouse:
-    """Give a prepared warehouse."""
-    warehouse = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
-    warehouse.prepare()
-    return warehouse
-
-
-@pytest.fixture
-def query(empty_database_url: str, warehouse: PostgresWarehouse) -> Query:
-    return Query(empty_database_url)
-
-
 class Proxy:
     """Stands between client and server; once armed, it breaks the next connection that sends COMMIT."""
 

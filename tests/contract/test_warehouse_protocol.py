@@ -57,25 +57,6 @@ def rows(*ids: int) -> list[tuple[int, str]]:
     return [(i, f"order {i}") for i in ids]
 
 
-@pytest.fixture
-def warehouse(empty_database_url: str) -> PostgresWarehouse:
-    """Give a prepared warehouse."""
-    warehouse = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
-    warehouse.prepare()
-    return warehouse
-
-
-@pytest.fixture
-def query(empty_database_url: str, warehouse: PostgresWarehouse) -> Query:
-    return Query(empty_database_url)
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor() as pool:
-        yield pool
-
-
 def results_of(load: Load, chunks: list[Chunk]) -> Iterator[LoadedChunk]:
     return (load.step(chunk) for chunk in chunks)
 

@@ -15,7 +15,6 @@ from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Load
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.warehouses import (
-    ALWAYS_DIRECT,
     LoadTrial,
     Query,
     a_load_id,
@@ -38,24 +37,6 @@ def rows(*ids: int) -> list[tuple[int, str]]:
 
 CHUNKS = chunks_of("u0", orders(1), orders(2, 3)) + chunks_of("u1", orders(4), orders(5))
 PLAN = SourcePlan((a_unit("u0", 3), a_unit("u1", 2)), orders().schema)
-
-
-@pytest.fixture
-def warehouse(empty_database_url: str) -> PostgresWarehouse:
-    warehouse = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
-    warehouse.prepare()
-    return warehouse
-
-
-@pytest.fixture
-def query(empty_database_url: str, warehouse: PostgresWarehouse) -> Query:
-    return Query(empty_database_url)
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor() as pool:
-        yield pool
 
 
 def first_epoch(warehouse: PostgresWarehouse, chunks: list[Chunk]) -> tuple[LoadTrial, Load]:

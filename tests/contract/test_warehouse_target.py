@@ -40,11 +40,6 @@ def warehouse(empty_database_url: str) -> PostgresWarehouse:
     return warehouse
 
 
-@pytest.fixture
-def query(empty_database_url: str, warehouse: PostgresWarehouse) -> Query:
-    return Query(empty_database_url)
-
-
 def table_of(*ids: int | None, **columns: object) -> pa.Table:
     values: dict[str, Any] = {"id": pa.array(ids, pa.int64()), **columns}
     return pa.table(values)

@@ -1,7 +1,6 @@
 """A worker of a real Ray that dies in the middle of a chunk, at each point there: the load happens all the same."""
 
 import asyncio
-import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,6 @@ from dataproc.domain.status import RunStatus
 from dataproc.domain.unit import Unit
 from dataproc.ports.pipeline import Step, Transform
 from dataproc.settings import Settings
-from dataproc.telemetry.logs import LOGGERS
 from tests.faults import invariants
 from tests.faults.routes import accept
 from tests.faults.runner import Order
@@ -31,6 +29,7 @@ from tests.faults.world import World, new_world
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.timeout(240),
+    pytest.mark.usefixtures("logs_as_before"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
@@ -48,17 +47,6 @@ def local_ray() -> Iterator[None]:
         del os.environ["RAY_AUTH_MODE"]
     else:
         os.environ["RAY_AUTH_MODE"] = before
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    """Leave the loggers as they were: a workshop sends them to standard error."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    before = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, handlers, level, propagate in before:
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Runs on real databases: a runner's services as `bootstrap` puts them together, with an engine in this process."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,12 +28,11 @@ from dataproc.ports.warehouse import LoadId
 from dataproc.services.monitor import Monitor
 from dataproc.services.runs import StuckPipelineError
 from dataproc.settings import Settings
-from dataproc.telemetry.logs import LOGGERS
 from tests.builders import a_failure
 from tests.conftest import PostgresServers
 from tests.fakes.pipeline import FakeEngine
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs_as_before")]
 
 TABLE = "analytics.orders"
 ROWS, FILES = 300, 3
@@ -123,17 +121,6 @@ class Plant:
 
     def left_over(self) -> list[tuple[Any, ...]]:
         return self.query("SELECT relname FROM pg_class WHERE relname LIKE 'staging\\_%' AND relkind = 'r'")
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    """Leave the loggers as they were: a workshop sends them to standard error."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    before = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, handlers, level, propagate in before:
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)
 
 
 @pytest.fixture(params=["one server", "two servers"])
