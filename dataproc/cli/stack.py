@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ from dataproc.embedded.ray_head import RayHead, end_with_parent
 from dataproc.embedded.serve_api import ServeApi
 from dataproc.settings import Settings
 
-RESTART_PAUSE = 1.0
-"""Seconds before a dispatcher that died is started again."""
 PROBE_SECONDS = 5.0
 """Seconds for an answer to whether a part is well."""
 DASHBOARD_PATIENCE, API_PATIENCE = 120.0, 10.0
@@ -52,7 +49,7 @@ def running(settings: Settings, tell: Tell) -> Iterator[Stack]:
         tell("bringing the databases up to date")
         migrate_all(settings)
         settings, api, head = with_ray(settings, logs, stack, tell)
-        stack.enter_context(dispatcher(settings, logs))
+        stack.enter_context(dispatching(settings, logs / "dispatcher.log", tell))
         tell("deploying the API on Ray Serve")
         api.deploy()
         probe = stack.enter_context(httpx2.Client(timeout=PROBE_SECONDS, trust_env=False))
@@ -132,35 +129,45 @@ def serve_api(settings: Settings) -> ServeApi:
 
 
 @contextmanager
-def dispatcher(settings: Settings, logs: Path) -> Iterator[None]:
+def dispatching(settings: Settings, log: Path, tell: Tell) -> Iterator[None]:
     """Run the dispatcher beside us, and another one when it dies, as Kubernetes does on a cluster."""
-    ended = threading.Event()
-    keeper = threading.Thread(target=keep_dispatching, args=(settings, logs / "dispatcher.log", ended), daemon=True)
-    keeper.start()
+    dispatcher = DispatcherProcess(settings, log)
+    dispatcher.start()
     try:
-        yield
+        with kept([Part("the dispatcher", dispatcher.is_alive, lambda _: dispatcher.start())], tell):
+            yield
     finally:
-        ended.set()
-        keeper.join(timeout=30)
+        dispatcher.stop()
 
 
-def keep_dispatching(settings: Settings, log: Path, ended: threading.Event) -> None:
-    """Keep a dispatcher running until told to end; then end it."""
-    while not ended.is_set():
-        with log.open("ab") as output:
-            process = subprocess.Popen(
+@dataclass(slots=True)
+class DispatcherProcess:
+    """The dispatcher as a child of this process."""
+
+    settings: Settings
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; the thread that does so has to live as long as it."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
                 [sys.executable, "-m", "jobs.dispatcher"],
-                env={**os.environ, **environment_of(settings)},
+                env={**os.environ, **environment_of(self.settings)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - it only tells the kernel to end the child with us
             )
-        while process.poll() is None and not ended.wait(0.2):
-            pass
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
-        ended.wait(RESTART_PAUSE)
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(timeout=30)
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

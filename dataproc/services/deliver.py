@@ -13,8 +13,8 @@ from dataproc.ports.events import Event, Receiver
 from dataproc.ports.store import Store
 
 logger = logging.getLogger(__name__)
-PATIENCE = RetryPolicy(attempts=100, first_delay=timedelta(seconds=1), max_delay=timedelta(minutes=5))
-"""How long an event waits after each failed delivery; one that fails so often is tried every few minutes, for ever."""
+PATIENCE = RetryPolicy(first_delay=timedelta(seconds=1), max_delay=timedelta(minutes=5))
+"""How long an event waits after each failed delivery; it is tried for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,4 +52,4 @@ class Deliverer:
 
     def delay(self, event: Event) -> timedelta:
         """Return when to try an event again that could not be delivered."""
-        return PATIENCE.delay(min(event.attempts + 1, PATIENCE.attempts - 1), self.dice()) or PATIENCE.max_delay
+        return PATIENCE.backoff(event.attempts + 1, self.dice())

@@ -15,9 +15,11 @@ from dataproc.ports.store import Store
 from dataproc.services.endings import failure_of, release
 
 logger = logging.getLogger(__name__)
-PREFIX = "dataproc-runner-"
+OURS = "dataproc-"
+"""How the ids of all our Ray Jobs begin."""
+PREFIX = f"{OURS}runner-"
 ENTRYPOINT = "python -m jobs.runner"
-DEDICATED_PREFIX = "dataproc-job-"
+DEDICATED_PREFIX = f"{OURS}job-"
 DEDICATED = "dedicated"
 """Who holds the claim on a job from its dispatch until the Ray Job of its own adopts it."""
 START_PATIENCE = timedelta(minutes=2)
@@ -51,14 +53,17 @@ class Dispatcher:
     async def dispatch(self) -> int:
         """Start what is missing, stop what is too much; return how many runners there are."""
         slots = await self.cluster.slots()
-        dedicated = await self.dispatch_dedicated(slots)
-        return await self.dispatch_runners(slots - dedicated)
+        # Asked for once: for every answer Ray reads its whole table of jobs.
+        alive = [job for job in await self.cluster.list(OURS) if job.is_alive]
+        runners = [job for job in alive if job.id.startswith(PREFIX)]
+        dedicated = sum(job.id.startswith(DEDICATED_PREFIX) for job in alive)
+        dedicated += await self.dispatch_dedicated(slots - dedicated)
+        return await self.dispatch_runners(runners, slots - dedicated)
 
-    async def dispatch_runners(self, slots: int) -> int:
+    async def dispatch_runners(self, runners: Sequence[Submission], slots: int) -> int:
         """Start the runners that are missing, stop those too many while nothing waits; return how many there are."""
         async with self.store.begin() as tables:
             depth = await tables.jobs.depth("shared")
-        runners = await self.alive(PREFIX)
         wanted = self.fleet.wanted(depth, slots)
         for _ in range(wanted - len(runners)):
             await self.start(SubmissionId(f"{PREFIX}{self.new_id()}"), ENTRYPOINT)
@@ -67,19 +72,18 @@ class Dispatcher:
         return max(wanted, len(runners))
 
     async def dispatch_dedicated(self, slots: int) -> int:
-        """Start a Ray Job for each job that asked for one, as far as the cluster bears; return how many there are."""
-        alive = await self.alive(DEDICATED_PREFIX)
+        """Start a Ray Job for each job that asked for one, as far as slots are left; return how many were started."""
         async with self.store.begin() as tables:
             claims = await tables.jobs.claim(
                 DEDICATED,
                 lease=START_PATIENCE,
-                limit=max(0, slots - len(alive)),
+                limit=max(0, slots),
                 limits=self.limits,
                 execution="dedicated",
             )
         for claim in claims:
             await self.start_dedicated(claim)
-        return len(alive) + len(claims)
+        return len(claims)
 
     async def start_dedicated(self, claim: Claim) -> None:
         """Start the Ray Job of a claim; if the cluster refuses, the job waits as if nothing had happened."""
@@ -93,10 +97,6 @@ class Dispatcher:
                 # Its lease ends, and the reaper finds it.
                 logger.warning("claim not given back", extra={"job_id": str(claim.job_id), "error": late.code})
             raise
-
-    async def alive(self, prefix: str) -> Sequence[Submission]:
-        """Return the Ray Jobs that run or will run, whose id begins with `prefix`."""
-        return [job for job in await self.cluster.list(prefix) if job.is_alive]
 
     async def start(self, submission: SubmissionId, entrypoint: str) -> None:
         """Start a Ray Job."""

@@ -6,7 +6,8 @@ transaction. A zombie of the old epoch then finds neither: it cannot add a row t
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 
 import psycopg
@@ -38,14 +39,6 @@ FROM dataproc_load.load_chunk WHERE job_id = %s AND epoch = %s AND target = %s O
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """A staging table that an earlier epoch has left."""
-
-    epoch: int
-    table: str
-
-
 def fingerprint(plan: SourcePlan, schema: pa.Schema, target: Target) -> bytes:
     """Return what tells two loads of a job apart.
 
@@ -63,37 +56,31 @@ def take_over(conn: psycopg.Connection, load_id: LoadId, target: Target, same: b
     row = conn.execute(EARLIER, (load_id.job_id, load_id.epoch, target.name, same)).fetchone()
     if row is None:
         return False
-    earlier = Earlier(*row)
-    try:
-        # A transaction of its own within ours: what cannot be taken over is left for the next step to drop.
-        with conn.transaction():
-            rename(conn, earlier, load_id)
-            demand_whole(conn, earlier, load_id, target)
-            key = (load_id.job_id, earlier.epoch, target.name)
-            conn.execute(MOVE_CHUNKS, (load_id.epoch, *key))
-            conn.execute(REGISTER_ANEW, (load_id.epoch, staging_name(load_id), *key))
-    except (pg.UndefinedTable, EmptiedError):
-        return False
-    return True
+    epoch, table = row
+    key = (load_id.job_id, epoch, target.name)
+    # A transaction of its own within ours: what cannot be taken over is left for the next step to drop.
+    with suppress(pg.UndefinedTable), conn.transaction():
+        rename(conn, table, load_id)
+        if not is_as_told(conn, key, load_id):
+            raise psycopg.Rollback
+        conn.execute(MOVE_CHUNKS, (load_id.epoch, *key))
+        conn.execute(REGISTER_ANEW, (load_id.epoch, staging_name(load_id), *key))
+        return True
+    return False
 
 
-class EmptiedError(Exception):
-    """PostgreSQL has emptied the staging table when it recovered from a crash."""
-
-
-def rename(conn: psycopg.Connection, earlier: Earlier, load_id: LoadId) -> None:
-    """Give the staging table its new name; from here on the zombies of the earlier epoch find no table."""
-    end_users(conn, earlier.table)
+def rename(conn: psycopg.Connection, table: str, load_id: LoadId) -> None:
+    """Give a staging table its new name; from here on the zombies of the earlier epoch find no table."""
+    end_users(conn, table)
     new = sql.Identifier(staging_name(load_id))
-    conn.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(identifier_of(earlier.table), new))
+    conn.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(identifier_of(table), new))
 
 
-def demand_whole(conn: psycopg.Connection, earlier: Earlier, load_id: LoadId, target: Target) -> None:
-    """Refuse a staging table that has other rows than its chunks say."""
-    told = conn.execute(SUM_LOADED, (load_id.job_id, earlier.epoch, target.name)).fetchone()
-    found = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(staging_table(load_id))).fetchone()
-    if told != found:
-        raise EmptiedError
+def is_as_told(conn: psycopg.Connection, key: tuple[object, ...], load_id: LoadId) -> bool:
+    """Whether the table has as many rows as the chunks under `key` say: PostgreSQL empties it when it recovers."""
+    told = conn.execute(SUM_LOADED, key).fetchone()
+    counted = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(staging_table(load_id))).fetchone()
+    return told == counted
 
 
 def whole_units(conn: psycopg.Connection, load_id: LoadId, target: Target) -> tuple[LoadedChunk, ...]:

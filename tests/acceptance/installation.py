@@ -23,6 +23,7 @@ from dataproc.domain.status import RunStatus
 from dataproc.embedded.ray_head import free_port
 from dataproc.embedded.s3_server import ACCESS, S3Server
 from dataproc.settings import Settings
+from tests.waiting import found
 
 BUCKET = "lake"
 PATIENCE = 120.0
@@ -160,21 +161,16 @@ def command_of(process: psutil.Process) -> str:
 
 def until(look: Callable[[], T | None]) -> T:
     """Look again and again until there is something; return it."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if (found := look()) is not None:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it did not happen in time")
+    return found(look, PATIENCE)
 
 
 def patiently(ask: Callable[[], T], patience: float = PATIENCE) -> T:
-    """Return an answer of the API, asking again while it is away."""
+    """Return an answer of the API or of a database, asking again while it is away."""
     deadline = time.monotonic() + patience
     while True:
         try:
             return ask()
-        except (httpx2.HTTPError, AssertionError):
+        except (httpx2.HTTPError, psycopg.OperationalError, AssertionError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)

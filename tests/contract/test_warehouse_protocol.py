@@ -1,8 +1,7 @@
 """Laws of the load protocol, on both ways: who may publish, what counts as whole, and what readers see."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -29,6 +28,7 @@ from dataproc.warehouse.publish import publishing
 from dataproc.warehouse.staged import StagedLoad
 from dataproc.warehouse.target import Target
 from dataproc.warehouse.warehouse import PostgresWarehouse
+from tests.waiting import wait_until
 from tests.warehouses import (
     ALWAYS_DIRECT,
     TABLE,
@@ -59,14 +59,6 @@ def rows(*ids: int) -> list[tuple[int, str]]:
 
 def results_of(load: Load, chunks: list[Chunk]) -> Iterator[LoadedChunk]:
     return (load.step(chunk) for chunk in chunks)
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.01)
 
 
 def somebody_waits(query: Query) -> bool:

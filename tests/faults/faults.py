@@ -11,10 +11,10 @@ from tests.faults.process import RunnerProcess
 from tests.faults.runner import PATIENCE, Order
 from tests.faults.server import OBSERVER, Ballast, fetch
 from tests.faults.world import World
+from tests.waiting import wait_until
 
 DEAF = 0.5
 """Seconds for which replies of the server are lost."""
-PAUSE = 0.01
 
 
 class Fault(StrEnum):
@@ -132,10 +132,7 @@ class Harm:
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds(condition):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(PAUSE)
+    wait_until(lambda: holds(condition), PATIENCE)
 
 
 def holds(condition: Callable[[], bool]) -> bool:

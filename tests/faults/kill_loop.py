@@ -58,7 +58,8 @@ class KillLoop:
             time.sleep(self.dice.uniform(0, LATEST_KILL))
             self.kill()
             job = self.place.end_of(job_id, PATIENCE)
-        self.wait_for_databases()
+        # What was killed may be what the job had no more need of.
+        patiently(lambda: self.ask_metadata("SELECT 1"), PATIENCE)
         self.compare(job, rows, reader)
 
     def kill(self) -> None:
@@ -66,19 +67,6 @@ class KillLoop:
         for name in self.dice.sample(VICTIMS, len(VICTIMS)):
             if kill_one(self.place, name, self.dice):
                 self.outcome.kills[name] += 1
-                return
-
-    def wait_for_databases(self) -> None:
-        """Wait until PostgreSQL is back: what was killed may be what the job had no more need of."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                self.ask_metadata("SELECT 1")
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
-            else:
                 return
 
     def compare(self, job: dict[str, Any], expected: int, reader: Reader) -> None:

@@ -31,6 +31,7 @@ from dataproc.settings import Settings
 from tests.builders import a_failure
 from tests.conftest import PostgresServers
 from tests.fakes.pipeline import FakeEngine
+from tests.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs_as_before")]
 
@@ -150,13 +151,6 @@ async def plant(database_url: str, warehouse_url: str, tmp_path: Path) -> AsyncI
     await workshop.store.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - threads and databases have no event to wait for
-            await asyncio.sleep(0.01)
-
-
 @pytest.mark.parametrize("load", ["direct", "staged"])
 async def test_a_job_is_loaded_exactly_once_and_tells_how_far_it_came(plant: Plant, load: str) -> None:
     claim = await plant.claim(plant.spec(load=load))
@@ -199,7 +193,7 @@ async def test_the_stage_shows_while_the_run_lasts(plant: Plant) -> None:
     plant.engine.repeats = True
     claim = await plant.claim(plant.spec())
     run = asyncio.create_task(plant.execute(claim))
-    await until(plant.engine.has_begun.is_set)
+    await until(plant.engine.has_begun.is_set, PATIENCE)
 
     async with asyncio.timeout(PATIENCE):
         while (job := await plant.job(claim)).status is not RunStatus.LOADING or job.progress.units_done < 1:  # noqa: ASYNC110 - the database has no event to wait for
@@ -215,7 +209,7 @@ async def test_a_job_cancelled_on_its_way_leaves_nothing(plant: Plant, load: str
     plant.engine.repeats = True
     claim = await plant.claim(plant.spec(load=load))
     run = asyncio.create_task(plant.execute(claim))
-    await until(plant.engine.has_begun.is_set)
+    await until(plant.engine.has_begun.is_set, PATIENCE)
 
     await plant.workshop.jobs.cancel(claim.job_id, by=LOCAL)
 
@@ -230,7 +224,7 @@ async def test_a_runner_that_lost_its_lease_stops_and_the_next_one_loads_the_row
     plant.engine.repeats = True
     lost = await plant.claim(plant.spec(load=load, retry=SOON))
     run = asyncio.create_task(plant.execute(lost))
-    await until(plant.engine.has_begun.is_set)
+    await until(plant.engine.has_begun.is_set, PATIENCE)
     await expire(plant, lost)
 
     assert await plant.workshop.reaper.reap() == 1
@@ -248,7 +242,7 @@ async def test_a_zombie_that_wakes_after_the_next_run_has_loaded_the_rows_adds_n
     plant.engine.hangs = True
     zombie = await plant.claim(plant.spec(load="staged", retry=SOON))
     run = asyncio.create_task(plant.execute(zombie))
-    await until(plant.engine.has_begun.is_set)
+    await until(plant.engine.has_begun.is_set, PATIENCE)
     await expire(plant, zombie)
     await plant.workshop.reaper.reap()
 
@@ -258,7 +252,7 @@ async def test_a_zombie_that_wakes_after_the_next_run_has_loaded_the_rows_adds_n
     # It may have been given up by now.
     with suppress(StuckPipelineError):
         assert await run is None
-    await until(lambda: plant.engine.running == 0)
+    await until(lambda: plant.engine.running == 0, PATIENCE)
 
     assert plant.rows() == ROWS
     assert plant.left_over() == []
@@ -288,7 +282,7 @@ async def test_a_metadata_database_that_ends_all_connections_disturbs_no_run(pla
     plant.engine.repeats = True
     claim = await plant.claim(plant.spec())
     run = asyncio.create_task(plant.execute(claim))
-    await until(plant.engine.has_begun.is_set)
+    await until(plant.engine.has_begun.is_set, PATIENCE)
 
     assert plant.settings.metadata_url is not None
     async with await psycopg.AsyncConnection.connect(plant.settings.metadata_url.get_secret_value()) as conn:
@@ -317,7 +311,7 @@ async def test_the_second_run_reads_only_what_the_first_one_has_not_staged(plant
     claim = await plant.claim(plant.spec(load="staged", retry=SOON))
     plant.engine.repeats = True
     run = asyncio.create_task(plant.execute(claim))
-    await until(plant.engine.has_begun.is_set)
+    await until(plant.engine.has_begun.is_set, PATIENCE)
     plant.act("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
     async with plant.workshop.store.begin() as tables:
         await tables.jobs.release(claim, failure=a_failure())

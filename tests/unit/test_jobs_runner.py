@@ -24,6 +24,7 @@ from jobs.slot import SlotResult
 from tests.builders import a_job
 from tests.fakes.store import FakeStore
 from tests.fakes.warehouse import FakeWarehouse
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -137,13 +138,6 @@ async def shop() -> AsyncIterator[Shop]:
     shop = Shop()
     yield shop
     shop.end_all()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - the fakes have no event to wait for
-            await asyncio.sleep(0.001)
 
 
 async def drained(runner: Runner, running: "asyncio.Task[None]", shop: Shop) -> None:

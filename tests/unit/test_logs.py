@@ -28,17 +28,6 @@ def lines() -> Iterator[io.StringIO]:
     logger.handlers = []
 
 
-@pytest.fixture
-def untouched() -> Iterator[None]:
-    """Leave the loggers as they were."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    before = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, handlers, level, propagate in before:
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)
-
-
 def logged(lines: io.StringIO) -> dict[str, Any]:
     """Return the one line that was logged."""
     [line] = lines.getvalue().splitlines()
@@ -135,7 +124,7 @@ def test_errors_that_led_to_each_other_in_a_ring_are_told_once(lines: io.StringI
     assert traceback_of(lines, fail).count("ValueError") == 1
 
 
-def test_every_package_of_ours_logs_to_standard_error(untouched: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_package_of_ours_logs_to_standard_error(logs_as_before: None, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info")
 
     for name in LOGGERS:

@@ -32,6 +32,7 @@ from tests.builders import a_job, a_spec
 from tests.fakes.pipeline import FakeEngine, ListSource, look_away
 from tests.fakes.store import FakeStore, FakeTables
 from tests.fakes.warehouse import FakeWarehouse
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -129,13 +130,6 @@ class WatchedPipeline(Pipeline):
     def run(self, load_id: LoadId, monitor: Monitor) -> Published:
         self.monitors.append(monitor)
         return Pipeline.run(self, load_id, monitor)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - threads and fakes have no event to wait for
-            await asyncio.sleep(0.002)
 
 
 def raising(exc: Exception) -> Callable[[Unit], None]:
