@@ -32,7 +32,8 @@ class Reaper:
         for lease in expired:
             logger.warning("runner lost", extra={"job_id": str(lease.claim.job_id), "holder": lease.lost_holder})
             reached(FaultPoint.REAPED)
-            await self.settle(lease.claim)
+        # At once: a publish that goes on under one of them keeps no other one waiting.
+        await asyncio.gather(*(self.settle(lease.claim) for lease in expired))
         return len(expired)
 
     async def settle(self, claim: Claim) -> None:

@@ -93,6 +93,10 @@ ANSWERS: tuple[tuple[tuple[type[psycopg.Error], ...], Callable[[psycopg.Error], 
         lambda _: SetupError("the warehouse refused the connection; see DATAPROC_WAREHOUSE_URL"),
     ),
     (
+        (pg.LockNotAvailable,),
+        lambda _: WarehouseUnavailableError("the warehouse has a session that holds what is needed; it is asked again"),
+    ),
+    (
         (psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError),
         lambda exc: WarehouseUnavailableError(f"the warehouse does not answer: {first_line(exc)}"),
     ),

@@ -24,6 +24,9 @@ INSERT INTO dataproc_load.load_fence AS fence (job_id, epoch, cancelled) VALUES 
 ON CONFLICT (job_id) DO UPDATE SET epoch = greatest(fence.epoch, EXCLUDED.epoch), cancelled = true
 WHERE fence.epoch <= EXCLUDED.epoch
 """
+WAIT_FOR_FENCE = "SELECT set_config('lock_timeout', %s, true)"
+FENCE_PATIENCE = "5s"
+"""How long a publish may hold the fence before whoever wants to forbid it goes on with other work, and asks again."""
 TAKE = "SELECT epoch, cancelled FROM dataproc_load.load_fence WHERE job_id = %s FOR UPDATE"
 ASK = "SELECT epoch, cancelled FROM dataproc_load.load_fence WHERE job_id = %s FOR SHARE"
 RECORD = """
@@ -62,8 +65,10 @@ def raise_fence(conn: psycopg.Connection, load_id: LoadId) -> None:
 
 
 def forbid(conn: psycopg.Connection, job_id: JobId, epoch: int) -> None:
-    """Let no epoch up to this one publish. Waits for a publish that already holds the fence."""
-    conn.execute(FORBID, {"job": job_id, "epoch": epoch})
+    """Let no epoch up to this one publish. Waits a while for a publish that already holds the fence."""
+    with conn.transaction():
+        conn.execute(WAIT_FOR_FENCE, (FENCE_PATIENCE,))
+        conn.execute(FORBID, {"job": job_id, "epoch": epoch})
 
 
 def take_fence(conn: psycopg.Connection, load_id: LoadId) -> None:

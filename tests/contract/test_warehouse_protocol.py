@@ -23,6 +23,7 @@ from dataproc.domain.spec import Destination
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Load, Published
+from dataproc.warehouse import ledger
 from dataproc.warehouse.ledger import Entry, record, take_fence
 from dataproc.warehouse.publish import publishing
 from dataproc.warehouse.staged import StagedLoad
@@ -236,6 +237,22 @@ def test_an_epoch_that_was_forbidden_before_it_began_cannot_begin(warehouse: Pos
 
     with pytest.raises(FencedError):
         warehouse.fence(load_id)
+
+
+def test_forbidding_does_not_wait_for_ever_for_a_publish_that_holds_the_fence(
+    warehouse: PostgresWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "FENCE_PATIENCE", "100ms")
+    load_id = a_load_id()
+    warehouse.fence(load_id)
+    target = Target("sales", "orders", (), exists=False)
+    with publishing(warehouse.url, load_id, target) as conn:
+        take_fence(conn, load_id)
+
+        with pytest.raises(WarehouseUnavailableError, match="holds what is needed"):
+            warehouse.forbid(load_id.job_id, 1)
+
+    assert warehouse.forbid(load_id.job_id, 1) is None
 
 
 def test_forbidding_waits_for_a_publish_that_holds_the_fence_and_tells_what_it_published(

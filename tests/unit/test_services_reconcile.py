@@ -1,7 +1,9 @@
 """The reaper: what becomes of a job whose runner is gone."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
+from threading import Event
 from uuid import uuid4
 
 import pytest
@@ -19,10 +21,12 @@ from tests.builders import SOME_TIME, a_job, a_spec, some_progress
 from tests.fakes.pipeline import ListSource
 from tests.fakes.store import FakeStore
 from tests.fakes.warehouse import FakeWarehouse
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 LEASE = timedelta(seconds=30)
+PATIENCE = 10.0
 PUBLISHED = Published("analytics.orders", Account(read=100, loaded=95, rejected=5), "direct")
 
 
@@ -273,3 +277,30 @@ async def test_the_janitor_does_not_touch_what_the_revived_job_stages_anew(ward:
     ward.warehouse.clean(claim.job_id, claim.epoch)
 
     assert ward.warehouse.staged() == [claim.job_id]
+
+
+@dataclass(slots=True)
+class BusyWarehouse(FakeWarehouse):
+    """A warehouse in which the publish of one job holds the fence for as long as a test wants."""
+
+    busy: JobId = field(default_factory=lambda: JobId(uuid4()))
+    over: Event = field(default_factory=Event)
+
+    def forbid(self, job_id: JobId, epoch: int) -> Published | None:
+        if job_id == self.busy:
+            assert self.over.wait(PATIENCE)
+        return FakeWarehouse.forbid(self, job_id, epoch)
+
+
+async def test_a_publish_that_goes_on_keeps_no_other_lost_run_waiting(ward: Ward) -> None:
+    busy, other = await ward.claim(), await ward.claim()
+    ward.store.now += 2 * LEASE
+    ward.warehouse = warehouse = BusyWarehouse(busy=busy.job_id)
+    reaping = asyncio.create_task(ward.reaper.reap())
+    try:
+        await until(lambda: ward.store.state.jobs[other.job_id].status is RunStatus.PENDING, PATIENCE)
+        assert (await ward.job(busy)).status.is_running
+    finally:
+        warehouse.over.set()
+
+    assert await reaping == 2
