@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from dataproc.cluster.ray_jobs import RayJobs, dashboard_client
 from dataproc.domain.errors import InvalidSpecError, Problem, SetupError
 from dataproc.domain.job import Claim
-from dataproc.domain.spec import JobSpec, S3Source
+from dataproc.domain.sources.files import S3Source
+from dataproc.domain.spec import JobSpec
 from dataproc.notifications.log import EventLog
 from dataproc.notifications.webhook import Webhook, demand_url, webhook_client
 from dataproc.ports.events import Receiver

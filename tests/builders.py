@@ -5,7 +5,8 @@ from typing import Any
 from uuid import uuid4
 
 from dataproc.domain.job import Claim, Failure, Job, JobId, Progress, RunId
-from dataproc.domain.spec import Destination, FilesSource, JobSpec
+from dataproc.domain.sources.files import FilesSource
+from dataproc.domain.spec import Destination, JobSpec
 from dataproc.domain.status import RunStatus
 from dataproc.ports.events import Event
 from dataproc.ports.queue import LogLine

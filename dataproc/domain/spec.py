@@ -1,87 +1,15 @@
 """What a user asks for: the specification of a job, the same for the API, YAML files and JSON Schema."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat
 
 from dataproc.domain.duration import Duration
+from dataproc.domain.fields import ColumnName, Moment, Name, Spec
 from dataproc.domain.retry import RetryPolicy
 from dataproc.domain.rules import ColumnRule, ColumnType
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["orders-daily"])]
-ColumnName = Annotated[str, Field(min_length=1, max_length=63)]
-LATEST = datetime(9999, 1, 1, tzinfo=UTC)
-"""What is later than this in some zone cannot be told in another: Python's calendar ends with the year."""
-
-
-def written_as_text(value: object) -> object:
-    """Refuse a number, or a text that is one: pydantic would take it for the seconds since 1970."""
-    if isinstance(value, str) and not value.replace(".", "", 1).lstrip("+-").isdigit():
-        return value
-    if isinstance(value, datetime):
-        return value
-    msg = "write a time with its zone, such as 2026-01-31T06:00:00Z"
-    raise ValueError(msg)
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(written_as_text), Field(lt=LATEST)]
-Format = Literal["auto", "parquet", "csv", "jsonl"]
-
-
-class Spec(BaseModel):
-    """Base of all parts: unknown fields are refused, nothing changes once made."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CsvOptions(Spec):
-    """How comma-separated files are written."""
-
-    delimiter: str = Field(default=",", min_length=1, max_length=1)
-    quote: str = Field(default='"', min_length=1, max_length=1)
-    header: bool = Field(default=True, description="Whether the first line names the columns; else they are c0, c1, …")
-    nulls: tuple[str, ...] = Field(default=("", "NULL", "null"), description="Unquoted values that mean null.")
-
-
-class FileOptions(Spec):
-    """What sources of files have in common."""
-
-    path: str = Field(min_length=1, max_length=1024, description="A file or a glob: `*` within a folder, `**` across.")
-    format: Format = Field(
-        default="auto", description="`auto` tells by the name: .parquet, .csv, .jsonl, .ndjson, with .gz or .zst."
-    )
-    csv: CsvOptions = CsvOptions()
-    unit_size: int = Field(
-        default=64 * 1024 * 1024,
-        ge=64 * 1024,
-        le=1024**3,
-        description="Files larger than this many bytes are read in parallel pieces.",
-    )
-
-
-class S3Source(FileOptions):
-    """Objects of an S3 bucket; `path` is `s3://bucket/key-or-glob`, or a key or glob in the connection's bucket."""
-
-    kind: Literal["s3"]
-    connection: Name | None = Field(
-        default=None, description="A registered source; without one, the environment's AWS settings."
-    )
-
-    @model_validator(mode="after")
-    def names_a_bucket(self) -> "S3Source":
-        """Refuse a path without a bucket."""
-        if self.connection is None and not self.path.startswith("s3://"):
-            msg = "write the path as s3://bucket/key, or name a connection that has a bucket"
-            raise ValueError(msg)
-        return self
-
-
-class FilesSource(FileOptions):
-    """Files that every worker can read, below the folder `DATAPROC_FILES_ROOT`."""
-
-    kind: Literal["files"]
-
+from dataproc.domain.sources.files import FilesSource, S3Source
 
 Source = Annotated[S3Source | FilesSource, Field(discriminator="kind")]
 

@@ -18,7 +18,8 @@ from dataproc.domain.errors import (
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.identity import Caller
 from dataproc.domain.job import Claim, Job, JobId, JobRun
-from dataproc.domain.spec import JobSpec, S3Source
+from dataproc.domain.sources.files import S3Source
+from dataproc.domain.spec import JobSpec
 from dataproc.domain.status import RunStatus
 from dataproc.ports.queue import Cursor, JobFilter, LogLine
 from dataproc.ports.store import Store, StoredReply, Tables

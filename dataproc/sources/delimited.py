@@ -16,7 +16,7 @@ import pyarrow.csv as pc
 from dataproc.domain.cells import Cells
 from dataproc.domain.chunk import POSITION_FIELD
 from dataproc.domain.errors import BadDataError, ContractViolationError
-from dataproc.domain.spec import CsvOptions
+from dataproc.domain.sources.files import CsvOptions
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources import lines
 from dataproc.sources.cells import text_of, values_of

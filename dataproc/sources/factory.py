@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import assert_never
 
 from dataproc.domain.errors import SetupError
-from dataproc.domain.spec import FilesSource, S3Source
+from dataproc.domain.sources.files import FilesSource, S3Source
 from dataproc.ports.pipeline import Source
 from dataproc.ports.store import Connection
 from dataproc.sources.file_source import FileSource

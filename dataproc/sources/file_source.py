@@ -7,7 +7,7 @@ from typing import assert_never
 import pyarrow as pa
 
 from dataproc.domain.chunk import Chunk, number
-from dataproc.domain.spec import FileOptions
+from dataproc.domain.sources.files import FileOptions
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.delimited import CsvFormat
 from dataproc.sources.formats import FileFormat, FormatName, common_format, format_of

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataproc.domain.errors import BadDataError
-from dataproc.domain.spec import CsvOptions
+from dataproc.domain.sources.files import CsvOptions
 from dataproc.sources.lines import BOM, last_line_end
 
 if TYPE_CHECKING:

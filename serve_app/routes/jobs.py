@@ -8,8 +8,9 @@ from pydantic import AwareDatetime, ValidationError
 
 from dataproc.domain.document import read_spec
 from dataproc.domain.errors import FatalError, InvalidSpecError
+from dataproc.domain.fields import Name
 from dataproc.domain.job import Job, JobId
-from dataproc.domain.spec import JobSpec, Name
+from dataproc.domain.spec import JobSpec
 from dataproc.domain.status import RunStatus
 from dataproc.ports.queue import JobFilter
 from serve_app.dependencies import By, Jobs, Reconciliations

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 
-from dataproc.domain.spec import Name
+from dataproc.domain.fields import Name
 from dataproc.ports.store import Connection
 from serve_app.dependencies import By, Sources
 from serve_app.description import problems

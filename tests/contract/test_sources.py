@@ -26,7 +26,7 @@ from dataproc.domain.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from dataproc.domain.spec import FilesSource, S3Source
+from dataproc.domain.sources.files import FilesSource, S3Source
 from dataproc.ports.pipeline import Source
 from dataproc.ports.store import Connection
 from dataproc.sources.factory import source_for

@@ -13,15 +13,8 @@ from pydantic import ValidationError
 from dataproc.domain.document import pointer_of
 from dataproc.domain.retry import RetryPolicy
 from dataproc.domain.schema import FILE, job_schema, path_in_document
-from dataproc.domain.spec import (
-    CleanTransform,
-    CsvOptions,
-    Destination,
-    FilesSource,
-    JobSpec,
-    S3Source,
-    ValidateTransform,
-)
+from dataproc.domain.sources.files import CsvOptions, FilesSource, S3Source
+from dataproc.domain.spec import CleanTransform, Destination, JobSpec, ValidateTransform
 
 ROOT = Path(__file__).parents[2]
 VALIDATOR = Draft202012Validator(job_schema())

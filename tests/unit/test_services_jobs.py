@@ -8,7 +8,7 @@ import pytest
 from dataproc.domain.errors import IdempotencyError, IllegalMoveError, InvalidSpecError, NotFoundError
 from dataproc.domain.identity import Caller
 from dataproc.domain.job import Claim, Job, JobId
-from dataproc.domain.spec import S3Source
+from dataproc.domain.sources.files import S3Source
 from dataproc.domain.status import RunStatus
 from dataproc.ports.queue import JobFilter
 from dataproc.services.jobs import JobService

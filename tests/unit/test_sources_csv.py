@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataproc.domain.errors import ContractViolationError
-from dataproc.domain.spec import CsvOptions, FilesSource
+from dataproc.domain.sources.files import CsvOptions, FilesSource
 from dataproc.sources.factory import source_for
 from dataproc.sources.quoting import header_of, repaired, spans_lines
 

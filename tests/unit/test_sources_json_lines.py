@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataproc.domain.errors import ContractViolationError
-from dataproc.domain.spec import FilesSource
+from dataproc.domain.sources.files import FilesSource
 from dataproc.sources import lines
 from dataproc.sources.factory import source_for
 from dataproc.sources.json_lines import BlockReader, schema_of

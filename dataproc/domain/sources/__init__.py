@@ -1,0 +1,1 @@
+"""What a job says of its source, one file a kind."""
