@@ -13,9 +13,8 @@ import httpx2
 from pydantic import SecretStr
 
 from dataproc.cluster.ray_jobs import RayJobs, dashboard_client
-from dataproc.domain.errors import InvalidSpecError, Problem, SetupError
+from dataproc.domain.errors import SetupError
 from dataproc.domain.job import Claim
-from dataproc.domain.sources.files import S3Source
 from dataproc.domain.spec import JobSpec
 from dataproc.notifications.log import EventLog
 from dataproc.notifications.webhook import Webhook, demand_url, webhook_client
@@ -25,6 +24,7 @@ from dataproc.ports.queue import RunningLimits
 from dataproc.ports.store import Connection, Store
 from dataproc.repositories.migrate import migrate, revisions
 from dataproc.repositories.store import PostgresStore
+from dataproc.security.secrets import EnvironmentSecrets
 from dataproc.services.attendance import Rhythm
 from dataproc.services.deliver import Deliverer
 from dataproc.services.dispatch import Dispatcher, Fleet
@@ -38,8 +38,7 @@ from dataproc.services.reconciliation import ReconciliationService
 from dataproc.services.runs import RunService
 from dataproc.services.sources import SourceService
 from dataproc.settings import Settings
-from dataproc.sources.factory import source_for
-from dataproc.sources.s3_connection import parsed
+from dataproc.sources.factory import Surroundings, connector_for, source_for
 from dataproc.telemetry.journal import RunJournal
 from dataproc.telemetry.logs import configure_logs
 from dataproc.transforms.declared import text_columns
@@ -110,7 +109,8 @@ def open_services(settings: Settings) -> Services:
 def services_of(store: Store, settings: Settings) -> Services:
     """Return the services of the HTTP API on this store; the warehouse is only asked for what is in it."""
     reconciliation = ReconciliationService(store, lambda: open_warehouse(settings))
-    return Services(JobService(store, uuid4), SourceService(store, check_connection), reconciliation, store)
+    sources = SourceService(store, lambda connection: connector_for(surroundings(settings, connection)))
+    return Services(JobService(store, uuid4), sources, reconciliation, store)
 
 
 def open_workshop(settings: Settings, engine: Engine) -> Workshop:
@@ -188,7 +188,9 @@ async def open_planner(spec: JobSpec, settings: Settings) -> Planner:
             await store.close()
     source = open_source(spec, connection, settings)
     transforms = tuple(transform_for(each) for each in spec.transforms)
-    return Planner(source, transforms, spec.destination, open_warehouse(settings))
+    warehouse = open_warehouse(settings)
+    memory = warehouse.memory(spec.name, spec.destination.table)
+    return Planner(source, transforms, spec.destination, warehouse, memory)
 
 
 def migrate_all(settings: Settings) -> Versions:
@@ -206,8 +208,12 @@ def older_schemas() -> frozenset[str]:
 
 def open_source(spec: JobSpec, connection: Connection | None, settings: Settings) -> Source:
     """Return the source of a job, ready to plan and read."""
-    columns = text_columns(spec.transforms)
-    return source_for(spec.source, connection=connection, files_root=settings.files_root, text_columns=columns)
+    return source_for(spec.source, surroundings(settings, connection, text_columns(spec.transforms)))
+
+
+def surroundings(settings: Settings, connection: Connection | None, text: frozenset[str] = frozenset()) -> Surroundings:
+    """Return what sources are given besides their specification."""
+    return Surroundings(EnvironmentSecrets(), connection, settings.files_root, text)
 
 
 async def connection_of(store: Store, spec: JobSpec) -> Connection | None:
@@ -220,15 +226,7 @@ async def connection_of(store: Store, spec: JobSpec) -> Connection | None:
 
 def connection_name(spec: JobSpec) -> str | None:
     """Return the name of the registered source that a job uses; `None`: it uses none."""
-    return spec.source.connection if isinstance(spec.source, S3Source) else None
-
-
-def check_connection(connection: Connection) -> None:
-    """Refuse a connection that no source could use."""
-    if connection.kind != "s3":
-        wrong = Problem("/kind", "write s3, the one kind of source that takes a connection")
-        raise InvalidSpecError(f"There are no connections of kind {connection.kind!r}.", (wrong,))
-    parsed(connection)
+    return getattr(spec.source, "connection", None)
 
 
 def required(url: SecretStr | None, name: str) -> str:

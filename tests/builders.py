@@ -4,13 +4,18 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import pyarrow as pa
+
 from dataproc.domain.job import Claim, Failure, Job, JobId, Progress, RunId
 from dataproc.domain.sources.files import FilesSource
 from dataproc.domain.spec import Destination, JobSpec
 from dataproc.domain.status import RunStatus
+from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.events import Event
 from dataproc.ports.queue import LogLine
 from dataproc.ports.store import Connection, StoredReply
+from dataproc.sources.factory import Surroundings
+from tests.fakes.secrets import FakeSecrets
 
 SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -73,6 +78,17 @@ def a_connection(**fields: Any) -> Connection:
     """Return a registered bucket."""
     defaults: dict[str, Any] = {"name": "lake", "kind": "s3", "config": {"bucket": "lake"}}
     return Connection(**(defaults | fields))
+
+
+def surroundings(**fields: Any) -> Surroundings:
+    """Return what a source is given besides its specification: no connection, no folder, no secrets."""
+    defaults: dict[str, Any] = {"secrets": FakeSecrets()}
+    return Surroundings(**(defaults | fields))
+
+
+def plan_of_size(size: int, **fields: Any) -> SourcePlan:
+    """Return a plan of one unit of so many bytes."""
+    return SourcePlan((Unit("u0", "list/0", "1", size),), pa.schema([("id", pa.int64())]), **fields)
 
 
 def a_reply(**fields: Any) -> StoredReply:

@@ -22,7 +22,8 @@ from dataproc.domain.errors import DataprocError, FatalError
 
 HEAD: list[tuple[str, pa.DataType]] = [
     ("failure", pa.large_binary()), ("unit", pa.string()), ("seq", pa.int32()), ("last", pa.bool_()),
-    ("read", pa.int64()), ("filtered", pa.int64()),
+    ("read", pa.int64()), ("filtered", pa.int64()), ("deduplicated", pa.int64()), ("mark", pa.string()),
+    ("high", pa.string()),
 ]  # fmt: skip
 CHUNKS = pa.schema([*HEAD, ("rows", pa.large_binary()), ("rejects", pa.large_binary())])
 LOADED = pa.schema(
@@ -35,7 +36,7 @@ LOADED = pa.schema(
 
 def pack(chunk: Chunk) -> pa.Table:
     """Return a block of one row that holds `chunk`."""
-    head = {"unit": chunk.unit, "seq": chunk.seq, "last": chunk.last, "read": chunk.read, "filtered": chunk.filtered}
+    head = {name: getattr(chunk, name, None) for name, _ in HEAD}
     body = {"rows": stream_of(chunk.rows), "rejects": stream_of(chunk.rejects)}
     return one_row(CHUNKS, {**head, **body})
 
@@ -45,10 +46,7 @@ def unpack(block: pa.Table) -> Iterator[Chunk]:
     for row in rows_of(block):
         raise_failure(row)
         rows, rejects = table_of(row["rows"]), table_of(row["rejects"])
-        yield Chunk(
-            row["unit"].as_py(), row["seq"].as_py(), row["last"].as_py(), row["read"].as_py(),
-            rows, rejects, row["filtered"].as_py(),
-        )  # fmt: skip
+        yield Chunk(**{name: row[name].as_py() for name, _ in HEAD if name != "failure"}, rows=rows, rejects=rejects)
 
 
 def pack_loaded(chunk: LoadedChunk) -> pa.Table:

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -72,9 +72,22 @@ def no_rejects() -> pa.Table:
     return REJECTS.empty_table()
 
 
+class Piece(NamedTuple):
+    """What a reader gives for one chunk: rows (with `POSITION`), rejects, and rows that it left out itself.
+
+    A stream says in `mark` where to go on after this piece, and in `high` the greatest value of its cursor so far.
+    """
+
+    rows: pa.Table
+    rejects: pa.Table
+    mark: str = ""
+    high: str | None = None
+    filtered: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows of a unit on their way, with the account of those that left it."""
+    """Some rows of a unit on their way, with the account of those that left it; `mark` and `high` as in `Piece`."""
 
     unit: str
     seq: int
@@ -84,6 +97,8 @@ class Chunk:
     rejects: pa.Table = field(default_factory=no_rejects, repr=False)
     filtered: int = 0
     deduplicated: int = 0
+    mark: str = ""
+    high: str | None = None
 
     def keep(
         self, rows: pa.Table, *, filtered: int = 0, deduplicated: int = 0, rejects: pa.Table | None = None
@@ -116,6 +131,8 @@ class LoadedChunk:
     payload: bytes | memoryview = field(default=b"", repr=False)
     rejects: bytes = field(default=b"", repr=False)
     deduplicated: int = 0
+    mark: str = ""
+    high: str | None = None
 
     @property
     def is_balanced(self) -> bool:
@@ -148,26 +165,27 @@ class Account:
         )
 
 
-def number(unit: str, schema: pa.Schema, pieces: Iterable[tuple[pa.Table, pa.Table]]) -> Iterator[Chunk]:
-    """Yield the chunks of a unit from `pieces`: tables of rows (with `POSITION`) and of rejects.
+def number(
+    unit: str, schema: pa.Schema, pieces: Iterable[Piece | tuple[pa.Table, pa.Table]], *, first: int = 0
+) -> Iterator[Chunk]:
+    """Yield the chunks of a unit from `pieces`, numbered from `first`.
 
     There is always at least one chunk, and the last one is marked; so `pieces` is read one ahead.
     `schema` is that of the rows without `POSITION`, for a unit that holds none.
     """
-    seq = -1
-    held = (schema.append(POSITION_FIELD).empty_table(), no_rejects())
-    for seq, piece in enumerate(pieces):
-        if seq > 0:
-            yield chunk_of(unit, seq - 1, held, last=False)
+    seq = first - 1
+    held: Piece | tuple[pa.Table, pa.Table] = Piece(schema.append(POSITION_FIELD).empty_table(), no_rejects())
+    for seq, piece in enumerate(pieces, first):
+        if seq > first:
+            yield chunk_of(unit, seq - 1, Piece(*held), last=False)
         held = piece
-    yield chunk_of(unit, max(seq, 0), held, last=True)
+    yield chunk_of(unit, max(seq, first), Piece(*held), last=True)
 
 
-def chunk_of(unit: str, seq: int, piece: tuple[pa.Table, pa.Table], *, last: bool) -> Chunk:
+def chunk_of(unit: str, seq: int, piece: Piece, *, last: bool) -> Chunk:
     """Return a chunk whose rows were just read."""
-    rows, rejects = piece
-    chunk = Chunk(unit, seq, last, 0, rows, rejects)
-    return replace(chunk, read=rows.num_rows + chunk.rejected)
+    chunk = Chunk(unit, seq, last, 0, piece.rows, piece.rejects, piece.filtered, mark=piece.mark, high=piece.high)
+    return replace(chunk, read=piece.rows.num_rows + chunk.rejected + piece.filtered)
 
 
 def with_positions(rows: pa.Table, first: int) -> pa.Table:

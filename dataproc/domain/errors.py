@@ -18,11 +18,14 @@ DataprocError
 │   ├── MetadataUnavailableError
 │   ├── WarehouseUnavailableError
 │   ├── ReceiverUnavailableError
+│   ├── SecretsUnavailableError
+│   ├── MemoryChangedError
 │   ├── RunnerLostError
 │   ├── RunnerStoppedError
 │   └── RunTimeoutError
 ├── FatalError                   trying again would fail the same way; somebody must act
 │   ├── SetupError
+│   ├── SecretNotFoundError
 │   ├── SourceNotFoundError
 │   ├── SourceRefusedError
 │   ├── BadDataError
@@ -139,6 +142,14 @@ class ReceiverUnavailableError(RetryableError):
     """The receiver of events does not take them."""
 
 
+class SecretsUnavailableError(RetryableError):
+    """The place that keeps secrets does not answer."""
+
+
+class MemoryChangedError(RetryableError):
+    """Another run of this job was published in the meantime; the next attempt reads on from there."""
+
+
 class RunnerLostError(RetryableError):
     """The process that ran this job died or lost its lease."""
 
@@ -157,6 +168,10 @@ class FatalError(DataprocError):
 
 class SetupError(FatalError):
     """The installation is not ready for use."""
+
+
+class SecretNotFoundError(FatalError):
+    """There is no such secret, or we may not read it."""
 
 
 class SourceNotFoundError(FatalError):

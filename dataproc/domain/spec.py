@@ -11,7 +11,8 @@ from dataproc.domain.retry import RetryPolicy
 from dataproc.domain.rules import ColumnRule, ColumnType
 from dataproc.domain.sources.files import FilesSource, S3Source
 
-Source = Annotated[S3Source | FilesSource, Field(discriminator="kind")]
+AnySource = S3Source | FilesSource
+Source = Annotated[AnySource, Field(discriminator="kind")]
 
 
 class CleanTransform(Spec):

@@ -1,9 +1,11 @@
 """The tally of a load: proof that every unit came whole, once, and that no row went missing on the way."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from dataproc.domain.chunk import Account, LoadedChunk
-from dataproc.domain.errors import CountMismatchError
+from dataproc.domain.errors import CountMismatchError, SourceChangedError
 from dataproc.domain.unit import SourcePlan, Unit
 
 
@@ -48,6 +50,11 @@ class Tally:
             account += chunk
         return account
 
+    def highs(self) -> Iterator[str]:
+        """Yield the greatest cursor values that chunks tell."""
+        found = (chunk.high for unit in self.chunks.values() for chunk in unit.values())
+        return (high for high in found if high is not None)
+
     def _verify_unit(self, unit: Unit) -> None:
         seen = self.chunks.get(unit.id, {})
         if not is_whole(seen):
@@ -59,13 +66,31 @@ class Tally:
     @staticmethod
     def _same_or_refused(twin: LoadedChunk, chunk: LoadedChunk) -> None:
         if twin != chunk.without_payload():
-            raise CountMismatchError(
-                f"unit {chunk.unit}, chunk {chunk.seq} was read twice with different rows; "
-                "does the source change while it is read, or does a transform throw dice?"
-            )
+            raise twins_differ(chunk)
 
 
-def is_whole(seen: dict[int, LoadedChunk]) -> bool:
+def twins_differ(chunk: LoadedChunk) -> CountMismatchError | SourceChangedError:
+    """Return the error for a chunk that came twice with different rows.
+
+    A stream may change between two readings; what was staged of it stands, and the next attempt reads on after that.
+    """
+    told = f"unit {chunk.unit}, chunk {chunk.seq} was read twice with different rows"
+    if chunk.mark:
+        return SourceChangedError(told)
+    return CountMismatchError(f"{told}; does the source change while it is read, or does a transform throw dice?")
+
+
+def kept(seen: Mapping[int, LoadedChunk]) -> tuple[LoadedChunk, ...]:
+    """Return the staged chunks of a unit that need not be read again: all of a whole one, of a stream the first."""
+    if is_whole(seen):
+        return tuple(seen.values())
+    chunks = [seen[seq] for seq in takewhile(seen.__contains__, range(len(seen)))]
+    while chunks and not chunks[-1].mark:
+        chunks.pop()
+    return tuple(chunks)
+
+
+def is_whole(seen: Mapping[int, LoadedChunk]) -> bool:
     """Whether chunks 0, 1, … up to one marked last are there."""
     last = [seq for seq, chunk in seen.items() if chunk.last]
     return len(last) == 1 and len(seen) == last[0] + 1 and max(seen) == last[0]

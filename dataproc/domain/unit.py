@@ -1,8 +1,19 @@
 """Units: the deterministic pieces a source is cut into."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+
+from dataproc.domain.memory import CursorMove, SourceObject
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """How far a stream was staged before: the number of its next chunk, and the mark of the last one."""
+
+    seq: int
+    mark: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +22,8 @@ class Unit:
 
     `span` is half-open: row groups of a Parquet file, bytes of a text file, or `None` for all of it.
     The same source in the same version always gives the same units with the same ids. `schema` is what
-    the source needs to read every unit alike (the types its files hold); only the source looks at it.
+    the source needs to read every unit alike (the types its files hold), `detail` whatever else it needs; only the
+    source looks at them. A stream that was staged in part before is read on from where it `begun`.
     """
 
     id: str
@@ -21,18 +33,26 @@ class Unit:
     span: tuple[int, int] | None = None
     rows: int | None = None
     schema: pa.Schema | None = field(default=None, repr=False, compare=False)
+    detail: object = field(default=None, repr=False, compare=False)
+    begun: Begun | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
     """All units of a source in order, and the Arrow schema of the rows they give.
 
-    `announced` is what the source says of all its rows together, where it says nothing of single units.
+    `announced` is what the source says of all its rows together, where it says nothing of single units. `move` and
+    `objects` are what the job remembers once this is published. A source that `streams` marks its chunks, so that a
+    staged load goes on after the last one. `hold` keeps what the units need, such as a snapshot; a run enters it.
     """
 
     units: tuple[Unit, ...]
     schema: pa.Schema
     announced: int | None = None
+    move: CursorMove | None = None
+    objects: tuple[SourceObject, ...] = ()
+    streams: bool = False
+    hold: AbstractContextManager[object] = field(default_factory=nullcontext, repr=False, compare=False)
 
     @property
     def size(self) -> int:

@@ -8,16 +8,20 @@ import pyarrow as pa
 
 from dataproc.domain.chunk import Chunk, LoadedChunk
 from dataproc.domain.unit import SourcePlan, Unit
+from dataproc.ports.memory import BLANK, Memory
 
 
 class Source(Protocol):
     """A source of rows. It travels to Ray workers, so it must pickle, and holds no open connection."""
 
-    def plan(self) -> SourcePlan:
-        """Cut the source into units; the same source gives the same plan."""
+    def plan(self, memory: Memory = BLANK) -> SourcePlan:
+        """Cut what `memory` does not have yet into units; the same source and memory give the same plan."""
 
     def read(self, unit: Unit) -> Iterator[Chunk]:
-        """Yield the chunks of a unit, each with the plan's schema and the column `POSITION` last."""
+        """Yield the chunks of a unit, each with the plan's schema and the column `POSITION` last.
+
+        A unit that was begun is read on from there. Closing the iterator ends connections and threads.
+        """
 
 
 class Transform(Protocol):

@@ -12,16 +12,18 @@ from dataproc.domain.chunk import Account, LoadedChunk
 from dataproc.domain.job import JobId
 from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan
+from dataproc.ports.memory import Memory
 from dataproc.ports.pipeline import Step
 
 
 @dataclass(frozen=True, slots=True)
 class LoadId:
-    """Which load: the job, the claim's epoch and the run."""
+    """Which load: the job, the claim's epoch, the run, and the job's name, by which it remembers its source."""
 
     job_id: JobId
     epoch: int
     run_id: UUID
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,10 @@ class Load(Protocol):
 
     @property
     def staged_before(self) -> Sequence[LoadedChunk]:
-        """The chunks that earlier runs of the job have staged, and that need not be loaded again."""
+        """The chunks that earlier runs of the job have staged, and that need not be loaded again.
+
+        Those of whole units, and of streams the ones up to the last that is marked.
+        """
 
     @property
     def step(self) -> Step:
@@ -78,6 +83,9 @@ class Warehouse(Protocol):
 
     def fence(self, load_id: LoadId) -> Published | None:
         """Let this epoch publish, and no earlier one; return what an earlier one published."""
+
+    def memory(self, name: str, target: str) -> Memory:
+        """Return what the published runs of jobs of this name have read for a target."""
 
     def open(self, load_id: LoadId, destination: Destination, schema: pa.Schema, plan: SourcePlan) -> Load:
         """Look at the target and choose the way of the load; nothing is changed in the target.
@@ -118,5 +126,5 @@ class TargetPreview:
 class TargetPreviewer(Protocol):
     """What planning needs of a warehouse."""
 
-    def preview(self, destination: Destination, schema: pa.Schema, size: int) -> TargetPreview:
+    def preview(self, destination: Destination, schema: pa.Schema, plan: SourcePlan) -> TargetPreview:
         """Return what a load of rows of `schema` would meet; nothing is changed."""

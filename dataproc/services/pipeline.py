@@ -1,13 +1,14 @@
 """The pipeline: read, transform, load, publish. It knows units and chunks, not Ray and not SQL."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import chain
 
-from dataproc.domain.chunk import Account
+from dataproc.domain.chunk import Account, LoadedChunk
 from dataproc.domain.errors import RowRefusedError
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.spec import Destination
-from dataproc.domain.unit import SourcePlan
+from dataproc.domain.unit import Begun, SourcePlan, Unit
 from dataproc.ports.pipeline import Engine, Source, Transform
 from dataproc.ports.warehouse import LoadId, Published, Warehouse
 from dataproc.services.limits import Limit
@@ -32,8 +33,13 @@ class Pipeline:
             return published
         reached(FaultPoint.FENCED)
         monitor.check()
-        plan = self.source.plan()
-        reached(FaultPoint.PLANNED)
+        plan = self.source.plan(self.warehouse.memory(load_id.name, self.destination.table))
+        with plan.hold:
+            reached(FaultPoint.PLANNED)
+            return self.load_either_way(plan, load_id, monitor)
+
+    def load_either_way(self, plan: SourcePlan, load_id: LoadId, monitor: Monitor) -> Published:
+        """Load as the destination says; what the direct way refuses is loaded the staged way."""
         try:
             return self.load(plan, self.destination, load_id, monitor)
         except RowRefusedError:
@@ -48,8 +54,7 @@ class Pipeline:
         for transform in self.transforms:
             schema = transform.schema(schema)
         load = self.warehouse.open(load_id, destination, schema, plan)
-        staged = {chunk.unit for chunk in load.staged_before}
-        left = [unit for unit in plan.units if unit.id not in staged]
+        left = list(unread(plan.units, load.staged_before))
         monitor.planned(plan, load.way, resumed=len(plan.units) - len(left))
 
         def check(account: Account) -> None:
@@ -58,3 +63,17 @@ class Pipeline:
 
         with self.engine.run(left, self.source.read, self.transforms, load.step) as results:
             return load.publish(plan, monitor.watched(chain(load.staged_before, results)), check)
+
+
+def unread(units: Iterable[Unit], staged: Iterable[LoadedChunk]) -> Iterator[Unit]:
+    """Yield the units of which not all is staged; a stream goes on after its last chunk."""
+    latest: dict[str, LoadedChunk] = {}
+    for chunk in staged:
+        if chunk.unit not in latest or latest[chunk.unit].seq < chunk.seq:
+            latest[chunk.unit] = chunk
+    for unit in units:
+        last = latest.get(unit.id)
+        if last is None:
+            yield unit
+        elif not last.last:
+            yield replace(unit, begun=Begun(last.seq + 1, last.mark))

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan
+from dataproc.ports.memory import Memory
 from dataproc.ports.pipeline import Source, Transform
 from dataproc.ports.warehouse import TargetPreview, TargetPreviewer
 
@@ -27,11 +28,13 @@ class Planner:
     transforms: tuple[Transform, ...]
     destination: Destination
     warehouse: TargetPreviewer
+    memory: Memory
 
     def plan(self) -> JobPlan:
         """Return the plan, or raise what would fail the job."""
-        source = self.source.plan()
-        schema = source.schema
-        for transform in self.transforms:
-            schema = transform.schema(schema)
-        return JobPlan(source, schema, self.warehouse.preview(self.destination, schema, source.size))
+        source = self.source.plan(self.memory)
+        with source.hold:
+            schema = source.schema
+            for transform in self.transforms:
+                schema = transform.schema(schema)
+            return JobPlan(source, schema, self.warehouse.preview(self.destination, schema, source))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dataproc.domain.identity import Caller
+from dataproc.ports.connector import Connector
 from dataproc.ports.store import Connection, Store
 
 
@@ -12,11 +13,11 @@ class SourceService:
     """What callers can do with registered sources."""
 
     store: Store
-    check: Callable[[Connection], None]
+    connector: Callable[[Connection], Connector]
 
     async def put(self, connection: Connection, *, by: Caller) -> Connection:
         """Register a source, or change one; jobs that run keep what they began with."""
-        self.check(connection)
+        self.connector(connection)
         async with self.store.begin() as tables:
             await tables.connections.put(connection)
             await tables.audit.record(

@@ -9,6 +9,7 @@ import pyarrow as pa
 from dataproc.domain.chunk import Chunk, number
 from dataproc.domain.sources.files import FileOptions
 from dataproc.domain.unit import SourcePlan, Unit
+from dataproc.ports.memory import BLANK, Memory
 from dataproc.sources.delimited import CsvFormat
 from dataproc.sources.formats import FileFormat, FormatName, common_format, format_of
 from dataproc.sources.json_lines import JsonLinesFormat
@@ -24,8 +25,9 @@ class FileSource:
     options: FileOptions
     text_columns: frozenset[str] = frozenset()
 
-    def plan(self) -> SourcePlan:
+    def plan(self, memory: Memory = BLANK) -> SourcePlan:
         """Find the files and cut them into units."""
+        del memory
         files = self.readable_files()
         name = self.options.format if self.options.format != "auto" else common_format(files)
         return self.format(name).plan(self.storage, files)

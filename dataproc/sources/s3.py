@@ -30,6 +30,7 @@ from dataproc.domain.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
+from dataproc.ports.connector import Discovered
 from dataproc.sources.globs import fixed_prefix, is_glob, matches
 from dataproc.sources.s3_connection import SCHEME, S3Connection, client_of
 from dataproc.sources.storage import FoundFile
@@ -79,6 +80,32 @@ class S3Storage:
             yield pa.BufferReader(found.fetch(0, found.size) if found.size else b"")
         else:
             yield pa.PythonFile(found, mode="r")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Connector:
+    """What can be asked of an S3 bucket."""
+
+    connection: S3Connection
+
+    def test(self) -> str:
+        """List one object; return how the service calls itself."""
+        bucket, prefix = self.connection.locate("")
+        with translated(f"{SCHEME}{bucket}/{prefix}"):
+            reply = client_of(self.connection).list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        server = reply["ResponseMetadata"]["HTTPHeaders"].get("server", "S3")
+        return f"{server}, bucket {bucket}"
+
+    def discover(self) -> Sequence[Discovered]:
+        """Return the folders and objects directly below the connection's prefix."""
+        bucket, prefix = self.connection.locate("")
+        found: list[Discovered] = []
+        with translated(f"{SCHEME}{bucket}/{prefix}"):
+            pages = client_of(self.connection).get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=bucket, Prefix=prefix, Delimiter="/"):
+                found += [Discovered(each["Prefix"]) for each in page.get("CommonPrefixes", [])]
+                found += [Discovered(each["Key"]) for each in page.get("Contents", [])]
+        return sorted(found, key=lambda one: one.name)
 
 
 class S3Object(io.RawIOBase):

@@ -12,8 +12,8 @@ import pyarrow as pa
 from psycopg import sql
 
 from dataproc.domain.chunk import POSITION, REJECTS, Account, Chunk, LoadedChunk, texts_of
-from dataproc.domain.errors import CountMismatchError
 from dataproc.domain.fault_points import FaultPoint, reached
+from dataproc.domain.tally import twins_differ
 from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse import encoding, rejects
 from dataproc.warehouse.connection import ROW_ERRORS, column_of, connect, first_line
@@ -25,8 +25,8 @@ from dataproc.warehouse.target import Target
 ADD = """
 INSERT INTO dataproc_load.load_chunk
     (job_id, epoch, target, unit, seq, last,
-     rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, digest, rejects)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING seq
+     rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, digest, rejects, mark, high)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING seq
 """
 CHANGE = """
 UPDATE dataproc_load.load_chunk SET rows_loaded = %s, rows_rejected = %s, rejects = %s
@@ -73,10 +73,16 @@ class Stage:
         payload = encoding.encode(fitted)
         loaded = LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
-            encoding.digest(payload), deduplicated=chunk.deduplicated,
+            encoding.digest(payload), deduplicated=chunk.deduplicated, mark=chunk.mark, high=chunk.high,
         )  # fmt: skip
         with connect(self.url) as conn, conn.transaction():
-            told = (*counts(Account() + loaded), loaded.digest, rejects.pack(chunk.rejects) or None)
+            told = (
+                *counts(Account() + loaded),
+                loaded.digest,
+                rejects.pack(chunk.rejects) or None,
+                chunk.mark,
+                chunk.high,
+            )
             if conn.execute(ADD, (*self.key(loaded), chunk.last, *told)).fetchone() is None:
                 return self.twin_of(conn, loaded)
             reached(FaultPoint.CHUNK_RECORDED)
@@ -93,10 +99,7 @@ class Stage:
         """Return the account of the chunk that is there already; other rows under its name are refused."""
         row = conn.execute(FIND, self.key(loaded)).fetchone()
         if row is None or row[2:] != (loaded.filtered, loaded.deduplicated, loaded.digest):
-            raise CountMismatchError(
-                f"unit {loaded.unit}, chunk {loaded.seq} was staged before with different rows; "
-                "does the source change while it is read, or does a transform throw dice?"
-            )
+            raise twins_differ(loaded)
         return replace(loaded, loaded=row[0], rejected=row[1])
 
     def copy(

@@ -34,7 +34,7 @@ class Encode:
         payload = encoding.encode(fit(chunk.rows, self.columns))
         return LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
-            encoding.digest(payload), payload, rejects.pack(chunk.rejects), chunk.deduplicated,
+            encoding.digest(payload), payload, rejects.pack(chunk.rejects), chunk.deduplicated, chunk.mark, chunk.high,
         )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from dataproc.domain.job import JobId
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import LoadId, Published
+from dataproc.warehouse.memory import add_objects, move_watermark, take_memory
 
 RAISE = """
 INSERT INTO dataproc_load.load_fence AS fence (job_id, epoch) VALUES (%(job)s, %(epoch)s)
@@ -93,8 +94,20 @@ def record(conn: psycopg.Connection, entry: Entry) -> Published:
     if conn.execute(RECORD, (*head, entry.plan.rows, *counts(account))).fetchone() is None:
         raise FencedError("this job was published before", job=load_id.job_id)
     record_units(conn, entry)
+    remember(conn, entry)
     reached(FaultPoint.RECORDED)
     return Published(entry.target, account, entry.way)
+
+
+def remember(conn: psycopg.Connection, entry: Entry) -> None:
+    """Move the job's memory of its source on, in the same transaction."""
+    plan = entry.plan
+    if plan.move is None and not plan.objects:
+        return
+    memory_id = take_memory(conn, entry.load_id.name, entry.target)
+    if plan.move is not None:
+        move_watermark(conn, memory_id, plan.move, plan.move.moved(entry.tally.highs()))
+    add_objects(conn, memory_id, entry.load_id.job_id, plan.objects)
 
 
 def record_units(conn: psycopg.Connection, entry: Entry) -> None:

@@ -16,7 +16,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from dataproc.domain.chunk import LoadedChunk
-from dataproc.domain.tally import is_whole
+from dataproc.domain.tally import kept
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse.staging import end_users, identifier_of, staging_name, staging_table
@@ -34,7 +34,7 @@ UPDATE dataproc_load.load_staging SET epoch = %s, staging_table = %s WHERE job_i
 """
 MOVE_CHUNKS = "UPDATE dataproc_load.load_chunk SET epoch = %s WHERE job_id = %s AND epoch = %s AND target = %s"
 CHUNKS = """
-SELECT unit, seq, last, rows_read, rows_loaded, rows_rejected, rows_filtered, digest, rows_deduplicated
+SELECT unit, seq, last, rows_read, rows_loaded, rows_rejected, rows_filtered, digest, rows_deduplicated, mark, high
 FROM dataproc_load.load_chunk WHERE job_id = %s AND epoch = %s AND target = %s ORDER BY unit, seq
 """
 
@@ -46,7 +46,8 @@ def fingerprint(plan: SourcePlan, schema: pa.Schema, target: Target) -> bytes:
     otherwise.
     """
     told = hashlib.sha256(version("dataproc").encode())
-    for part in (schema.to_string(), repr((target.columns, target.checks)), *(unit.id for unit in plan.units)):
+    load = (schema.to_string(), repr((target.columns, target.checks)), repr(plan.move))
+    for part in (*load, *(unit.id for unit in plan.units)):
         told.update(b"\0" + part.encode())
     return told.digest()
 
@@ -83,11 +84,11 @@ def is_as_told(conn: psycopg.Connection, key: tuple[object, ...], load_id: LoadI
     return told == counted
 
 
-def whole_units(conn: psycopg.Connection, load_id: LoadId, target: Target) -> tuple[LoadedChunk, ...]:
-    """Return the chunks of the units that are staged as a whole; those of the others will be found to be twins."""
+def chunks_to_keep(conn: psycopg.Connection, load_id: LoadId, target: Target) -> tuple[LoadedChunk, ...]:
+    """Return the chunks that need not be read again; the others will be found to be twins."""
     rows = conn.execute(CHUNKS, (load_id.job_id, load_id.epoch, target.name)).fetchall()
-    chunks = [replace(LoadedChunk(*row[:8]), deduplicated=row[8]) for row in rows]
-    return tuple(chunk for unit in by_unit(chunks) if is_whole(unit) for chunk in unit.values())
+    chunks = [replace(LoadedChunk(*row[:8]), deduplicated=row[8], mark=row[9], high=row[10]) for row in rows]
+    return tuple(chunk for unit in by_unit(chunks) for chunk in kept(unit))
 
 
 def by_unit(chunks: Iterable[LoadedChunk]) -> Iterable[dict[int, LoadedChunk]]:

@@ -98,6 +98,26 @@ STEPS = (
         CHECK (rows_read = rows_loaded + rows_rejected + rows_deduplicated + rows_filtered)
     );
     """,
+    """
+    ALTER TABLE dataproc_load.load_chunk ADD COLUMN mark text NOT NULL DEFAULT '', ADD COLUMN high text;
+    CREATE TABLE dataproc_load.memory (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        job_name text NOT NULL,
+        target text NOT NULL,
+        cursor text,
+        watermark text,
+        changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        UNIQUE (job_name, target)
+    );
+    CREATE TABLE dataproc_load.source_object (
+        memory_id bigint NOT NULL REFERENCES dataproc_load.memory (id),
+        uri text NOT NULL,
+        version text NOT NULL,
+        size bigint NOT NULL,
+        job_id uuid NOT NULL,
+        PRIMARY KEY (memory_id, uri, version)
+    );
+    """,
 )
 """Each step brings the schema from its index to the next version. Add steps; never change one that was released."""
 

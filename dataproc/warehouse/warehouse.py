@@ -14,6 +14,7 @@ from dataproc.ports.warehouse import LoadId, Published, Reconciliation, TargetPr
 from dataproc.warehouse import ledger, resume
 from dataproc.warehouse.connection import connect
 from dataproc.warehouse.direct import DirectLoad
+from dataproc.warehouse.memory import WarehouseMemory
 from dataproc.warehouse.reconciliation import reconcile
 from dataproc.warehouse.setup import prepare
 from dataproc.warehouse.staged import StagedLoad
@@ -36,6 +37,10 @@ class PostgresWarehouse:
             ledger.raise_fence(conn, load_id)
             return ledger.look_up(conn, load_id.job_id)
 
+    def memory(self, name: str, target: str) -> WarehouseMemory:
+        """Return what the published runs of jobs of this name have read for a target."""
+        return WarehouseMemory(self.url, name, target)
+
     def open(
         self, load_id: LoadId, destination: Destination, schema: pa.Schema, plan: SourcePlan
     ) -> DirectLoad | StagedLoad:
@@ -47,7 +52,7 @@ class PostgresWarehouse:
             # An epoch that is over would make a table that nobody cleans, or take one over from its successor.
             ledger.demand_fence(conn, load_id)
             target = find_target(conn, destination, schema)
-            if self.goes_directly(destination, target, plan.size):
+            if self.goes_directly(destination, target, plan):
                 drop_earlier(conn, load_id)
                 load: DirectLoad | StagedLoad = DirectLoad(self.url, load_id, target)
             else:
@@ -55,26 +60,27 @@ class PostgresWarehouse:
         reached(FaultPoint.OPENED)
         return load
 
-    def preview(self, destination: Destination, schema: pa.Schema, size: int) -> TargetPreview:
+    def preview(self, destination: Destination, schema: pa.Schema, plan: SourcePlan) -> TargetPreview:
         """Return what a load would meet; nothing is changed."""
         with connect(self.url) as conn:
             target = find_target(conn, destination, schema)
             new = target.columns and not target.exists
             statements = tuple(part.as_string(conn) for part in definition(target)) if new else ()
         columns = tuple((column.name, column.sql_type) for column in target.columns)
-        way = "direct" if self.goes_directly(destination, target, size) else "staged"
+        way = "direct" if self.goes_directly(destination, target, plan) else "staged"
         return TargetPreview(target.name, target.exists, columns, statements, way)
 
-    def goes_directly(self, destination: Destination, target: Target, size: int) -> bool:
+    def goes_directly(self, destination: Destination, target: Target, plan: SourcePlan) -> bool:
         """Whether a load takes the direct way: because the spec says so, or because it is small enough.
 
-        Rows without columns need no staging table, and a type without a binary form needs one.
+        Rows without columns need no staging table, and a type without a binary form needs one. A stream is read again
+        from its beginning unless its chunks are staged.
         """
         if not target.columns:
             return True
         if not target.fits_directly or destination.load == "staged":
             return False
-        return destination.load == "direct" or size <= self.direct_limit
+        return destination.load == "direct" or (plan.size <= self.direct_limit and not plan.streams)
 
     def published(self, job_id: JobId) -> Published | None:
         """Return what the ledger says of a job."""
@@ -118,7 +124,7 @@ def open_staged(conn: psycopg.Connection, url: str, load_id: LoadId, target: Tar
     drop_earlier(conn, load_id)
     if not taken:
         make_staging(conn, load_id, target, fingerprint)
-    return StagedLoad(url, load_id, target, staged_before=resume.whole_units(conn, load_id, target))
+    return StagedLoad(url, load_id, target, staged_before=resume.chunks_to_keep(conn, load_id, target))
 
 
 def drop_earlier(conn: psycopg.Connection, load_id: LoadId) -> None:

@@ -30,6 +30,7 @@ from dataproc.domain.sources.files import FilesSource, S3Source
 from dataproc.ports.pipeline import Source
 from dataproc.ports.store import Connection
 from dataproc.sources.factory import source_for
+from tests.builders import surroundings
 from tests.s3 import S3Server, s3_server
 
 ROWS = 3000
@@ -62,7 +63,7 @@ class Folder:
 
     def source(self, path: str, *, text: frozenset[str] = frozenset(), **options: object) -> Source:
         spec = FilesSource.model_validate({"kind": "files", "path": path, **options})
-        return source_for(spec, files_root=self.root, text_columns=text)
+        return source_for(spec, surroundings(files_root=self.root, text_columns=text))
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Bucket:
 
     def source(self, path: str, *, text: frozenset[str] = frozenset(), **options: object) -> Source:
         spec = S3Source.model_validate({"kind": "s3", "path": f"s3://{self.name}/{path}", **options})
-        return source_for(spec, text_columns=text, environment=self.server.environment)
+        return source_for(spec, surroundings(text_columns=text, environment=self.server.environment))
 
 
 @pytest.fixture(scope="module")
@@ -430,7 +431,7 @@ def test_an_absolute_path_below_the_root_is_that_file(tmp_path: Path) -> None:
 
 def test_without_a_root_no_file_is_read() -> None:
     with pytest.raises(SetupError, match="DATAPROC_FILES_ROOT"):
-        source_for(FilesSource(kind="files", path="a.csv"))
+        source_for(FilesSource(kind="files", path="a.csv"), surroundings())
 
 
 def test_a_connection_gives_bucket_endpoint_and_prefix(server: S3Server, bucket: Bucket) -> None:
@@ -438,7 +439,7 @@ def test_a_connection_gives_bucket_endpoint_and_prefix(server: S3Server, bucket:
     connection = Connection("lake", "s3", {"bucket": bucket.name, "endpoint": server.endpoint, "prefix": "lake"})
     spec = S3Source(kind="s3", connection="lake", path="in/*.csv")
 
-    assert all_rows(source_for(spec, connection=connection, environment={})) == [{"a": 1}]
+    assert all_rows(source_for(spec, surroundings(connection=connection, environment={}))) == [{"a": 1}]
 
 
 def test_a_listing_of_many_pages_is_complete(bucket: Bucket) -> None:

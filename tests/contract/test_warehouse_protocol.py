@@ -29,6 +29,7 @@ from dataproc.warehouse.publish import publishing
 from dataproc.warehouse.staged import StagedLoad
 from dataproc.warehouse.target import Target
 from dataproc.warehouse.warehouse import PostgresWarehouse
+from tests.builders import plan_of_size
 from tests.waiting import wait_until
 from tests.warehouses import (
     ALWAYS_DIRECT,
@@ -624,7 +625,10 @@ def test_auto_chooses_by_size_and_a_spec_that_says_is_obeyed(
 
     plan = SourcePlan((a_unit(size=size),), SCHEMA)
     assert LoadTrial(warehouse, asked).open(SCHEMA, plan).way == taken
-    assert warehouse.preview(Destination.model_validate({"table": TABLE, "load": asked}), SCHEMA, size).way == taken
+    assert (
+        warehouse.preview(Destination.model_validate({"table": TABLE, "load": asked}), SCHEMA, plan_of_size(size)).way
+        == taken
+    )
 
 
 def test_a_type_without_a_binary_form_goes_the_staged_way(warehouse: PostgresWarehouse, query: Query) -> None:

@@ -24,6 +24,7 @@ from dataproc.ports.warehouse import Published
 from dataproc.warehouse.direct import DirectLoad
 from dataproc.warehouse.publish import publishing
 from dataproc.warehouse.warehouse import PostgresWarehouse
+from tests.builders import plan_of_size
 from tests.warehouses import ALWAYS_DIRECT, TABLE, LoadTrial, Query, a_unit, allow, chunks_of, planned, schema_of
 
 pytestmark = pytest.mark.parametrize("postgres_major", [18, 15], indirect=True)
@@ -146,7 +147,7 @@ def test_rows_of_which_no_column_is_left_are_refused(warehouse: PostgresWarehous
 
 
 def test_a_preview_of_empty_files_makes_nothing(warehouse: PostgresWarehouse) -> None:
-    preview = warehouse.preview(Destination(table=TABLE), pa.schema([]), 0)
+    preview = warehouse.preview(Destination(table=TABLE), pa.schema([]), plan_of_size(0))
 
     assert (preview.columns, preview.statements, preview.exists) == ((), (), False)
 
@@ -464,14 +465,16 @@ def test_an_error_of_the_warehouse_shows_no_value_of_a_row(warehouse: PostgresWa
 
 
 def test_a_preview_tells_how_a_target_would_be_made(warehouse: PostgresWarehouse, query: Query) -> None:
-    preview = warehouse.preview(Destination(table="new.orders"), schema_of({"a b": pa.int8(), "c": pa.string()}), 0)
+    preview = warehouse.preview(
+        Destination(table="new.orders"), schema_of({"a b": pa.int8(), "c": pa.string()}), plan_of_size(0)
+    )
     for statement in preview.statements:
         query(statement)
 
     assert not preview.exists
     assert preview.columns == (("a b", "smallint"), ("c", "text"))
     assert query.table("new.orders") == []
-    assert warehouse.preview(Destination(table="new.orders"), pa.schema({"c": pa.string()}), 0).exists
+    assert warehouse.preview(Destination(table="new.orders"), pa.schema({"c": pa.string()}), plan_of_size(0)).exists
 
 
 def test_preparing_twice_changes_nothing(warehouse: PostgresWarehouse, query: Query) -> None:

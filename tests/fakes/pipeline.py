@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from dataproc.domain.chunk import Chunk, LoadedChunk, no_rejects, number, with_positions
 from dataproc.domain.unit import SourcePlan, Unit
+from dataproc.ports.memory import BLANK, Memory
 from dataproc.ports.pipeline import Step, Transform
 
 ID = pa.schema([("id", pa.int64())])
@@ -24,7 +25,8 @@ class ListSource:
     ids: Sequence[Sequence[int]]
     on_read: Callable[[Unit], None] = look_away
 
-    def plan(self) -> SourcePlan:
+    def plan(self, memory: Memory = BLANK) -> SourcePlan:
+        del memory
         units = (Unit(f"u{n}", f"list/{n}", "1", 8 * len(ids), rows=len(ids)) for n, ids in enumerate(self.ids))
         return SourcePlan(tuple(units), ID)
 

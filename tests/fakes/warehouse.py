@@ -1,16 +1,24 @@
 """A warehouse in memory."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from dataproc.domain.chunk import Account, Chunk, LoadedChunk
-from dataproc.domain.errors import CancelledRunError, FencedError, RowRefusedError, WarehouseUnavailableError
+from dataproc.domain.errors import (
+    CancelledRunError,
+    ContractViolationError,
+    FencedError,
+    MemoryChangedError,
+    RowRefusedError,
+    WarehouseUnavailableError,
+)
 from dataproc.domain.job import JobId
+from dataproc.domain.memory import SourceObject
 from dataproc.domain.spec import Destination
-from dataproc.domain.tally import Tally, is_whole
+from dataproc.domain.tally import Tally, kept
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import LoadId, Published, Reconciliation, UnitAccount
 from tests.builders import SOME_TIME
@@ -33,12 +41,12 @@ class Staging:
     load: tuple[object, ...]
     chunks: dict[tuple[str, int], LoadedChunk] = field(default_factory=dict)
 
-    def whole_units(self) -> tuple[LoadedChunk, ...]:
-        """Return the chunks of the units that are here as a whole, without their rows."""
+    def chunks_to_keep(self) -> tuple[LoadedChunk, ...]:
+        """Return the chunks that need not be read again, without their rows."""
         units: dict[str, dict[int, LoadedChunk]] = {}
         for (unit, seq), chunk in self.chunks.items():
             units.setdefault(unit, {})[seq] = chunk.without_payload()
-        return tuple(chunk for unit in units.values() if is_whole(unit) for chunk in unit.values())
+        return tuple(chunk for unit in units.values() for chunk in kept(unit))
 
 
 @dataclass(slots=True)
@@ -52,6 +60,7 @@ class FakeWarehouse:
     staging: dict[JobId, Staging] = field(default_factory=dict)
     cleaned: list[tuple[JobId, int]] = field(default_factory=list)
     opened: list[tuple[tuple[str, ...], int]] = field(default_factory=list)
+    memories: dict[tuple[str, str], "FakeMemory"] = field(default_factory=dict)
     is_away: bool = False
     on_published: Callable[[Published], None] = look_away
 
@@ -63,17 +72,21 @@ class FakeWarehouse:
         self.fences[load_id.job_id] = Fence(load_id.epoch)
         return self.published(load_id.job_id)
 
+    def memory(self, name: str, target: str) -> "FakeMemory":
+        self.check()
+        return self.memories.setdefault((name, target), FakeMemory())
+
     def open(self, load_id: LoadId, destination: Destination, schema: pa.Schema, plan: SourcePlan) -> "FakeLoad":
         self.demand_fence(load_id)
         self.opened.append((tuple(schema.names), plan.size))
         if destination.load != "staged":
             self.drop(load_id.job_id, load_id.epoch - 1)
             return FakeLoad(self, load_id, destination.table, "direct")
-        same = (tuple(schema.names), *(unit.id for unit in plan.units))
+        same = (tuple(schema.names), plan.move, *(unit.id for unit in plan.units))
         before = self.staging.get(load_id.job_id)
         chunks = before.chunks if before is not None and before.load == same else {}
         staging = self.staging[load_id.job_id] = Staging(load_id.epoch, same, chunks)
-        return FakeLoad(self, load_id, destination.table, "staged", staging.whole_units())
+        return FakeLoad(self, load_id, destination.table, "staged", staging.chunks_to_keep())
 
     def demand_fence(self, load_id: LoadId) -> None:
         """Stop unless this epoch may publish."""
@@ -119,6 +132,32 @@ class FakeWarehouse:
         return "in memory"
 
 
+@dataclass(slots=True)
+class FakeMemory:
+    """What the published runs of a job have read."""
+
+    value: str | None = None
+    cursor: str | None = None
+    objects: set[tuple[str, str]] = field(default_factory=set)
+
+    def watermark(self, cursor: str) -> str | None:
+        if self.cursor not in (None, cursor):
+            raise ContractViolationError
+        return self.value
+
+    def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
+        return (one for one in objects if (one.uri, one.version) not in self.objects)
+
+    def change(self, plan: SourcePlan, tally: Tally) -> None:
+        """Move the watermark and add the objects, unless they are not as the run found them."""
+        new = {(one.uri, one.version) for one in plan.objects}
+        if not self.objects.isdisjoint(new) or (plan.move is not None and plan.move.before != self.value):
+            raise MemoryChangedError
+        self.objects |= new
+        if plan.move is not None:
+            self.cursor, self.value = plan.move.cursor, plan.move.moved(tally.highs())
+
+
 @dataclass(frozen=True, slots=True)
 class FakeLoad:
     """A load on its way."""
@@ -137,7 +176,7 @@ class FakeLoad:
         payload = json.dumps(taken).encode()
         loaded = LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, len(taken), rejected, chunk.filtered, payload, payload,
-            deduplicated=chunk.deduplicated,
+            deduplicated=chunk.deduplicated, mark=chunk.mark, high=chunk.high,
         )  # fmt: skip
         return loaded if self.way == "direct" else self.stage(loaded)
 
@@ -168,6 +207,7 @@ class FakeLoad:
         units = [UnitAccount(unit.id, unit.rows, tally.of(unit)) for unit in sorted(plan.units, key=lambda u: u.id)]
         entry = Reconciliation(self.target, self.way, SOME_TIME, tally.account, plan.rows, tuple(units))
         published = Published(self.target, tally.account, self.way)
+        self.warehouse.memory(self.load_id.name, self.target).change(plan, tally)
         self.warehouse.rows.setdefault(self.target, []).extend(rows)
         self.warehouse.ledger[self.load_id.job_id] = entry
         self.warehouse.on_published(published)

@@ -14,7 +14,7 @@ from pathlib import Path
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ["RUNTIME__LOG_LEVEL"] = "ERROR"
 
-import dlt  # type: ignore[import-not-found] # it is installed in the environment of dlt only
+import dlt
 import pyarrow.parquet as pq
 
 

@@ -30,6 +30,7 @@ from dataproc.domain.spec import JobSpec
 from dataproc.domain.status import RunStatus
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.events import Event
+from dataproc.ports.memory import BLANK, Memory
 from dataproc.ports.pipeline import Source
 from dataproc.services.deliver import Deliverer
 from dataproc.services.monitor import Monitor
@@ -88,8 +89,8 @@ class Halves:
 
     source: Source
 
-    def plan(self) -> SourcePlan:
-        return self.source.plan()
+    def plan(self, memory: Memory = BLANK) -> SourcePlan:
+        return self.source.plan(memory)
 
     def read(self, unit: Unit) -> Iterator[Chunk]:
         schema = pa.schema([]) if unit.schema is None else unit.schema

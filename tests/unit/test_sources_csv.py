@@ -12,6 +12,7 @@ from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.sources.files import CsvOptions, FilesSource
 from dataproc.sources.factory import source_for
 from dataproc.sources.quoting import header_of, repaired, spans_lines
+from tests.builders import surroundings
 
 CSV = CsvOptions()
 
@@ -19,7 +20,7 @@ CSV = CsvOptions()
 def read(folder: Path, text: str | bytes, **options: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the rows and the rejects of a CSV file."""
     (folder / "a.csv").write_bytes(text.encode() if isinstance(text, str) else text)
-    source = source_for(FilesSource(kind="files", path="a.csv", **options), files_root=folder)
+    source = source_for(FilesSource(kind="files", path="a.csv", **options), surroundings(files_root=folder))
     chunks = [chunk for unit in source.plan().units for chunk in source.read(unit)]
     assert all(chunk.read == chunk.rows.num_rows + chunk.rejected for chunk in chunks)
     rows = [row for chunk in chunks for row in chunk.rows.to_pylist()]
@@ -95,7 +96,7 @@ def test_a_large_file_whose_sample_has_quoted_newlines_stays_whole(tmp_path: Pat
 def test_types_come_from_a_file_that_has_rows(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("n\n")
     (tmp_path / "b.csv").write_text("n\n1\n")
-    source = source_for(FilesSource(kind="files", path="*.csv"), files_root=tmp_path)
+    source = source_for(FilesSource(kind="files", path="*.csv"), surroundings(files_root=tmp_path))
 
     assert source.plan().schema.field("n").type == pa.int64()
 

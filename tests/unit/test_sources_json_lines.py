@@ -16,13 +16,14 @@ from dataproc.sources.factory import source_for
 from dataproc.sources.json_lines import BlockReader, schema_of
 from dataproc.sources.json_values import JSON
 from dataproc.sources.storage import FoundFile
+from tests.builders import surroundings
 
 
 def read(folder: Path, text: str | bytes, *names: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the rows and the rejects of a file; `names` come as text."""
     (folder / "a.jsonl").write_bytes(text.encode() if isinstance(text, str) else text)
     spec = FilesSource(kind="files", path="a.jsonl")
-    source = source_for(spec, files_root=folder, text_columns=frozenset(names))
+    source = source_for(spec, surroundings(files_root=folder, text_columns=frozenset(names)))
     chunks = [chunk for unit in source.plan().units for chunk in source.read(unit)]
     rows = [row for chunk in chunks for row in chunk.rows.drop_columns(["__position"]).to_pylist()]
     return rows, [row for chunk in chunks for row in chunk.rejects.to_pylist()]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataproc.domain.chunk import POSITION, Chunk, chunk_of, no_rejects, with_positions
+from dataproc.domain.chunk import POSITION, Chunk, Piece, chunk_of, no_rejects, with_positions
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.spec import CleanTransform
 from dataproc.ports.pipeline import Transform
@@ -15,7 +15,7 @@ from dataproc.transforms.factory import transform_for
 
 
 def a_chunk(**columns: Any) -> Chunk:
-    return chunk_of("unit-1", 0, (with_positions(pa.table(columns), 0), no_rejects()), last=True)
+    return chunk_of("unit-1", 0, Piece(with_positions(pa.table(columns), 0), no_rejects()), last=True)
 
 
 def clean(**options: Any) -> Transform:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataproc.domain.chunk import POSITION, Chunk, chunk_of, no_rejects, with_positions
+from dataproc.domain.chunk import POSITION, Chunk, Piece, chunk_of, no_rejects, with_positions
 from dataproc.domain.errors import BadDataError, ContractViolationError
 from dataproc.domain.spec import ValidateTransform
 from dataproc.ports.pipeline import Transform
@@ -17,7 +17,7 @@ from dataproc.transforms.factory import transform_for
 
 
 def a_chunk(first: int = 0, **columns: Any) -> Chunk:
-    return chunk_of("unit-1", 0, (with_positions(pa.table(columns), first), no_rejects()), last=True)
+    return chunk_of("unit-1", 0, Piece(with_positions(pa.table(columns), first), no_rejects()), last=True)
 
 
 def validate(columns: dict[str, Any], **options: Any) -> Transform:

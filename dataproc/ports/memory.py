@@ -1,0 +1,37 @@
+"""What a job remembers of its source from run to run, as sources see it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from dataproc.domain.memory import SourceObject
+
+
+class Memory(Protocol):
+    """What the published runs of a job have read for one target."""
+
+    def watermark(self, cursor: str) -> str | None:
+        """Return the value up to which rows were read; `None`: this is the first run.
+
+        Raises `ContractViolationError` when the value was kept for another cursor.
+        """
+
+    def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
+        """Yield those objects of which this version was not loaded yet, in their order; asks in batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """The memory of a job that never ran."""
+
+    def watermark(self, cursor: str) -> str | None:
+        """Return nothing."""
+        del cursor
+        return None
+
+    def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
+        """Yield all objects."""
+        return iter(objects)
+
+
+BLANK = Blank()
