@@ -36,6 +36,11 @@ def a_load_id(epoch: int = 1, job_id: JobId | None = None) -> LoadId:
     return LoadId(job_id or JobId(uuid4()), epoch, uuid4())
 
 
+def rows_of_ids(ids: Iterable[int]) -> pa.Table:
+    """Return rows of one column `id`."""
+    return pa.table({"id": pa.array(ids, pa.int64())})
+
+
 def a_unit(name: str = "u0", rows: int | None = None, size: int = 100) -> Unit:
     """Return a unit."""
     return Unit(name, f"s3://lake/{name}", "1", size, rows=rows)

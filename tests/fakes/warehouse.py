@@ -79,7 +79,7 @@ class FakeWarehouse:
     def open(self, load_id: LoadId, destination: Destination, schema: pa.Schema, plan: SourcePlan) -> "FakeLoad":
         self.demand_fence(load_id)
         self.opened.append((tuple(schema.names), plan.size))
-        if destination.load != "staged":
+        if destination.load == "direct" or (destination.load == "auto" and not plan.streams):
             self.drop(load_id.job_id, load_id.epoch - 1)
             return FakeLoad(self, load_id, destination.table, "direct")
         same = (tuple(schema.names), plan.move, *(unit.id for unit in plan.units))
