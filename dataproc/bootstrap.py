@@ -21,10 +21,11 @@ from dataproc.notifications.webhook import Webhook, demand_url, webhook_client
 from dataproc.ports.events import Receiver
 from dataproc.ports.pipeline import Engine, Source
 from dataproc.ports.queue import RunningLimits
+from dataproc.ports.secrets import Secrets
 from dataproc.ports.store import Connection, Store
 from dataproc.repositories.migrate import migrate, revisions
 from dataproc.repositories.store import PostgresStore
-from dataproc.security.secrets import EnvironmentSecrets
+from dataproc.security.secrets import AwsSecrets, EnvironmentSecrets, FileSecrets
 from dataproc.services.attendance import Rhythm
 from dataproc.services.deliver import Deliverer
 from dataproc.services.dispatch import Dispatcher, Fleet
@@ -213,7 +214,20 @@ def open_source(spec: JobSpec, connection: Connection | None, settings: Settings
 
 def surroundings(settings: Settings, connection: Connection | None, text: frozenset[str] = frozenset()) -> Surroundings:
     """Return what sources are given besides their specification."""
-    return Surroundings(EnvironmentSecrets(), connection, settings.files_root, text)
+    return Surroundings(open_secrets(settings), connection, settings.files_root, text)
+
+
+def open_secrets(settings: Settings) -> Secrets:
+    """Return the place that keeps the secrets of sources."""
+    match settings.secrets:
+        case "environment":
+            return EnvironmentSecrets()
+        case "files" if settings.secrets_dir is not None:
+            return FileSecrets(settings.secrets_dir)
+        case "files":
+            raise SetupError("DATAPROC_SECRETS_DIR is not set: name the folder of the secrets", setting="secrets_dir")
+        case "aws":
+            return AwsSecrets()
 
 
 async def connection_of(store: Store, spec: JobSpec) -> Connection | None:

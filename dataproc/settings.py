@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     files_root: Path | None = Field(
         default=None, description="Folder below which `kind: files` may read; none: not at all."
     )
+    secrets: Literal["environment", "files", "aws"] = Field(
+        default="environment",
+        description="Where the secrets of sources are: variables `DATAPROC_SECRET_*`, files, or AWS Secrets Manager.",
+    )
+    secrets_dir: Path | None = Field(default=None, description="Folder of the secrets, where they are files.")
     http_host: str = Field(default="127.0.0.1", description="Address of the HTTP API.")
     http_port: int = Field(default=8000, ge=0, le=65535, description="Port of the HTTP API.")
     api_replicas: int = Field(default=1, ge=1, description="Replicas of the HTTP API.")
