@@ -181,7 +181,7 @@ async def no_rows_limit(store: Store, claim: Claim) -> NoRowsLimit:
 async def open_planner(spec: JobSpec, settings: Settings) -> Planner:
     """Return what plans this job; a job that names a connection needs the metadata database as well."""
     connection = None
-    if connection_name(spec) is not None:
+    if spec.connection is not None:
         store = open_store(settings)
         try:
             connection = await connection_of(store, spec)
@@ -232,15 +232,10 @@ def open_secrets(settings: Settings) -> Secrets:
 
 async def connection_of(store: Store, spec: JobSpec) -> Connection | None:
     """Return the registered source that a job names, if it names one."""
-    if (name := connection_name(spec)) is None:
+    if (name := spec.connection) is None:
         return None
     async with store.begin() as tables:
         return await tables.connections.get(name)
-
-
-def connection_name(spec: JobSpec) -> str | None:
-    """Return the name of the registered source that a job uses; `None`: it uses none."""
-    return getattr(spec.source, "connection", None)
 
 
 def required(url: SecretStr | None, name: str) -> str:

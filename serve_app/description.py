@@ -17,6 +17,7 @@ REASONS = {
     412: "It has changed since it was read.",
     413: "The body is too large.",
     422: "The request has mistakes; `errors` has each of them.",
+    424: "The source, or the place that keeps its secret, refused or knows no such thing.",
     503: "A database that is needed does not answer, or is not set up; ask again after `Retry-After` seconds.",
 }
 

@@ -25,6 +25,9 @@ from dataproc.domain.errors import (
     Problem,
     RequestError,
     RetryableError,
+    SecretNotFoundError,
+    SourceNotFoundError,
+    SourceRefusedError,
     TooLargeError,
 )
 
@@ -43,6 +46,9 @@ STATUS: dict[type[DataprocError], HTTPStatus] = {
     IdempotencyError: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     RequestError: HTTPStatus.BAD_REQUEST,
+    SourceNotFoundError: HTTPStatus.FAILED_DEPENDENCY,
+    SourceRefusedError: HTTPStatus.FAILED_DEPENDENCY,
+    SecretNotFoundError: HTTPStatus.FAILED_DEPENDENCY,
     RetryableError: HTTPStatus.SERVICE_UNAVAILABLE,
     FatalError: HTTPStatus.INTERNAL_SERVER_ERROR,
     DataprocError: HTTPStatus.INTERNAL_SERVER_ERROR,

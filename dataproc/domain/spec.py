@@ -104,6 +104,11 @@ class JobSpec(Spec):
     )
 
     @property
+    def connection(self) -> str | None:
+        """The name of the registered source that the job reads; `None`: it needs none."""
+        return getattr(self.source, "connection", None)
+
+    @property
     def source_name(self) -> str:
         """What limits of a source count by: its connection, else its kind."""
-        return getattr(self.source, "connection", None) or self.source.kind
+        return self.connection or self.source.kind

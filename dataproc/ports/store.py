@@ -30,9 +30,17 @@ class Connection:
 class Connections(Protocol):
     """Registered sources."""
 
-    async def put(self, connection: Connection) -> None: ...
-    async def get(self, name: str) -> Connection: ...
-    async def all(self) -> Sequence[Connection]: ...
+    async def put(self, connection: Connection) -> bool:
+        """Register a connection, or replace the one of that name; return whether it is new."""
+
+    async def get(self, name: str) -> Connection:
+        """Return a connection, which is not removed until the transaction ends, or raise `NotFoundError`."""
+
+    async def remove(self, name: str) -> None:
+        """Remove a connection, or raise `NotFoundError`, or `ConflictError` while jobs that have not ended need it."""
+
+    async def all(self) -> Sequence[Connection]:
+        """Return every connection, by name."""
 
 
 class IdempotencyKeys(Protocol):

@@ -18,7 +18,6 @@ from dataproc.domain.errors import (
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.identity import Caller
 from dataproc.domain.job import Claim, Job, JobId, JobRun
-from dataproc.domain.sources.files import S3Source
 from dataproc.domain.spec import JobSpec
 from dataproc.domain.status import RunStatus
 from dataproc.ports.queue import Cursor, JobFilter, LogLine
@@ -148,10 +147,10 @@ async def stop(tables: Tables, job_id: JobId) -> None:
 
 async def require_connection(tables: Tables, spec: JobSpec) -> None:
     """Refuse a spec that names a connection nobody registered."""
-    if not isinstance(spec.source, S3Source) or spec.source.connection is None:
+    if spec.connection is None:
         return
     try:
-        await tables.connections.get(spec.source.connection)
+        await tables.connections.get(spec.connection)
     except NotFoundError as exc:
         raise InvalidSpecError(str(exc), (Problem("/source/connection", str(exc)),)) from exc
 

@@ -246,13 +246,34 @@ async def test_a_key_whose_twin_is_in_flight_is_refused_at_once(store: Store) ->
 
 async def test_a_connection_is_replaced_under_its_name(store: Store) -> None:
     async with store.begin() as tables:
-        await tables.connections.put(a_connection(name="b"))
-        await tables.connections.put(a_connection(name="a"))
-        await tables.connections.put(a_connection(name="b", config={"bucket": "new"}))
+        assert await tables.connections.put(a_connection(name="b"))
+        assert await tables.connections.put(a_connection(name="a"))
+        assert not await tables.connections.put(a_connection(name="b", config={"bucket": "new"}))
 
     async with store.begin() as tables:
         assert (await tables.connections.get("b")).config == {"bucket": "new"}
         assert [connection.name for connection in await tables.connections.all()] == ["a", "b"]
+
+
+async def test_a_connection_is_removed_once_no_job_needs_it(store: Store) -> None:
+    job = a_job(spec=a_spec(source={"kind": "s3", "connection": "lake", "path": "a.csv"}))
+    async with store.begin() as tables:
+        await tables.connections.put(a_connection())
+        await tables.jobs.add(job)
+
+    with pytest.raises(ConflictError):
+        async with store.begin() as tables:
+            await tables.connections.remove("lake")
+    async with store.begin() as tables:
+        assert await tables.connections.get("lake") == a_connection()
+        await tables.jobs.cancel_pending(job.id)
+        await tables.connections.remove("lake")
+
+    async with store.begin() as tables:
+        assert await tables.connections.all() == []
+    with pytest.raises(NotFoundError):
+        async with store.begin() as tables:
+            await tables.connections.remove("lake")
 
 
 async def test_an_unknown_connection_is_not_found(store: Store) -> None:

@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar, cast
 
-from dataproc.domain.errors import InFlightError, MetadataUnavailableError, NotFoundError
+from dataproc.domain.errors import ConflictError, InFlightError, MetadataUnavailableError, NotFoundError
 from dataproc.ports.store import Connection, StoredReply
 from tests.fakes.outbox import FakeOutbox
 from tests.fakes.queue import FakeJobs
@@ -136,8 +136,17 @@ class FakeConnections:
 
     store: Memory
 
-    async def put(self, connection: Connection) -> None:
+    async def put(self, connection: Connection) -> bool:
+        is_new = connection.name not in self.store.state.connections
         self.store.state.connections[connection.name] = connection
+        return is_new
+
+    async def remove(self, name: str) -> None:
+        await self.get(name)
+        jobs = self.store.state.jobs.values()
+        if any(getattr(job.spec.source, "connection", None) == name for job in jobs if not job.status.is_final):
+            raise ConflictError
+        del self.store.state.connections[name]
 
     async def get(self, name: str) -> Connection:
         if name not in self.store.state.connections:

@@ -1,9 +1,8 @@
-"""The endpoints of jobs and sources, on a real metadata database."""
+"""The endpoints of jobs, on a real metadata database."""
 
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -294,43 +293,3 @@ async def test_pages_neither_skip_nor_repeat_a_job_while_others_are_made(api: Ap
             break
 
     assert seen == made[::-1]
-
-
-async def test_a_source_is_registered_changed_listed_and_found(api: Api) -> None:
-    body: dict[str, Any] = {"name": "lake", "kind": "s3", "config": {"bucket": "lake"}}
-
-    response = await api.client.post("/sources", json=body)
-    changed = await api.client.post("/sources", json=body | {"config": {"bucket": "pond"}})
-
-    assert (response.status_code, response.headers["location"], response.json()) == (201, "/sources/lake", body)
-    assert changed.status_code == 201
-    assert (await api.client.get("/sources/lake")).json()["config"]["bucket"] == "pond"
-    assert [source["name"] for source in (await api.client.get("/sources")).json()] == ["lake"]
-
-
-async def test_a_source_that_nobody_registered_is_not_found(api: Api) -> None:
-    problem(await api.client.get("/sources/pond"), 404, "not-found")
-
-
-@pytest.mark.parametrize(
-    ("body", "pointer"),
-    [
-        ({"name": "lake", "kind": "ftp", "config": {}}, "/kind"),
-        ({"name": "a lake", "kind": "s3", "config": {}}, "/name"),
-        ({"name": "lake", "kind": "s3"}, "/config"),
-        ({"name": "lake", "kind": "s3", "config": {}, "secret": "x"}, "/secret"),
-        ({"name": "lake", "kind": "s3", "config": {"bucket": 7}}, "/config/bucket"),
-    ],
-)
-async def test_a_wrong_source_is_refused_with_a_pointer(api: Api, body: dict[str, Any], pointer: str) -> None:
-    assert list(errors(await api.client.post("/sources", json=body))) == [pointer]
-
-
-async def test_a_source_that_is_no_json_is_told_with_its_place(api: Api) -> None:
-    text = '{"name": "lake",\n  "kind": s3}'
-
-    [wrong] = errors(
-        await api.client.post("/sources", content=text, headers={"Content-Type": "application/json"})
-    ).values()
-
-    assert (wrong["pointer"], wrong["line"], wrong["column"]) == ("", 2, 11)
