@@ -2,12 +2,17 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dataproc.domain.duration import Duration
+
+
+def by_commas(value: object) -> object:
+    """Return the parts of a text."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -39,6 +44,9 @@ class Settings(BaseSettings):
         description="Where the secrets of sources are: variables `DATAPROC_SECRET_*`, files, or AWS Secrets Manager.",
     )
     secrets_dir: Path | None = Field(default=None, description="Folder of the secrets, where they are files.")
+    python_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(by_commas)] = Field(
+        default=(), description="Packages, with commas between, of which jobs may name functions; none: no package."
+    )
     http_host: str = Field(default="127.0.0.1", description="Address of the HTTP API.")
     http_port: int = Field(default=8000, ge=0, le=65535, description="Port of the HTTP API.")
     api_replicas: int = Field(default=1, ge=1, description="Replicas of the HTTP API.")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 import httpx2
@@ -25,9 +25,13 @@ from dataproc.domain.errors import (
 )
 
 BUSY = (502, 503, 504)
+NO_CONTENT = 204
 CONFLICT = 409
 PATIENCE = timedelta(seconds=3)
 """How long a request that met no answer is repeated."""
+
+SLOW = 120.0
+"""Seconds that a source may take to answer the API."""
 
 Document = dict[str, Any] | list[Any]
 """What the API answers, as it stands: `--json` shows it unchanged."""
@@ -85,6 +89,26 @@ class ApiClient:
         """Let a job run again; not repeated when the answer is lost, since the job may have been revived."""
         return self.call("POST", f"/jobs/{job_id}/retry", again_on=(httpx2.ConnectError,))
 
+    def sources(self) -> Document:
+        """Return the registered sources."""
+        return self.call("GET", "/sources")
+
+    def put_source(self, name: str, source: Mapping[str, object]) -> Document:
+        """Register a source, or change it."""
+        return self.call("PUT", f"/sources/{quoted(name)}", json=dict(source))
+
+    def remove_source(self, name: str) -> None:
+        """Forget a source."""
+        self.call("DELETE", f"/sources/{quoted(name)}", again_on=(httpx2.ConnectError,))
+
+    def test_source(self, name: str) -> Document:
+        """Log in to a source, and return what came of it."""
+        return self.call("POST", f"/sources/{quoted(name)}/test", timeout=SLOW)
+
+    def discover(self, name: str) -> Document:
+        """Return what there is to read in a source."""
+        return self.call("GET", f"/sources/{quoted(name)}/discover", timeout=SLOW)
+
     def call(
         self,
         method: str,
@@ -102,6 +126,11 @@ class ApiClient:
                     response = self.http.request(method, path, **options)
                     refuse_busy(response)
         return document_of(response)
+
+
+def quoted(name: str) -> str:
+    """Return a name as a part of a path."""
+    return quote(name, safe="")
 
 
 @contextmanager
@@ -161,6 +190,8 @@ def refuse_busy(response: httpx2.Response) -> None:
 
 def document_of(response: httpx2.Response) -> Document:
     """Return the document of an answer, or raise what a problem document says."""
+    if response.status_code == NO_CONTENT:
+        return {}
     body = body_of(response)
     if response.is_success and body is not None:
         return body

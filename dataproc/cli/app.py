@@ -1,19 +1,16 @@
 """The command line: `dataproc`. Each command imports what it needs, so that the quick ones start at once."""
 
-import sys
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import typer
-from pydantic import ValidationError
 
+from dataproc.cli.arguments import Api, AsJson, JobArgument, SpecFile, settings, text_of
 from dataproc.cli.exit_codes import epilog
 from dataproc.cli.output import output
-from dataproc.domain.errors import InvalidSpecError, SetupError
+from dataproc.cli.sources_app import sources
 from dataproc.domain.status import RunStatus
-from dataproc.settings import Settings
 
 app = typer.Typer(
     name="dataproc",
@@ -25,11 +22,7 @@ app = typer.Typer(
 )
 jobs = typer.Typer(help="List, show, cancel and retry jobs.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
-
-SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="A job in YAML or JSON; - reads standard input.")]
-Api = Annotated[str | None, typer.Option("--api", metavar="URL", help="Where the API is; else DATAPROC_API_URL.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on standard output.")]
-JobArgument = Annotated[UUID, typer.Argument(metavar="ID", help="The id of a job.")]
+app.add_typer(sources, name="sources")
 
 
 @app.command()
@@ -180,31 +173,6 @@ def doctor(*, as_json: AsJson = False) -> None:
 
     with output(as_json=as_json) as out:
         raise typer.Exit(examine(out, settings()))
-
-
-def settings() -> Settings:
-    """Return the settings of the environment; a wrong one is named, never shown."""
-    try:
-        return Settings()
-    except ValidationError as exc:
-        wrong = "; ".join(f"{variable_of(error['loc'])}: {error['msg']}" for error in exc.errors(include_input=False))
-        raise SetupError(f"the environment has wrong settings: {wrong}", setting=wrong) from exc
-
-
-def variable_of(place: tuple[int | str, ...]) -> str:
-    """Return the environment variable of a setting."""
-    name = str(place[0]) if place else ""
-    return name if name.isupper() else f"DATAPROC_{name.upper()}"
-
-
-def text_of(file: Path) -> str:
-    """Return what a file, or standard input, holds."""
-    try:
-        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as exc:
-        raise InvalidSpecError(f"{file} is no UTF-8 text; write the job in YAML or JSON") from exc
-    except OSError as exc:
-        raise InvalidSpecError(f"{file} cannot be read: {exc.strerror}; name a file with a job") from exc
 
 
 def with_zone(moment: datetime | None) -> str | None:

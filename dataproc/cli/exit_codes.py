@@ -18,10 +18,11 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.FINE: "All went well.",
-    ExitCode.FAILED: "The job ended FAILED or CANCELLED; or `plan`, `migrate`, `up` or `doctor` found something wrong.",
+    ExitCode.FAILED: "The job ended FAILED or CANCELLED; or `plan`, `migrate`, `up`, `doctor` or `sources test` found "
+    "something wrong.",
     ExitCode.WRONG: "Wrong usage: of the command, a setting, or the specification of the job.",
     ExitCode.NO_ANSWER: "The API or a server does not answer, or answered with a fault of its own; try again later.",
-    ExitCode.REFUSED: "The API refused: there is no such job, or its state does not allow it.",
+    ExitCode.REFUSED: "The API refused: there is no such job or source, or its state does not allow it.",
     ExitCode.INTERRUPTED: "Ctrl-C; a job that was waited for goes on.",
 }
 """What each code means; `--help` and docs/cli.md say the same."""

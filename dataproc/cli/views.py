@@ -110,6 +110,38 @@ class ReconciliationView(BaseModel):
     units: list[UnitView]
 
 
+class SourceView(BaseModel):
+    """A registered source."""
+
+    name: str
+    kind: str
+    config: dict[str, object]
+
+
+class TestedView(BaseModel):
+    """Whether a source can be reached."""
+
+    works: bool
+    told: str | None
+    code: str | None
+    detail: str | None
+
+
+class ColumnView(BaseModel):
+    """A column of a source."""
+
+    name: str
+    type: str
+
+
+class DiscoveredView(BaseModel):
+    """Something that a job can read."""
+
+    name: str
+    columns: list[ColumnView]
+    rows: int | None
+
+
 View = TypeVar("View")
 
 

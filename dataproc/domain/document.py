@@ -108,14 +108,25 @@ class Document:
 def read_spec(text: str) -> JobSpec:
     """Return the specification written in a YAML or JSON document, or raise `InvalidSpecError` with every mistake."""
     document = Document()
-    value = document.read(compose(text))
-    if document.problems:
-        raise invalid(document.problems)
+    value = value_of(document, text)
     try:
         return JobSpec.model_validate(value)
     except ValidationError as exc:
         found = merged(described(exc, JobSpec))
         raise invalid([document.locate(p, of_key=of_key) for p, of_key in found]) from exc
+
+
+def read_document(text: str) -> Value:
+    """Return the value that a YAML or JSON document holds, or raise `InvalidSpecError` with every mistake."""
+    return value_of(Document(), text)
+
+
+def value_of(document: Document, text: str) -> Value:
+    """Return the value of a text; `document` remembers where its parts stand."""
+    value = document.read(compose(text))
+    if document.problems:
+        raise invalid(document.problems)
+    return value
 
 
 def problems_of(

@@ -1,0 +1,1 @@
+"""Sources that other packages bring: plugins by entry points, and resources of dlt."""

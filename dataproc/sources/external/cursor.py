@@ -1,0 +1,69 @@
+"""The cursor of an incremental source: which rows are new, and how far they reach."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as t
+
+from dataproc.domain.chunk import POSITION, Piece
+from dataproc.domain.errors import ContractViolationError
+from dataproc.domain.memory import CursorKind, CursorMove
+from dataproc.sources.rejects import Reject, reject_table, row_text
+
+
+def kind_of_cursor(schema: pa.Schema, cursor: str) -> CursorKind:
+    """Return how the values of a column are ordered, or refuse a column that is not there or has no order."""
+    if cursor not in schema.names:
+        msg = f"incremental/cursor: the rows have no column {cursor!r}; they have {', '.join(schema.names)}"
+        raise ContractViolationError(msg, column=cursor)
+    kind = schema.field(cursor).type
+    if t.is_timestamp(kind):
+        return "timestamp"
+    if t.is_integer(kind) or t.is_floating(kind):
+        return "number"
+    if t.is_string(kind) or t.is_date(kind):
+        return "text"
+    msg = f"incremental/cursor: column {cursor!r} is {kind}, which does not grow; name a number, a time or a text"
+    raise ContractViolationError(msg, column=cursor)
+
+
+def value_of(move: CursorMove) -> object:
+    """Return the value of Python that a watermark stands for; `None`: nothing was read yet."""
+    if move.before is None:
+        return None
+    match move.kind:
+        case "number":
+            number = Decimal(move.before)
+            return int(number) if number == number.to_integral_value() else float(number)
+        case "timestamp":
+            return datetime.fromisoformat(move.before)
+        case "text":
+            return move.before
+
+
+def beyond(piece: Piece, move: CursorMove) -> Piece:
+    """Return a piece without the rows that were read before; a row without a cursor is set aside."""
+    rows = piece.rows.filter(pc.is_valid(piece.rows[move.cursor]))
+    without = piece.rows.filter(pc.is_null(piece.rows[move.cursor]))
+    cursor = rows[move.cursor]
+    if move.before is not None:
+        rows = rows.filter(pc.greater(cursor, pa.scalar(value_of(move), cursor.type)))
+    aside = [piece.rejects, reject_table(no_cursor(row, move.cursor) for row in without.to_pylist())]
+    filtered = piece.rows.num_rows - without.num_rows - rows.num_rows
+    high = as_text(pc.max(rows[move.cursor])) if rows.num_rows else None
+    return piece._replace(rows=rows, rejects=pa.concat_tables(aside), filtered=filtered, high=high)
+
+
+def no_cursor(row: dict[str, object], cursor: str) -> Reject:
+    """Return the reject of a row that nobody can tell whether it is new."""
+    position = int(str(row.pop(POSITION)))
+    return Reject(position, "cursor", cursor, f"row {position + 1}: the cursor {cursor!r} is null", row_text(row))
+
+
+def as_text(value: "pa.Scalar[Any]") -> str:
+    """Return the value of a cursor as a watermark keeps it."""
+    found = value.as_py()
+    return found.isoformat() if isinstance(found, datetime) else str(found)
