@@ -51,7 +51,7 @@ def settings_as_they_are() -> list[list[str]]:
 
 def default_of(field: FieldInfo) -> str:
     match field.default:
-        case None:
+        case None | ():
             return "-"
         case timedelta() as length:
             return f"`{length.total_seconds():g}` s"

@@ -1,8 +1,4 @@
-"""What must hold after any fault: the invariants of the load protocol, checked by one function.
-
-I4, that a watermark never moves back nor passes what is published, has nothing to be checked on yet: there are no
-incremental sources.
-"""
+"""What must hold after any fault: the invariants of the load protocol, checked by one function."""
 
 import asyncio
 import json
@@ -17,7 +13,7 @@ from psycopg import sql
 from dataproc.domain.status import RunStatus
 from dataproc.repositories.store import PostgresStore
 from tests.faults.server import OBSERVER
-from tests.faults.world import PERSONAL, SECRET, Case, Row, World, loaded_rows, source_rows, state_of
+from tests.faults.world import FILES, PERSONAL, SECRET, Case, Row, World, loaded_rows, source_rows, state_of
 
 SETTLING = 5.0
 """Seconds that the server may take to notice that a session is gone."""
@@ -27,6 +23,10 @@ SELECT 'staging table ' || relname FROM pg_class WHERE relname LIKE 'staging\\_%
 UNION ALL SELECT 'registration ' || staging_table FROM dataproc_load.load_staging
 UNION ALL SELECT 'chunk ' || unit || ' ' || seq FROM dataproc_load.load_chunk
 UNION ALL SELECT 'lease of ' || job_id FROM job_leases
+"""
+OBJECTS = """
+SELECT job_id, count(*) FROM dataproc_load.source_object AS known JOIN dataproc_load.memory ON memory.id = memory_id
+WHERE target = %s GROUP BY job_id
 """
 STILL_OPEN = """
 SELECT 'advisory lock of ' || pid FROM pg_locks
@@ -43,6 +43,7 @@ def check(world: World, case: Case, *ends: RunStatus) -> None:
         target_is_as_expected,
         ledger_agrees_with_target,
         reader_saw_no_part,
+        memory_is_that_of_what_is_published,
         nothing_is_left_over,
         statuses_are_legal,
         every_end_is_told_once,
@@ -111,13 +112,26 @@ def reader_saw_no_part(world: World, case: Case) -> Iterator[str]:
     """I3: a reader saw the target as it was before or as it is after, and nothing between."""
     with psycopg.connect(world.url, autocommit=True) as conn:
         after = state_of(conn, case.table)
-    legal = {len(case.before), after[0]}
-    if partial := {count for count, _ in case.reader.seen if count not in legal}:
+    legal = {len(case.before), after.rows}
+    if partial := {state.rows for state in case.reader.seen if state.rows not in legal}:
         yield f"the reader saw {partial} rows, and only {legal} are whole"
-    if other := {state for state in case.reader.seen if state[0] == after[0] and state != after}:
+    if other := {state for state in case.reader.seen if state.rows == after.rows and state != after}:
         yield f"the reader saw other rows: {other}, and in the end there are {after}"
     if case.reader.polls == 0:
         yield "the reader saw nothing at all"
+
+
+def memory_is_that_of_what_is_published(world: World, case: Case) -> Iterator[str]:
+    """I4: the watermark and the objects are those of the rows in the target, at any moment."""
+    if ahead := {state for state in case.reader.seen if state.rows == len(case.before) and state.watermark is not None}:
+        yield f"the watermark passed what was published: {ahead}"
+    told = world.fetch("SELECT cursor, watermark FROM dataproc_load.memory WHERE target = %s", case.table)
+    wanted = [("id", str(max(row[0] for row in source_rows())))] if is_published(world, case) else []
+    if told != wanted:
+        yield f"the memory had to be {wanted}, and is {told}"
+    objects = world.fetch(OBJECTS, case.table)
+    if objects != ([(case.job_id, FILES)] if is_published(world, case) else []):
+        yield f"the objects that are remembered are {objects}"
 
 
 def nothing_is_left_over(world: World, _: Case) -> Iterator[str]:

@@ -210,7 +210,7 @@ class Trial:
         self.nodes.fill()
         (folder := self.folder / f"{self.moment}-{self.way}").mkdir()
         engine = LossyEngine(self.nodes, self.moment, Gate(folder))
-        source = FileSource(LocalStorage(self.folder, "*.parquet"), FilesSource(kind="files", path="*.parquet"))
+        source = FileSource(LocalStorage(self.folder, ("*.parquet",)), FilesSource(kind="files", path="*.parquet"))
         destination = Destination.model_validate({"table": self.table, "load": self.way})
         warehouse = PostgresWarehouse(self.url, direct_limit=0)
         pipeline = Pipeline(source, (engine.gate,), destination, (), engine, warehouse)

@@ -19,13 +19,15 @@ from pathlib import Path
 from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dataproc.bootstrap import Workshop, open_warehouse, open_workshop
-from dataproc.domain.chunk import Chunk, number
+from dataproc.domain.chunk import Chunk, Piece, number
 from dataproc.domain.errors import RetryableError, WarehouseUnavailableError
 from dataproc.domain.fault_points import FaultPoint, hooked
 from dataproc.domain.identity import Caller
 from dataproc.domain.job import Claim, JobId
+from dataproc.domain.memory import CursorMove, SourceObject
 from dataproc.domain.spec import JobSpec
 from dataproc.domain.status import RunStatus
 from dataproc.domain.unit import SourcePlan, Unit
@@ -84,23 +86,31 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Halves:
-    """A source each of whose chunks comes as two."""
+class Remembered:
+    """A source each of whose chunks comes as two, and that the job remembers by its objects and its greatest id."""
 
     source: Source
 
     def plan(self, memory: Memory = BLANK) -> SourcePlan:
-        return self.source.plan(memory)
+        plan = self.source.plan(memory)
+        objects = [SourceObject(unit.uri, unit.version, unit.size) for unit in plan.units]
+        move = CursorMove("id", "number", memory.watermark("id"))
+        return replace(plan, move=move, objects=tuple(memory.unloaded(objects)))
 
     def read(self, unit: Unit) -> Iterator[Chunk]:
         schema = pa.schema([]) if unit.schema is None else unit.schema
         return number(unit.id, schema, self.halves(unit))
 
-    def halves(self, unit: Unit) -> Iterator[tuple[pa.Table, pa.Table]]:
+    def halves(self, unit: Unit) -> Iterator[Piece]:
         for chunk in self.source.read(unit):
             half = chunk.rows.num_rows // 2
-            yield chunk.rows.slice(0, half), chunk.rejects
-            yield chunk.rows.slice(half), chunk.rejects.slice(0, 0)
+            yield piece_of(chunk.rows.slice(0, half), chunk.rejects)
+            yield piece_of(chunk.rows.slice(half), chunk.rejects.slice(0, 0))
+
+
+def piece_of(rows: pa.Table, rejects: pa.Table) -> Piece:
+    """Return rows that tell their greatest id."""
+    return Piece(rows, rejects, high=str(pc.max(rows["id"]).as_py()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +180,12 @@ class FaultRunner:
     workshop: Workshop = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open the workshop, with each chunk cut in two."""
+        """Open the workshop, with a source that is remembered."""
         workshop = open_workshop(self.settings, FakeEngine())
 
         async def pipeline_for(claim: Claim) -> Pipeline:
             pipeline = await workshop.runs.pipeline_for(claim)
-            return replace(pipeline, source=Halves(pipeline.source))
+            return replace(pipeline, source=Remembered(pipeline.source))
 
         self.workshop = replace(workshop, runs=replace(workshop.runs, pipeline_for=pipeline_for))
 

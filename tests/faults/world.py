@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import psycopg
@@ -40,13 +40,21 @@ HASTENED = (
 Row = tuple[Any, ...]
 
 
+class State(NamedTuple):
+    """How many rows a table has, what all of them add up to, and how far its jobs remember to have read."""
+
+    rows: int
+    total: int | None
+    watermark: str | None
+
+
 @dataclass(slots=True)
 class Reader:
     """Polls a table all the while, and notes every state of it that it has seen."""
 
     url: str
     table: str
-    seen: set[tuple[int, int | None]] = field(default_factory=set)
+    seen: set[State] = field(default_factory=set)
     polls: int = 0
     is_over: threading.Event = field(default_factory=threading.Event)
 
@@ -59,15 +67,16 @@ class Reader:
                     self.polls += 1
 
 
-def state_of(conn: psycopg.Connection, table: str) -> tuple[int, int | None]:
-    """Return how many rows a table has and what all of them add up to; a table that is not there has none."""
-    statement = f"SELECT count(*), sum(hashtextextended(t::text, 0))::text FROM {table} AS t"
+def state_of(conn: psycopg.Connection, table: str) -> State:
+    """Return a table as one statement sees it, with what its jobs remember; a table that is not there has no rows."""
+    watermark = "SELECT max(watermark) FROM dataproc_load.memory WHERE target = %s"
+    statement = f"SELECT count(*), sum(hashtextextended(t::text, 0))::text, ({watermark}) FROM {table} AS t"
     try:
-        row = conn.execute(statement.encode()).fetchone()
+        row = conn.execute(statement.encode(), (table,)).fetchone()
     except psycopg.errors.UndefinedTable:
-        return 0, None
+        return State(0, None, None)
     assert row is not None
-    return row[0], None if row[1] is None else int(row[1])
+    return State(row[0], None if row[1] is None else int(row[1]), row[2])
 
 
 @dataclass(slots=True)
