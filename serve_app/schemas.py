@@ -205,12 +205,21 @@ class UnitView(BaseModel):
     rows: AccountView
 
 
+class WindowView(BaseModel):
+    """Which rows an incremental source has given: those whose cursor is beyond `after`, up to and with `up_to`."""
+
+    cursor: str
+    after: str | None
+    up_to: str | None
+
+
 class ReconciliationView(BaseModel):
     """The proof that a load is complete; it was checked before the load was published."""
 
     target: str
     load: str
     published_at: datetime
+    window: WindowView | None = Field(description="Which rows these were, where the source is incremental.")
     rows: AccountView
     units: list[UnitView]
 
@@ -219,7 +228,10 @@ class ReconciliationView(BaseModel):
         """Return what is told of `found`."""
         units = [UnitView(unit=each.unit, rows=AccountView.of(each.account, each.announced)) for each in found.units]
         total = AccountView.of(found.account, found.announced)
-        return cls(target=found.target, load=found.way, published_at=found.published_at, rows=total, units=units)
+        told = found.window
+        window = None if told is None else WindowView(cursor=told.cursor, after=told.after, up_to=told.up_to)
+        head = {"target": found.target, "load": found.way, "published_at": found.published_at}
+        return cls(**head, window=window, rows=total, units=units)
 
 
 class SourceView(BaseModel):

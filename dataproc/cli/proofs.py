@@ -30,7 +30,7 @@ def line_of(line: LineView) -> Text:
 
 def account_table(found: ReconciliationView) -> Table:
     """Return where the rows of each unit went, and the total."""
-    title = f"{found.target}, published {when(found.published_at)} ({found.load})"
+    title = f"{found.target}, published {when(found.published_at)} ({found.load}){window_of(found)}"
     table = Table(title=shown(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
     table.add_column("UNIT", "total", overflow="fold")
     for heading, total in zip(COUNTS, figures(found.rows), strict=True):
@@ -38,6 +38,13 @@ def account_table(found: ReconciliationView) -> Table:
     for unit in found.units:
         table.add_row(shown(unit.unit), *figures(unit.rows))
     return table
+
+
+def window_of(found: ReconciliationView) -> str:
+    """Return which rows an incremental source has given."""
+    if (window := found.window) is None:
+        return ""
+    return f", {window.cursor} after {window.after or 'the beginning'} up to {window.up_to or 'nothing'}"
 
 
 def figures(rows: AccountView) -> list[str]:

@@ -100,12 +100,21 @@ class UnitView(BaseModel):
     rows: AccountView
 
 
+class WindowView(BaseModel):
+    """Which rows an incremental source has given."""
+
+    cursor: str
+    after: str | None
+    up_to: str | None
+
+
 class ReconciliationView(BaseModel):
     """Where all rows of a published load went."""
 
     target: str
     load: str
     published_at: datetime
+    window: WindowView | None = None
     rows: AccountView
     units: list[UnitView]
 

@@ -33,6 +33,19 @@ class CursorMove:
             values += highs
         return max(values, key=lambda value: order_of(value, self.kind), default=None)
 
+    def window(self, highs: Iterable[str]) -> "Window":
+        """Return what this run has read."""
+        return Window(self.cursor, self.before, self.moved(highs))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which rows a run has read: those whose cursor is beyond `after`, up to and with `up_to`; `None`: no bound."""
+
+    cursor: str
+    after: str | None
+    up_to: str | None
+
 
 @dataclass(frozen=True, slots=True)
 class SourceObject:

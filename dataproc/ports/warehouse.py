@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from dataproc.domain.chunk import Account, LoadedChunk
 from dataproc.domain.job import JobId
+from dataproc.domain.memory import Window
 from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.memory import Memory
@@ -46,7 +47,10 @@ class UnitAccount:
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """The proof that a load is complete: for each unit, where every row that was read has gone."""
+    """The proof that a load is complete: for each unit, where every row that was read has gone.
+
+    `window` tells which rows these were, where the source is incremental.
+    """
 
     target: str
     way: str
@@ -54,6 +58,7 @@ class Reconciliation:
     account: Account
     announced: int | None
     units: Sequence[UnitAccount]
+    window: Window | None = None
 
 
 class Load(Protocol):

@@ -9,6 +9,7 @@ from dataproc.domain.chunk import Account
 from dataproc.domain.errors import CancelledRunError, FencedError
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.job import JobId
+from dataproc.domain.memory import Window
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import LoadId, Published
@@ -33,8 +34,8 @@ ASK = "SELECT epoch, cancelled FROM dataproc_load.load_fence WHERE job_id = %s F
 RECORD = """
 INSERT INTO dataproc_load.load_ledger
     (job_id, target, epoch, run_id, way, units, rows_announced,
-     rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING target
+     rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, cursor, read_after, read_up_to)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING target
 """
 RECORD_UNITS = """
 COPY dataproc_load.load_unit
@@ -56,6 +57,12 @@ class Entry:
     way: str
     plan: SourcePlan
     tally: Tally
+
+    @property
+    def window(self) -> Window | None:
+        """What an incremental source has given; `None`: the source is not incremental."""
+        move = self.plan.move
+        return None if move is None else move.window(self.tally.highs())
 
 
 def raise_fence(conn: psycopg.Connection, load_id: LoadId) -> None:
@@ -91,7 +98,9 @@ def record(conn: psycopg.Connection, entry: Entry) -> Published:
     """Write the ledger row: with this transaction the load has happened, or it has not."""
     load_id, account = entry.load_id, entry.tally.account
     head = (load_id.job_id, entry.target, load_id.epoch, load_id.run_id, entry.way, entry.tally.units_done)
-    if conn.execute(RECORD, (*head, entry.plan.rows, *counts(account))).fetchone() is None:
+    window = () if entry.window is None else (entry.window.cursor, entry.window.after, entry.window.up_to)
+    told = (*head, entry.plan.rows, *counts(account), *(window or (None, None, None)))
+    if conn.execute(RECORD, told).fetchone() is None:
         raise FencedError("this job was published before", job=load_id.job_id)
     record_units(conn, entry)
     remember(conn, entry)
@@ -101,13 +110,12 @@ def record(conn: psycopg.Connection, entry: Entry) -> Published:
 
 def remember(conn: psycopg.Connection, entry: Entry) -> None:
     """Move the job's memory of its source on, in the same transaction."""
-    plan = entry.plan
-    if plan.move is None and not plan.objects:
+    if entry.window is None and not entry.plan.objects:
         return
     memory_id = take_memory(conn, entry.load_id.name, entry.target)
-    if plan.move is not None:
-        move_watermark(conn, memory_id, plan.move, plan.move.moved(entry.tally.highs()))
-    add_objects(conn, memory_id, entry.load_id.job_id, plan.objects)
+    if entry.window is not None:
+        move_watermark(conn, memory_id, entry.window)
+    add_objects(conn, memory_id, entry.load_id.job_id, entry.plan.objects)
 
 
 def record_units(conn: psycopg.Connection, entry: Entry) -> None:

@@ -13,7 +13,7 @@ from psycopg import errors as pg
 
 from dataproc.domain.errors import ContractViolationError, MemoryChangedError
 from dataproc.domain.job import JobId
-from dataproc.domain.memory import CursorMove, SourceObject
+from dataproc.domain.memory import SourceObject, Window
 from dataproc.warehouse.connection import connect
 
 BATCH = 10_000
@@ -83,11 +83,11 @@ def take_memory(conn: psycopg.Connection, name: str, target: str) -> int:
     return int(row[0]) if row else 0
 
 
-def move_watermark(conn: psycopg.Connection, memory_id: int, move: CursorMove, after: str | None) -> None:
-    """Set the watermark to `after`, if it still is where the run was planned from."""
-    values = {"id": memory_id, "cursor": move.cursor, "before": move.before, "after": after}
+def move_watermark(conn: psycopg.Connection, memory_id: int, window: Window) -> None:
+    """Set the watermark to the end of what was read, if it still is where the run was planned from."""
+    values = {"id": memory_id, "cursor": window.cursor, "before": window.after, "after": window.up_to}
     if conn.execute(MOVE, values).fetchone() is None:
-        raise MemoryChangedError(cursor=move.cursor)
+        raise MemoryChangedError(cursor=window.cursor)
 
 
 def add_objects(conn: psycopg.Connection, memory_id: int, job_id: JobId, objects: Sequence[SourceObject]) -> None:

@@ -5,11 +5,12 @@ from uuid import UUID
 import psycopg
 
 from dataproc.domain.chunk import Account
+from dataproc.domain.memory import Window
 from dataproc.ports.warehouse import Reconciliation, UnitAccount
 
 LEDGER = """
 SELECT target, way, published_at, rows_announced,
-       rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated
+       cursor, read_after, read_up_to, rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated
 FROM dataproc_load.load_ledger WHERE job_id = %s
 """
 UNITS = """
@@ -23,7 +24,8 @@ def reconcile(conn: psycopg.Connection, job_id: UUID) -> Reconciliation | None:
     row = conn.execute(LEDGER, (job_id,)).fetchone()
     if row is None:
         return None
-    target, way, published_at, announced, *counted = row
+    target, way, published_at, announced, cursor, after, up_to, *counted = row
     units = conn.execute(UNITS, (job_id, target)).fetchall()
     accounts = tuple(UnitAccount(unit, told, Account(*rest)) for unit, told, *rest in units)
-    return Reconciliation(target, way, published_at, Account(*counted), announced, accounts)
+    window = None if cursor is None else Window(cursor, after, up_to)
+    return Reconciliation(target, way, published_at, Account(*counted), announced, accounts, window)

@@ -100,6 +100,10 @@ STEPS = (
     """,
     """
     ALTER TABLE dataproc_load.load_chunk ADD COLUMN mark text NOT NULL DEFAULT '', ADD COLUMN high text;
+    ALTER TABLE dataproc_load.load_ledger
+        ADD COLUMN cursor text,
+        ADD COLUMN read_after text,
+        ADD COLUMN read_up_to text;
     CREATE TABLE dataproc_load.memory (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         job_name text NOT NULL,
@@ -117,6 +121,19 @@ STEPS = (
         job_id uuid NOT NULL,
         PRIMARY KEY (memory_id, uri, version)
     );
+    """,
+    """
+    CREATE TABLE dataproc_load.throttle_secret (secret bytea NOT NULL);
+    INSERT INTO dataproc_load.throttle_secret
+        SELECT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
+    CREATE UNLOGGED TABLE dataproc_load.throttle (
+        key bytea PRIMARY KEY,
+        filled_at timestamptz NOT NULL DEFAULT '-infinity',
+        spacing interval NOT NULL DEFAULT '0',
+        paused_until timestamptz NOT NULL DEFAULT '-infinity',
+        extra double precision NOT NULL DEFAULT 0,
+        slowed_at timestamptz NOT NULL DEFAULT now() - interval '1 day'
+    ) WITH (fillfactor = 50);
     """,
 )
 """Each step brings the schema from its index to the next version. Add steps; never change one that was released."""

@@ -9,7 +9,7 @@ import pytest
 from dataproc.domain.chunk import Chunk, Piece, no_rejects, number, with_positions
 from dataproc.domain.errors import ContractViolationError, MemoryChangedError, SourceUnavailableError
 from dataproc.domain.job import JobId
-from dataproc.domain.memory import CursorMove, SourceObject
+from dataproc.domain.memory import CursorMove, SourceObject, Window
 from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
@@ -105,6 +105,17 @@ def test_a_later_run_loads_only_what_came_since(warehouse: Warehouse, way: str, 
     assert [one.account.loaded for one in (first, second, third)] == [5, 3, 0]
     assert (second.account.read, second.account.filtered) == (8, 5)
     assert warehouse.memory(NAME, TABLE).watermark("id") == "8"
+
+
+def test_a_load_tells_which_rows_it_has_read(warehouse: Warehouse) -> None:
+    first, second, other = a_load(), a_load(), a_load("files")
+    run(warehouse, Feed(range(1, 6)), load_id=first)
+    run(warehouse, Feed(range(1, 9)), load_id=second)
+    run(warehouse, Folder([SourceObject("s3://lake/1", "1", 8)]), load_id=other)
+
+    told = [warehouse.reconciliation(load.job_id) for load in (first, second, other)]
+
+    assert [one and one.window for one in told] == [Window("id", None, "5"), Window("id", "5", "8"), None]
 
 
 def test_a_run_without_rows_leaves_the_watermark_where_it_was(warehouse: Warehouse) -> None:

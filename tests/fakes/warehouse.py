@@ -205,7 +205,8 @@ class FakeLoad:
     def record(self, plan: SourcePlan, tally: Tally, rows: list[int]) -> Published:
         """Put the rows into the target and the load into the ledger."""
         units = [UnitAccount(unit.id, unit.rows, tally.of(unit)) for unit in sorted(plan.units, key=lambda u: u.id)]
-        entry = Reconciliation(self.target, self.way, SOME_TIME, tally.account, plan.rows, tuple(units))
+        window = None if plan.move is None else plan.move.window(tally.highs())
+        entry = Reconciliation(self.target, self.way, SOME_TIME, tally.account, plan.rows, tuple(units), window)
         published = Published(self.target, tally.account, self.way)
         self.warehouse.memory(self.load_id.name, self.target).change(plan, tally)
         self.warehouse.rows.setdefault(self.target, []).extend(rows)
