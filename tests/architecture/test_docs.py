@@ -5,9 +5,11 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from pydantic.fields import FieldInfo
 
 from dataproc.domain import errors
+from dataproc.domain.document import read_spec
 from dataproc.domain.errors import DataprocError, FatalError, RequestError, RetryableError, StoppedError
 from dataproc.domain.status import RunStatus
 from dataproc.settings import Settings
@@ -83,3 +85,17 @@ def test_the_drawing_of_the_states_shows_every_status_and_only_moves_that_exist(
 
     assert {name for move in drawn for name in move} == set(RunStatus)
     assert [move for move in drawn if not RunStatus(move[0]).may_become(RunStatus(move[1]))] == []
+
+
+def examples() -> list[tuple[str, str]]:
+    """Return the jobs that the pages about sources show."""
+    pages = sorted((DOCS / "sources").glob("*.md"))
+    found = [
+        (page.name, text) for page in pages for text in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    ]
+    return [(page, text) for page, text in found if "destination:" in text]
+
+
+@pytest.mark.parametrize(("page", "text"), examples())
+def test_every_job_that_the_pages_about_sources_show_is_right(page: str, text: str) -> None:
+    assert read_spec(text).source.kind
