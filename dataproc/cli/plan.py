@@ -31,6 +31,7 @@ def as_document(plan: JobPlan) -> dict[str, object]:
             "units": [{"uri": u.uri, "bytes": u.size, "rows": u.rows, "span": u.span} for u in source.units],
             "bytes": source.size,
             "rows": source.rows,
+            "notes": source.notes,
         },
         "schema": columns_of(plan.schema),
         "target": {
@@ -60,6 +61,8 @@ def for_people(plan: JobPlan) -> Group:
         ("load", plan.target.way),
     ):
         facts.add_row(name, shown(value))
+    for note in plan.source.notes:
+        facts.add_row("note", shown(note))
     statements: list[RenderableType] = [shown(f"{statement};") for statement in plan.target.statements]
     return Group(facts, column_table(plan), *statements)
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -183,8 +184,13 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 def as_text(value: object) -> str:
     """Return a setting as its variable holds it."""
-    seconds = getattr(value, "total_seconds", None)
-    return str(value) if seconds is None else f"{seconds()}s"
+    match value:
+        case timedelta():
+            return f"{value.total_seconds()}s"
+        case tuple():
+            return ",".join(map(str, value))
+        case _:
+            return str(value)
 
 
 def path_with_us() -> str:

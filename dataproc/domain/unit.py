@@ -44,6 +44,7 @@ class SourcePlan:
     `announced` is what the source says of all its rows together, where it says nothing of single units. `move` and
     `objects` are what the job remembers once this is published. A source that `streams` marks its chunks, so that a
     staged load goes on after the last one. `hold` keeps what the units need, such as a snapshot; a run enters it.
+    `notes` are sentences about the plan that whoever runs the job should read.
     """
 
     units: tuple[Unit, ...]
@@ -52,6 +53,7 @@ class SourcePlan:
     move: CursorMove | None = None
     objects: tuple[SourceObject, ...] = ()
     streams: bool = False
+    notes: tuple[str, ...] = ()
     hold: AbstractContextManager[object] = field(default_factory=nullcontext, repr=False, compare=False)
 
     @property

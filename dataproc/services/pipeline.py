@@ -56,6 +56,8 @@ class Pipeline:
         load = self.warehouse.open(load_id, destination, schema, plan)
         left = list(unread(plan.units, load.staged_before))
         monitor.planned(plan, load.way, resumed=len(plan.units) - len(left))
+        for note in plan.notes:
+            monitor.warn(note)
 
         def check(account: Account) -> None:
             for limit in self.limits:

@@ -1,6 +1,7 @@
 """The pipeline: which way it goes, what it refuses, and when it stops."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
@@ -17,7 +18,8 @@ from dataproc.domain.errors import (
 from dataproc.domain.job import JobId
 from dataproc.domain.spec import Destination
 from dataproc.domain.status import RunStatus
-from dataproc.domain.unit import Unit
+from dataproc.domain.unit import SourcePlan, Unit
+from dataproc.ports.memory import BLANK, Memory
 from dataproc.ports.warehouse import LoadId, Published
 from dataproc.services.limits import Limit, NoRowsLimit, RejectLimit
 from dataproc.services.monitor import Monitor
@@ -201,3 +203,39 @@ def test_a_warning_stays_with_the_progress_of_the_run() -> None:
 
     [warning] = setting.monitor.progress.warnings
     assert "7 the last time" in warning
+
+
+def test_what_a_plan_notes_is_a_warning_of_the_run() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Noting(ListSource):
+        def plan(self, memory: Memory = BLANK) -> SourcePlan:
+            return replace(ListSource.plan(self, memory), notes=("there is more",))
+
+    setting = Setting(source=Noting([[1]]))
+
+    setting.run()
+
+    assert setting.monitor.progress.warnings == ("there is more",)
+
+
+def test_what_units_need_is_held_until_the_run_is_over() -> None:
+    held: list[str] = []
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        held.append("taken")
+        try:
+            yield
+        finally:
+            held.append("given back")
+
+    @dataclass(frozen=True, slots=True)
+    class Holding(ListSource):
+        def plan(self, memory: Memory = BLANK) -> SourcePlan:
+            return replace(ListSource.plan(self, memory), hold=hold())
+
+    setting = Setting(source=Holding([[1]], on_read=lambda _: held.append("read")))
+
+    setting.run()
+
+    assert held == ["taken", "read", "given back"]
