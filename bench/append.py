@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bench.database import Database
 from bench.environments import CACHE, Peer
 from bench.orders import Orders, orders_on_disk
 from bench.product import Product, append_job, product
 from bench.report import Mark, exit_code, machine, publish, table_of, tell
 from bench.rounds import Contender, alternate, medians, ratios
+from bench.server import Database
 
 PARTS = 8
 PSQL_LIMIT = 1.1

@@ -17,13 +17,13 @@ from typing import Any
 
 from psycopg import sql
 
-from bench.database import Database
 from bench.environments import CACHE
 from bench.errors import WrongRowsError
 from bench.orders import orders_on_disk
 from bench.product import Product, append_job, product
 from bench.report import Mark, exit_code, machine, publish, table_of, tell
 from bench.rounds import percentile
+from bench.server import Database
 from dataproc.domain.status import RunStatus
 
 JOBS, TABLES, CLIENTS = 500, 20, 16

@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx2
 
-from bench.database import Database
 from bench.errors import JobLostError
 from bench.report import tell
+from bench.server import Database
 from dataproc.cli.stack import running, url_of
 from dataproc.embedded.ray_head import free_port
 from dataproc.settings import Settings

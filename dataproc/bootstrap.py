@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from uuid import uuid4
@@ -23,6 +23,7 @@ from dataproc.ports.pipeline import Engine, Source
 from dataproc.ports.queue import RunningLimits
 from dataproc.ports.secrets import Secrets
 from dataproc.ports.store import Connection, Store
+from dataproc.ports.throttle import UNLIMITED, Throttle
 from dataproc.repositories.migrate import migrate, revisions
 from dataproc.repositories.store import PostgresStore
 from dataproc.security.secrets import AwsSecrets, EnvironmentSecrets, FileSecrets
@@ -40,10 +41,12 @@ from dataproc.services.runs import RunService
 from dataproc.services.sources import SourceService
 from dataproc.settings import Settings
 from dataproc.sources.factory import Surroundings, connector_for, source_for
+from dataproc.sources.run import SourceRun
 from dataproc.telemetry.journal import RunJournal
 from dataproc.telemetry.logs import configure_logs
 from dataproc.transforms.declared import text_columns
 from dataproc.transforms.factory import transform_for
+from dataproc.warehouse.throttle import WarehouseThrottle
 from dataproc.warehouse.warehouse import PostgresWarehouse
 
 
@@ -121,7 +124,7 @@ def open_workshop(settings: Settings, engine: Engine) -> Workshop:
 
     async def pipeline_for(claim: Claim) -> Pipeline:
         connection = await connection_of(store, claim.spec)
-        source = open_source(claim.spec, connection, settings)
+        source = open_source(claim.spec, connection, settings, run_of(claim))
         transforms = tuple(transform_for(spec) for spec in claim.spec.transforms)
         limits: tuple[Limit, ...] = (*limits_of(claim.spec.transforms), await no_rows_limit(store, claim))
         return Pipeline(source, transforms, claim.spec.destination, limits, engine, warehouse)
@@ -172,7 +175,8 @@ def running_limits(settings: Settings) -> RunningLimits:
 
 async def no_rows_limit(store: Store, claim: Claim) -> NoRowsLimit:
     """Return what a job demands when its source gives no row."""
-    if claim.spec.no_rows == "allow":
+    # Nothing new is what a job that reads only what is new finds most of the time.
+    if claim.spec.no_rows == "allow" or (claim.spec.reads_what_is_new and claim.spec.no_rows == "warn"):
         return NoRowsLimit("allow", None)
     async with store.begin() as tables:
         return NoRowsLimit(claim.spec.no_rows, await tables.runs.usual_rows(claim.job_id))
@@ -207,14 +211,31 @@ def older_schemas() -> frozenset[str]:
     return frozenset({"missing", *revisions()[:-1]})
 
 
-def open_source(spec: JobSpec, connection: Connection | None, settings: Settings) -> Source:
+def open_source(
+    spec: JobSpec, connection: Connection | None, settings: Settings, run: SourceRun | None = None
+) -> Source:
     """Return the source of a job, ready to plan and read."""
-    return source_for(spec.source, surroundings(settings, connection, text_columns(spec.transforms)))
+    around = surroundings(settings, connection, text_columns(spec.transforms))
+    return source_for(spec.source, replace(around, run=run))
+
+
+def run_of(claim: Claim) -> SourceRun:
+    """Return the run for which a source is read."""
+    return SourceRun(claim.job_id, claim.run_id, claim.attempt, claim.created_at)
 
 
 def surroundings(settings: Settings, connection: Connection | None, text: frozenset[str] = frozenset()) -> Surroundings:
     """Return what sources are given besides their specification."""
-    return Surroundings(open_secrets(settings), connection, settings.files_root, text)
+    return Surroundings(
+        open_secrets(settings), connection, settings.files_root, text, python_modules=settings.python_modules,
+        throttle=throttle_of(settings),
+    )  # fmt: skip
+
+
+def throttle_of(settings: Settings) -> Throttle:
+    """Return the rates that all workers share, which are in the warehouse; without one there are none."""
+    url = settings.warehouse_url
+    return UNLIMITED if url is None else WarehouseThrottle(url.get_secret_value())
 
 
 def open_secrets(settings: Settings) -> Secrets:

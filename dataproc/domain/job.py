@@ -95,3 +95,4 @@ class Claim:
     holder: str
     spec: JobSpec
     owner: str
+    created_at: datetime

@@ -9,9 +9,12 @@ from dataproc.domain.duration import Duration
 from dataproc.domain.fields import ColumnName, Moment, Name, Spec
 from dataproc.domain.retry import RetryPolicy
 from dataproc.domain.rules import ColumnRule, ColumnType
+from dataproc.domain.sources.database import DatabaseSource
+from dataproc.domain.sources.external import DltSource, PluginSource
 from dataproc.domain.sources.files import FilesSource, S3Source
+from dataproc.domain.sources.rest import RestSource
 
-AnySource = S3Source | FilesSource
+AnySource = S3Source | FilesSource | DatabaseSource | RestSource | DltSource | PluginSource
 Source = Annotated[AnySource, Field(discriminator="kind")]
 
 
@@ -100,13 +103,21 @@ class JobSpec(Spec):
         description="`shared`: by a warm runner; `dedicated`: as a Ray Job of its own, which takes seconds to start.",
     )
     no_rows: Literal["allow", "warn", "fail"] = Field(
-        default="warn", description="What to do when the source gives no row, and gave some the last time."
+        default="warn",
+        description="What to do when the source gives no row, and gave some the last time. `warn` does not speak of "
+        "sources that give only what is new.",
     )
 
     @property
     def connection(self) -> str | None:
         """The name of the registered source that the job reads; `None`: it needs none."""
         return getattr(self.source, "connection", None)
+
+    @property
+    def reads_what_is_new(self) -> bool:
+        """Whether the job leaves out what its earlier runs have read."""
+        incremental, track = getattr(self.source, "incremental", None), getattr(self.source, "track", "off")
+        return incremental is not None or track != "off"
 
     @property
     def source_name(self) -> str:

@@ -19,6 +19,9 @@ class Memory(Protocol):
     def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
         """Yield those objects of which this version was not loaded yet, in their order; asks in batches."""
 
+    def has_objects(self) -> bool:
+        """Return whether any object was loaded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Blank:
@@ -32,6 +35,10 @@ class Blank:
     def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
         """Yield all objects."""
         return iter(objects)
+
+    def has_objects(self) -> bool:
+        """Return that there are none."""
+        return False
 
 
 BLANK = Blank()

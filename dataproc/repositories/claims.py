@@ -115,7 +115,8 @@ leases AS (
     INSERT INTO job_leases (job_id, run_id, epoch, holder, expires_at)
     SELECT job_id, id, epoch, holder, clock_timestamp() + make_interval(secs => :lease) FROM runs
 )
-SELECT claimed.id AS job_id, runs.id AS run_id, runs.epoch, runs.holder, claimed.attempt, claimed.spec, claimed.owner
+SELECT claimed.id AS job_id, runs.id AS run_id, runs.epoch, runs.holder, claimed.attempt, claimed.spec, claimed.owner,
+    claimed.created_at
 FROM claimed JOIN runs ON runs.job_id = claimed.id ORDER BY claimed.turn
 """
 CLAIM_FIRST = text(f"WITH RECURSIVE {LANES}, {FIRST_READY}, {TAKE}")

@@ -26,7 +26,7 @@ STATUS = text("SELECT status FROM jobs WHERE id = :job")
 IS_HELD = "job_id = :job AND epoch = :epoch AND holder = :holder AND expires_at > clock_timestamp()"
 
 ADOPT = text(f"""
-SELECT held.*, jobs.attempt, jobs.spec, jobs.owner
+SELECT held.*, jobs.attempt, jobs.spec, jobs.owner, jobs.created_at
 FROM (SELECT * FROM job_leases WHERE {IS_HELD}) AS held JOIN jobs ON jobs.id = held.job_id
 """)
 
@@ -91,7 +91,7 @@ taken AS (
     UPDATE job_leases SET holder = :reaper, expires_at = clock_timestamp() + make_interval(mins => 1)
     FROM ended WHERE job_leases.job_id = ended.job_id RETURNING job_leases.*, ended.lost_holder
 )
-SELECT taken.*, jobs.attempt, jobs.spec, jobs.owner, jobs.cancel_requested
+SELECT taken.*, jobs.attempt, jobs.spec, jobs.owner, jobs.created_at, jobs.cancel_requested
 FROM taken JOIN jobs ON jobs.id = taken.job_id ORDER BY taken.job_id
 """)
 

@@ -60,6 +60,7 @@ def to_claim(row: RowMapping) -> Claim:
         holder=row["holder"],
         spec=JobSpec.model_validate(row["spec"]),
         owner=row["owner"],
+        created_at=row["created_at"],
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
+import pyarrow as pa
+
 from dataproc.domain.chunk import Account, LoadedChunk
 from dataproc.domain.errors import RowRefusedError
 from dataproc.domain.fault_points import FaultPoint, reached
@@ -50,8 +52,9 @@ class Pipeline:
 
     def load(self, plan: SourcePlan, destination: Destination, load_id: LoadId, monitor: Monitor) -> Published:
         """Publish all units of `plan` in one transaction; those that an earlier run has staged are not read again."""
-        schema = plan.schema
-        for transform in self.transforms:
+        # Without units there may be no columns either, and no row for any transform.
+        schema = plan.schema if plan.units else pa.schema([])
+        for transform in self.transforms if plan.units else ():
             schema = transform.schema(schema)
         load = self.warehouse.open(load_id, destination, schema, plan)
         left = list(unread(plan.units, load.staged_before))

@@ -1,12 +1,11 @@
 """CSV files: types from a sample, Arrow's reader on each block, and a slower one where that fails.
 
-A quoted value may contain newlines. Where the first MiB of a large file shows one, the file stays one
-unit; else it is cut into byte ranges, and a quoted newline at the very edge of a range becomes two
-rejects ("a quote is not closed"), never a wrong row.
+A quoted value may contain newlines, so a large file is cut only where a record is known to begin.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Literal, cast
 
 import numpy as np
@@ -20,8 +19,12 @@ from dataproc.domain.sources.files import CsvOptions
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources import lines
 from dataproc.sources.cells import text_of, values_of
+from dataproc.sources.comments import without_comments
+from dataproc.sources.damage import Tolerance
+from dataproc.sources.edges import Cutter
 from dataproc.sources.formats import readable
-from dataproc.sources.quoting import header_of, repaired, spans_lines
+from dataproc.sources.lines import TextForm
+from dataproc.sources.quoting import header_of, last_record_end, repaired
 from dataproc.sources.rejects import Reject, reject_table, row_text
 from dataproc.sources.schemas import checked_names, first_sampled, plain_schema, without_nulls
 from dataproc.sources.storage import FoundFile, Storage
@@ -36,29 +39,43 @@ class CsvFormat:
     options: CsvOptions
     unit_size: int
     text: frozenset[str] = frozenset()
+    form: TextForm = field(default_factory=TextForm)
+    skips_bad: bool = False
 
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
         """Sample the first file that has rows, and cut large files."""
-        schema = first_sampled(self.sampled(storage, file) for file in files if file.size)
-        return SourcePlan(tuple(unit for file in files for unit in self.units(storage, file, schema)), schema)
+        tolerance = Tolerance(self.skips_bad)
+        nothing = (pa.schema([]), 0)
+        schema = first_sampled(
+            tolerance.attempt(partial(self.sampled, storage, file), lambda _: nothing) for file in files if file.size
+        )
+        units = tuple(unit for file in files for unit in self.units(storage, file, schema, tolerance))
+        return tolerance.checked(SourcePlan(units, schema))
 
-    def units(self, storage: Storage, file: FoundFile, schema: pa.Schema) -> Iterator[Unit]:
+    def units(self, storage: Storage, file: FoundFile, schema: pa.Schema, tolerance: Tolerance) -> Iterator[Unit]:
         """Yield the units of one file."""
-        spans = lines.spans(file, self.unit_size)
-        if not spans or spans_lines(lines.head(storage, file), self.options):
+        spans = tolerance.attempt(partial(self.spans, storage, file), lambda _: [])
+        if not spans:
             yield file.unit(schema, size=file.size, rows=None)
-            return
         for start, stop in spans:
             yield file.unit(schema, kind="bytes", span=(start, stop), size=stop - start, rows=None)
+
+    def spans(self, storage: Storage, file: FoundFile) -> list[tuple[int, int]]:
+        """Return the byte ranges into which a file is cut; none for one that stays whole."""
+        spans = self.form.spans(file, self.unit_size)
+        if not spans:
+            return []
+        names, length = header_of(self.form.head(storage, file), self.options, file.uri)
+        return Cutter(storage, file, self.options, length, len(names)).cut(spans)
 
     def sampled(self, storage: Storage, file: FoundFile) -> tuple[pa.Schema, int]:
         """Return the names and types that the start of a file shows, and how many rows it has."""
         with readable(file.uri, "csv"):
-            sample = lines.head(storage, file)
+            sample = self.form.head(storage, file)
             names, length = header_of(sample, self.options, file.uri)
-            body = sample[length:]
+            body = b"".join(without_comments([sample[length:]], self.options))
             if len(sample) == lines.SAMPLE:
-                body = body[: lines.last_record_end(body, self.options.quote.encode())]
+                body = body[: last_record_end(body, self.options)]
             types = {name: pa.string() for name in names if name in self.text}
             rows = self.parsed(body, checked_names(names, file.uri), types, [])
         return without_nulls(plain_schema(texts_for_binary(rows.schema), file.uri)), rows.num_rows
@@ -71,12 +88,19 @@ class CsvFormat:
         """Yield the rows and rejects of a unit, block by block."""
         size = unit.size if unit.span is None else None
         with storage.open(unit.uri, unit.version, size, ahead=True) as file, readable(unit.uri, "csv"):
-            first, parts = lines.peeked(lines.pieces(file, unit))
-            begins = unit.span is None or unit.span[0] == 0
-            sample = first if begins else lines.bytes_at(file, 0, lines.SAMPLE)
-            names, length = header_of(sample, self.options, unit.uri)
-            block_reader = BlockReader(self, unit, tuple(names), schema, begins and self.options.header)
-            yield from block_reader.all(lines.skipped(parts, length if begins else 0))
+            if unit.span is None or unit.span[0] == 0:
+                first, parts = lines.peeked(self.parts(file, unit))
+                names, length = header_of(first[: lines.SAMPLE], self.options, unit.uri)
+                before = first[:length].count(b"\n")
+            else:
+                names, _ = header_of(self.form.beginning(file, unit.uri), self.options, unit.uri)
+                parts, length, before = self.parts(file, unit), 0, 0
+            reader = BlockReader(self, unit, tuple(names), schema, before)
+            yield from reader.all(without_comments(lines.skipped(parts, length), self.options))
+
+    def parts(self, file: pa.NativeFile, unit: Unit) -> Iterator[bytes]:
+        """Yield the text of a unit."""
+        return self.form.part(file, unit.uri, *unit.span) if unit.span else self.form.whole(file, unit.uri)
 
     def parsed(
         self, block: bytes, names: Sequence[str], types: Mapping[str, pa.DataType], ragged: list[pc.InvalidRow]
@@ -94,7 +118,8 @@ class CsvFormat:
             pc.ReadOptions(column_names=list(names), use_threads=False, block_size=len(block) + 1),
             pc.ParseOptions(
                 delimiter=self.options.delimiter,
-                quote_char=self.options.quote,
+                quote_char=self.options.quote or False,
+                escape_char=self.options.escape or False,
                 newlines_in_values=True,
                 invalid_row_handler=put_aside,
             ),
@@ -115,14 +140,13 @@ class BlockReader:
     unit: Unit
     names: tuple[str, ...]
     schema: pa.Schema
-    has_header: bool
+    lines_before: int
     count: int = field(default=0, init=False)
 
     def all(self, parts: Iterator[bytes]) -> Iterator[Piece]:
         """Yield the rows and rejects of each block."""
         self.check_names()
-        quote = self.format.options.quote.encode()
-        for block in lines.blocks(parts, self.unit.uri, lambda b: lines.last_record_end(b, quote)):
+        for block in lines.blocks(parts, self.unit.uri, lambda b: last_record_end(b, self.format.options)):
             rows, positions, rejects = self.read(block)
             yield self.shaped(rows).append_column(POSITION_FIELD, pa.array(positions)), reject_table(rejects)
 
@@ -147,7 +171,10 @@ class BlockReader:
 
     def is_suspicious(self, block: bytes, ragged: list[pc.InvalidRow]) -> bool:
         """Whether a quote may be open at the end, or may have swallowed lines."""
-        return block.count(self.format.options.quote.encode()) % 2 == 1 or any("\n" in row.text for row in ragged)
+        quote = self.format.options.quote
+        if quote is None:
+            return False
+        return block.count(quote.encode()) % 2 == 1 or any("\n" in row.text for row in ragged)
 
     def read_slowly(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:
         """Return the same as `read` for a block with broken quotes or with values that do not fit."""
@@ -195,7 +222,11 @@ class BlockReader:
         row = {
             key: None if cell is None else cell.decode(errors="replace") for key, cell in cells.to_pylist()[0].items()
         }
-        problem = "is not UTF-8" if rule == "parse" else f"does not fit type {self.schema.field(name).type}"
+        problem = (
+            f"is not {self.format.form.encoding}"
+            if rule == "parse"
+            else f"does not fit type {self.schema.field(name).type}"
+        )
         return Reject(position, rule, name, f"{self.line(position)}: column {name!r} {problem}", row_text(row))
 
     def reject(self, position: int, reason: str, text: str) -> Reject:
@@ -203,9 +234,9 @@ class BlockReader:
         return Reject(position, "parse", None, f"{self.line(position)}: {reason}", text)
 
     def line(self, position: int) -> str:
-        """Return where a record stands: its line, unless blank lines or values with newlines come before."""
+        """Return where a record stands: its line, unless comments, blank lines or values with newlines come before."""
         where = "" if self.unit.span is None or self.unit.span[0] == 0 else f" after byte {self.unit.span[0]}"
-        return f"line {position + 1 + int(self.has_header)}{where}"
+        return f"line {position + 1 + self.lines_before}{where}"
 
     def shaped(self, rows: pa.Table) -> pa.Table:
         """Return rows with all columns of the plan, in its order."""

@@ -6,17 +6,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
-from dataproc.domain.errors import InvalidSpecError, Problem, SetupError
+from dataproc.domain.errors import InvalidSpecError, Problem
+from dataproc.domain.sources.database import DatabaseSource
+from dataproc.domain.sources.external import DltSource, PluginSource
 from dataproc.domain.sources.files import FilesSource, S3Source
+from dataproc.domain.sources.rest import RestSource
 from dataproc.domain.spec import AnySource
 from dataproc.ports.connector import Connector
 from dataproc.ports.pipeline import Source
 from dataproc.ports.secrets import Secrets
 from dataproc.ports.store import Connection
-from dataproc.sources.file_source import FileSource
-from dataproc.sources.local import LocalStorage
-from dataproc.sources.s3 import S3Connector, S3Storage
+from dataproc.ports.throttle import UNLIMITED, Throttle
+from dataproc.sources.database.connection import KINDS as DATABASES
+from dataproc.sources.database.source import database_connector, database_source
+from dataproc.sources.external.dlt import DltResourceSource
+from dataproc.sources.external.plugins import PluginConnector, plugin_source
+from dataproc.sources.file_factory import files_source, s3_source
+from dataproc.sources.rest.connection import rest_connection
+from dataproc.sources.rest.connector import RestConnector
+from dataproc.sources.rest.source import ApiSource
+from dataproc.sources.run import SourceRun
 from dataproc.sources.s3_connection import connection_for
+from dataproc.sources.s3_connector import S3Connector
+from dataproc.sources.s3_service import S3Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,29 +39,49 @@ class Surroundings:
     connection: Connection | None = None
     files_root: Path | None = None
     text_columns: frozenset[str] = frozenset()
+    python_modules: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    run: SourceRun | None = None
+    throttle: Throttle = UNLIMITED
 
 
 def source_for(spec: AnySource, around: Surroundings) -> Source:
     """Return the source that `spec` means."""
     match spec:
         case S3Source():
-            storage = S3Storage(connection_for(around.connection, around.environment), spec.path)
-            return FileSource(storage, spec, around.text_columns)
+            return s3_source(spec, s3_service(around), around.text_columns, around.run)
         case FilesSource():
-            if around.files_root is None:
-                raise SetupError("kind files: reading files is switched off; set DATAPROC_FILES_ROOT to a folder")
-            return FileSource(LocalStorage(around.files_root, spec.path), spec, around.text_columns)
+            return files_source(spec, around.files_root, s3_service(around), around.text_columns, around.run)
+        case RestSource():
+            connection = rest_connection(around.connection)
+            return ApiSource(spec, connection, around.secrets, around.throttle, around.text_columns)
+        case DatabaseSource():
+            return database_source(spec, around.connection, around.secrets, around.files_root, around.text_columns)
+        case DltSource():
+            return DltResourceSource(spec, around.secrets, around.python_modules)
+        case PluginSource():
+            return plugin_source(spec, around)
         case _:
             assert_never(spec)
+
+
+def s3_service(around: Surroundings) -> S3Service:
+    """Return the S3 service of the registered connection, or of the environment."""
+    return S3Service(connection_for(around.connection, around.environment), around.secrets)
 
 
 def connector_for(around: Surroundings) -> Connector:
     """Return what can be asked of the registered connection, or raise `InvalidSpecError` with what is wrong in it."""
     connection = around.connection
+    if connection is not None and connection.kind in DATABASES:
+        return database_connector(connection, around.secrets, around.files_root)
     match connection.kind if connection else "":
         case "s3":
-            return S3Connector(connection_for(connection, around.environment))
+            return S3Connector(s3_service(around))
+        case "rest":
+            return RestConnector(rest_connection(connection), around.secrets, around.throttle)
+        case "plugin":
+            return PluginConnector()
         case other:
-            wrong = Problem("/kind", "write s3")
+            wrong = Problem("/kind", f"write one of plugin, rest, s3, {', '.join(sorted(DATABASES))}")
             raise InvalidSpecError(f"There are no connections of kind {other!r}.", (wrong,))

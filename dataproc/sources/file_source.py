@@ -1,7 +1,7 @@
 """The source of files: a place that has them, and a format that reads them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import pyarrow as pa
@@ -10,11 +10,17 @@ from dataproc.domain.chunk import Chunk, number
 from dataproc.domain.sources.files import FileOptions
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
+from dataproc.sources.avro import AvroFormat
+from dataproc.sources.damage import Piece, lost, tolerated
 from dataproc.sources.delimited import CsvFormat
 from dataproc.sources.formats import FileFormat, FormatName, common_format, format_of
+from dataproc.sources.json_arrays import JsonArrayFormat
 from dataproc.sources.json_lines import JsonLinesFormat
+from dataproc.sources.lines import TextForm
 from dataproc.sources.parquet import ParquetFormat
+from dataproc.sources.partitions import Partition, partitions_of, with_partition
 from dataproc.sources.storage import FoundFile, Storage
+from dataproc.sources.tracking import choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,35 +32,88 @@ class FileSource:
     text_columns: frozenset[str] = frozenset()
 
     def plan(self, memory: Memory = BLANK) -> SourcePlan:
-        """Find the files and cut them into units."""
-        del memory
-        files = self.readable_files()
+        """Find the files that `memory` does not have, and cut them into units."""
+        choice = choose(self.storage, self.options, memory, self.holds_data)
+        files = choice.files or ((choice.known,) if choice.known else ())
+        if not files:
+            return SourcePlan((), pa.schema([]))  # all that was loaded before is gone, and nothing new is there
         name = self.options.format if self.options.format != "auto" else common_format(files)
-        return self.format(name).plan(self.storage, files)
+        plan = self.detailed(self.format(name).plan(self.storage, files), files)
+        if not choice.files:
+            return SourcePlan((), plan.schema)
+        return replace(plan, objects=choice.objects, notes=(*choice.notes, *plan.notes))
 
-    def readable_files(self) -> Sequence[FoundFile]:
-        """Return the files found, without empty markers such as `_SUCCESS` whose name tells no format."""
-        files = self.storage.find()
-        if self.options.format != "auto":
-            return files
-        return [file for file in files if file.size or format_of(file.uri) is not None] or files
+    def detailed(self, plan: SourcePlan, files: Sequence[FoundFile]) -> SourcePlan:
+        """Return a plan whose units know their partition, and what is to become of damage."""
+        partitions = partitions_of(files, self.text_columns) if self.options.partitions == "hive" else {}
+        schema = with_partition(plan.schema, partitions[files[0].uri]) if partitions else plan.schema
+        units = tuple(self.unit(unit, partitions.get(unit.uri)) for unit in plan.units)
+        return replace(plan, units=units, schema=schema)
+
+    def unit(self, unit: Unit, partition: Partition | None) -> Unit:
+        """Return a unit with its details; where damage is passed over, it cannot promise its rows."""
+        damage = unit.detail if isinstance(unit.detail, str) else None
+        rows = None if self.skips_bad else unit.rows
+        return replace(unit, rows=rows, detail=Details(damage, unit.rows, partition))
+
+    def holds_data(self, file: FoundFile) -> bool:
+        """Whether a file is none of those empty markers such as `_SUCCESS` whose name tells no format."""
+        return self.options.format != "auto" or file.size > 0 or format_of(file.uri) is not None
 
     def read(self, unit: Unit) -> Iterator[Chunk]:
         """Yield the chunks of a unit; the unit carries the schema of the plan it belongs to."""
-        named = format_of(unit.uri) if self.options.format == "auto" else self.options.format
-        form = self.format(named or "parquet")
+        details = unit.detail if isinstance(unit.detail, Details) else Details()
+        form = self.format(self.format_name(unit.uri))
         schema = pa.schema([]) if unit.schema is None else unit.schema
-        pieces = form.read(self.storage, unit, schema) if unit.size else iter(())
-        return number(unit.id, form.shown(schema), pieces)
+        shown = form.shown(schema)
+        pieces = self.pieces(form, unit, schema, details)
+        if details.partition is not None:
+            pieces = details.partition.added(pieces)
+            shown = with_partition(shown, details.partition)
+        return number(unit.id, shown, pieces)
+
+    def pieces(self, form: FileFormat, unit: Unit, schema: pa.Schema, details: "Details") -> Iterator[Piece]:
+        """Return the rows and rejects of a unit, without those that its folders tell."""
+        if details.damage is not None:
+            return iter([lost(details.damage, unit.uri, form.shown(schema))])
+        if not unit.size:
+            return iter(())
+        pieces = form.read(self.storage, unit, schema)
+        return tolerated(pieces, unit.uri, form.shown(schema), details.promised) if self.skips_bad else pieces
+
+    @property
+    def skips_bad(self) -> bool:
+        """Whether a file that is damaged is set aside."""
+        return self.options.on_bad_file == "skip"
+
+    def format_name(self, uri: str) -> FormatName:
+        """Return the format of a file that was planned."""
+        named = format_of(uri) if self.options.format == "auto" else self.options.format
+        return named or "parquet"
 
     def format(self, name: FormatName) -> FileFormat:
         """Return the format of that name."""
+        options, text = self.options, self.text_columns
+        form = TextForm(options.compression, options.encoding, options.max_unpacked)
         match name:
             case "parquet":
-                return ParquetFormat(self.options.unit_size)
+                return ParquetFormat(options.unit_size, options.max_unpacked, self.skips_bad)
+            case "avro":
+                return AvroFormat(options.unit_size, options.max_unpacked, self.skips_bad)
             case "csv":
-                return CsvFormat(self.options.csv, self.options.unit_size, self.text_columns)
+                return CsvFormat(options.csv, options.unit_size, text, form, self.skips_bad)
             case "jsonl":
-                return JsonLinesFormat(self.options.unit_size, self.text_columns)
+                return JsonLinesFormat(options.unit_size, text, form, self.skips_bad)
+            case "json":
+                return JsonArrayFormat(options.records, text, form, self.skips_bad)
             case _:
                 assert_never(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What a unit knows of its file: why it cannot be read, the rows it announced, and the columns of its folders."""
+
+    damage: str | None = None
+    promised: int | None = None
+    partition: Partition | None = None

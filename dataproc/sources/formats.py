@@ -8,15 +8,15 @@ import pyarrow as pa
 
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.unit import SourcePlan, Unit
+from dataproc.sources.compression import BY_NAME as PACKINGS
 from dataproc.sources.storage import FoundFile, Storage
 
-FormatName = Literal["parquet", "csv", "jsonl"]
-Compression = Literal["gzip", "zstd"]
+FormatName = Literal["parquet", "csv", "jsonl", "json", "avro"]
 
 BY_NAME: dict[str, FormatName] = {
-    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
+    ".avro": "avro",
 }  # fmt: skip
-PACKED: dict[str, Compression] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 
 
 class FileFormat(Protocol):
@@ -32,15 +32,10 @@ class FileFormat(Protocol):
         """Yield rows (with `POSITION`) and rejects of a unit that is not empty."""
 
 
-def compression_of(uri: str) -> Compression | None:
-    """Return how a file is compressed."""
-    return next((packed for end, packed in PACKED.items() if uri.lower().endswith(end)), None)
-
-
 def format_of(uri: str) -> FormatName | None:
     """Return the format that a file's name tells, if it does."""
     name = uri.lower()
-    for end in PACKED:
+    for end in PACKINGS:
         name = name.removesuffix(end)
     return next((known for end, known in BY_NAME.items() if name.endswith(end)), None)
 

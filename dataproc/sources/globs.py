@@ -1,10 +1,40 @@
 """Globs over keys and paths: `*` and `?` stay within a folder, `**` crosses folders."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 WILDCARDS = re.compile(r"\*\*/|\*\*|\*|\?")
+Root = tuple[str, bool]
+"""What names begin with, and whether it is a whole name."""
+
 MEANING = {"**/": r"(?:[^/]+/)*", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The names that match one of `paths`, and no pattern of `exclude`; one without `/` is that of a file's name."""
+
+    paths: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+
+    def has(self, name: str) -> bool:
+        """Whether a file of this name is selected."""
+        return any(matches(path, name) for path in self.paths) and not self.excludes(name)
+
+    def excludes(self, name: str) -> bool:
+        """Whether a pattern leaves this name out."""
+        last = name.rpartition("/")[2]
+        return any(compiled(one).fullmatch(name if "/" in one else last) is not None for one in self.exclude)
+
+    def roots(self) -> Iterator[Root]:
+        """Yield where selected names begin, in order; none of them begins with another."""
+        last: str | None = None
+        for prefix, is_whole in sorted({(fixed_prefix(path), not is_glob(path)) for path in self.paths}):
+            if last is None or not prefix.startswith(last):
+                yield prefix, is_whole
+                last = last if is_whole else prefix
 
 
 def is_glob(path: str) -> bool:
@@ -30,7 +60,7 @@ def is_hidden(name: str) -> bool:
     return name.rpartition("/")[2].startswith(".")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2048)
 def compiled(path: str) -> re.Pattern[str]:
     """Return the regular expression that means the same as the glob `path`."""
     parts = []

@@ -1,6 +1,8 @@
 """Values of JSON lines and the types they fit."""
 
 import json
+import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -8,6 +10,7 @@ import pyarrow as pa
 JSON = pa.json_(pa.string())
 """The type of columns that hold objects or arrays, while they are read."""
 
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 
 
@@ -31,7 +34,17 @@ def object_of(line: bytes) -> dict[str, object]:
         raise BadLineError("parse", "the line is not JSON that can be read: too deep, or no number") from exc
     if not isinstance(found, dict):
         raise BadLineError("parse", "the line is not a JSON object")
+    if SURROGATE.search(line):
+        refuse_halves(found)
     return found
+
+
+def refuse_halves(found: object) -> None:
+    """Raise for half of a surrogate pair, which JSON can write and UTF-8 cannot."""
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError as exc:
+        raise BadLineError("parse", "the line has half of a surrogate pair, which is no character") from exc
 
 
 def refuse(name: str) -> NoReturn:
@@ -67,22 +80,33 @@ def widened(one: pa.DataType, other: pa.DataType) -> pa.DataType:
     return pa.float64() if {one, other} == {pa.int64(), pa.float64()} else pa.string()
 
 
-def to_value(value: object, kind: pa.DataType, field: "pa.Field[Any]") -> object:
-    """Return a value as its column holds it: of its kind, as JSON text, or as plain text."""
-    if value is None:
-        return None
+def converter(kind: pa.DataType, field: "pa.Field[Any]") -> Callable[[object], object]:
+    """Return what makes values as a column holds them: of its kind, as JSON text, or as plain text."""
     if kind == JSON:
-        return json.dumps(value, ensure_ascii=False)
+        return to_json
     if field.type == pa.string():
-        return to_text(value)
-    if not fits(value, kind):
-        raise BadLineError("type", f"column {field.name!r} does not fit type {kind}", field.name)
-    return value
+        return to_text
+    is_truth, is_fraction = kind == pa.bool_(), kind == pa.float64()
+    wanted = bool if is_truth else (float, int) if is_fraction else int
+
+    def demand(value: object) -> object:
+        # A truth value is a whole number to Python.
+        is_right = isinstance(value, wanted) and isinstance(value, bool) == is_truth
+        if not is_right or (isinstance(value, int) and not SMALLEST <= value <= LARGEST):
+            raise BadLineError("type", f"column {field.name!r} does not fit type {kind}", field.name)
+        return float(value) if is_fraction else value  # type: ignore[arg-type]  # it is a number
+
+    return demand
 
 
-def fits(value: object, kind: pa.DataType) -> bool:
-    """Whether a value is of a kind, without loss."""
-    return widened(kind, kind_of(value)) == kind
+def to_value(value: object, kind: pa.DataType, field: "pa.Field[Any]") -> object:
+    """Return a value as its column holds it."""
+    return None if value is None else converter(kind, field)(value)
+
+
+def to_json(value: object) -> str:
+    """Return a value as JSON text."""
+    return json.dumps(value, ensure_ascii=False, default=float)
 
 
 def to_text(value: object) -> str:

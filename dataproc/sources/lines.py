@@ -1,14 +1,15 @@
 """Text files in pieces: byte ranges that own whole lines, and blocks of whole records."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain, pairwise
 
-import numpy as np
 import pyarrow as pa
 
 from dataproc.domain.errors import BadDataError
-from dataproc.domain.unit import Unit
-from dataproc.sources.formats import compression_of
+from dataproc.domain.sources.files import Packing
+from dataproc.sources.compression import Compression, allowed, compression_of, unpacked
+from dataproc.sources.encodings import as_utf8, may_be_cut
 from dataproc.sources.storage import FoundFile, Storage
 
 BLOCK = 16 * 1024 * 1024
@@ -18,42 +19,64 @@ LOOK = 64 * 1024
 BOM = b"\xef\xbb\xbf"
 
 
-def spans(file: FoundFile, unit_size: int) -> list[tuple[int, int]]:
-    """Return byte ranges of about equal size that cover a large file; none for one that stays whole."""
-    if file.size <= unit_size or compression_of(file.uri) is not None:
-        return []
-    count = -(-file.size // unit_size)
-    edges = [file.size * index // count for index in range(count + 1)]
-    return list(pairwise(edges))
+@dataclass(frozen=True, slots=True)
+class TextForm:
+    """How the characters of text files are stored: what packs them, what encodes them."""
+
+    packing: Packing = "auto"
+    encoding: str = "utf-8"
+    max_unpacked: int | None = None
+
+    def compression(self, uri: str) -> Compression | None:
+        """Return what packs a file."""
+        if self.packing == "auto":
+            return compression_of(uri)
+        return None if self.packing == "none" else self.packing
+
+    def spans(self, file: FoundFile, unit_size: int) -> list[tuple[int, int]]:
+        """Return byte ranges of about equal size that cover a large file; none for one that stays whole."""
+        if file.size <= unit_size or self.compression(file.uri) is not None or not may_be_cut(self.encoding):
+            return []
+        count = -(-file.size // unit_size)
+        edges = [file.size * index // count for index in range(count + 1)]
+        return list(pairwise(edges))
+
+    def whole(self, file: pa.NativeFile, uri: str, piece: int = BLOCK) -> Iterator[bytes]:
+        """Yield the text of a whole file, in pieces of about that many bytes."""
+        bound = allowed(file.size(), self.max_unpacked)
+        return as_utf8(unpacked(file, uri, self.compression(uri), piece, bound), self.encoding, uri)
+
+    def part(self, file: pa.NativeFile, uri: str, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the text in a byte range of a file that may be cut."""
+        return as_utf8(ranged(file, start, stop), self.encoding, uri)
+
+    def head(self, storage: Storage, file: FoundFile) -> bytes:
+        """Return the first MiB of a file's text."""
+        with storage.open(file.uri, file.version, file.size) as source:
+            return self.beginning(source, file.uri)
+
+    def beginning(self, file: pa.NativeFile, uri: str) -> bytes:
+        """Return the first MiB of an open file's text; of one that is damaged there, what comes before."""
+        found = bytearray()
+        try:
+            for piece in self.whole(file, uri, SAMPLE):
+                found += piece
+                if len(found) >= SAMPLE:
+                    break
+        except (pa.ArrowException, OSError, EOFError, BadDataError) as exc:
+            if not found or getattr(exc, "errno", None) is not None:
+                raise
+        return bytes(found[:SAMPLE])
 
 
-def pieces(file: pa.NativeFile, unit: Unit) -> Iterator[bytes]:
-    """Yield the bytes of a unit: all of a file, unpacked, or the lines that start in its byte range."""
-    if unit.span is None:
-        yield from stream(file, unit.uri)
-        return
-    offset, stop = (line_start(file, edge) for edge in unit.span)
-    while offset < stop:
-        piece = bytes_at(file, offset, min(BLOCK, stop - offset))
+def ranged(file: pa.NativeFile, start: int, stop: int) -> Iterator[bytes]:
+    """Yield the bytes from `start` up to `stop`."""
+    while start < stop:
+        piece = bytes_at(file, start, min(BLOCK, stop - start))
         if not piece:
             raise EOFError
         yield piece
-        offset += len(piece)
-
-
-def stream(file: pa.NativeFile, uri: str) -> Iterator[bytes]:
-    """Yield the bytes of a whole file, unpacked."""
-    source = unpacked(file, uri, BLOCK // 2)
-    while piece := source.read(BLOCK):
-        yield piece
-
-
-def unpacked(file: pa.NativeFile, uri: str, ahead: int) -> pa.NativeFile:
-    """Return the bytes of a file as they were before it was compressed; reads `ahead` bytes of it at a time."""
-    packed = compression_of(uri)
-    if packed is None:
-        return file
-    return pa.CompressedInputStream(pa.BufferedInputStream(file, ahead), packed)
+        start += len(piece)
 
 
 def line_start(file: pa.NativeFile, edge: int) -> int:
@@ -93,28 +116,6 @@ def blocks(parts: Iterable[bytes], uri: str, last_end: Callable[[bytes], int]) -
 def last_line_end(block: bytes) -> int:
     """Return where the last whole line of a block ends."""
     return block.rfind(b"\n") + 1
-
-
-def last_record_end(block: bytes, quote: bytes) -> int:
-    """Return where the last line ends that is outside quotes; of any line, where stray quotes hide it."""
-    if quote not in block:
-        return last_line_end(block)
-    data = np.frombuffer(block, np.uint8)
-    newlines = np.flatnonzero(data == ord("\n"))
-    quotes = np.flatnonzero(data == ord(quote))
-    outside = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
-    end = int(outside[-1]) + 1 if outside.size else 0
-    return end if len(block) - end <= SAMPLE else last_line_end(block)
-
-
-def head(storage: Storage, file: FoundFile) -> bytes:
-    """Return the first MiB of a file, unpacked."""
-    with storage.open(file.uri, file.version, file.size) as source:
-        stream = unpacked(source, file.uri, SAMPLE // 4)
-        found = b""
-        while len(found) < SAMPLE and (piece := stream.read(SAMPLE - len(found))):
-            found += piece
-        return found
 
 
 def peeked(parts: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:

@@ -1,7 +1,7 @@
 """Files below one folder, which every worker sees under the same path."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,11 +11,10 @@ import pyarrow as pa
 from dataproc.domain.errors import (
     BadDataError,
     SourceChangedError,
-    SourceNotFoundError,
     SourceRefusedError,
     SourceUnavailableError,
 )
-from dataproc.sources.globs import fixed_prefix, is_glob, matches
+from dataproc.sources.globs import Selection
 from dataproc.sources.storage import FoundFile
 
 SCHEME = "files://"
@@ -23,24 +22,24 @@ SCHEME = "files://"
 
 @dataclass(frozen=True, slots=True)
 class LocalStorage:
-    """The files below `root` that match `path`; links out of `root` are refused, linked folders not walked."""
+    """The selected files below `root`; links out of `root` are refused, linked folders not walked."""
 
     root: Path
-    path: str
+    paths: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
 
-    def find(self) -> Sequence[FoundFile]:
-        """Return the matching files, sorted by URI."""
-        path = self.relative()
+    def find(self) -> Iterator[FoundFile]:
+        """Yield the selected files, by URI."""
+        selection = Selection(tuple(map(self.relative, self.paths)), self.exclude)
         try:
-            found = [self.describe(name) for name in sorted(self.names(path)) if matches(path, name)]
+            names = {name for root in selection.roots() for name in self.names(*root) if selection.has(name)}
+            yield from (self.describe(name) for name in sorted(names))
         except OSError as exc:
-            raise translated(exc, path) from exc
-        if not found:
-            msg = (
-                f"path: no file matches {self.path!r} below the folder for files; check the path, `**` crosses folders"
-            )
-            raise SourceNotFoundError(msg, path=self.path)
-        return found
+            raise translated(exc, ", ".join(self.paths)) from exc
+
+    def confirmed(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
+        """Yield the files: they were just looked at."""
+        return iter(files)
 
     @contextmanager
     def open(self, uri: str, version: str, size: int | None = None, *, ahead: bool = False) -> Iterator[pa.NativeFile]:
@@ -75,13 +74,13 @@ class LocalStorage:
         stat = self.inside(name).stat()
         return FoundFile(f"{SCHEME}{name}", f"{stat.st_mtime_ns:x}-{stat.st_size:x}", stat.st_size)
 
-    def names(self, path: str) -> Iterator[str]:
-        """Yield the files that may match, relative to the root."""
-        if not is_glob(path):
-            if self.inside(path).is_file():
-                yield path
+    def names(self, prefix: str, is_whole: bool) -> Iterator[str]:  # noqa: FBT001 - the two parts of a root
+        """Yield the files that may be selected, relative to the root."""
+        if is_whole:
+            if self.inside(prefix).is_file():
+                yield prefix
             return
-        folder = self.inside(fixed_prefix(path).rpartition("/")[0])
+        folder = self.inside(prefix.rpartition("/")[0])
         if not folder.exists():
             return
         for parent, _, files in os.walk(folder, onerror=stop):
@@ -97,14 +96,14 @@ class LocalStorage:
             raise SourceRefusedError(msg, path=name)
         return path
 
-    def relative(self) -> str:
-        """Return the spec's path relative to the root, unless it leaves it."""
-        path = PurePosixPath(self.path)
+    def relative(self, text: str) -> str:
+        """Return a path of the spec relative to the root, unless it leaves it."""
+        path = PurePosixPath(text)
         if path.is_absolute():
             path = self.below(path)
-        if ".." in path.parts or "\0" in self.path:
-            msg = f"path: {self.path!r} must stay below the folder for files; write it without `..`"
-            raise SourceRefusedError(msg, path=self.path)
+        if ".." in path.parts or "\0" in text:
+            msg = f"path: {text!r} must stay below the folder for files; write it without `..`"
+            raise SourceRefusedError(msg, path=text)
         return str(path)
 
     def below(self, path: PurePosixPath) -> PurePosixPath:
@@ -112,8 +111,8 @@ class LocalStorage:
         for root in (self.root.absolute(), self.root.resolve()):
             if path.is_relative_to(root):
                 return path.relative_to(root)
-        msg = f"path: {self.path!r} is not below the folder for files; write it relative to that folder"
-        raise SourceRefusedError(msg, path=self.path)
+        msg = f"path: {str(path)!r} is not below the folder for files; write it relative to that folder"
+        raise SourceRefusedError(msg, path=str(path))
 
 
 def stop(exc: OSError) -> None:

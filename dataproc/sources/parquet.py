@@ -2,21 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataproc.domain.chunk import no_rejects, with_positions
 from dataproc.domain.unit import SourcePlan, Unit
+from dataproc.sources.batches import CHUNK_BYTES, CHUNK_ROWS, gathered
+from dataproc.sources.compression import allowed, too_large
+from dataproc.sources.damage import Tolerance
 from dataproc.sources.formats import readable
+from dataproc.sources.repeated import parts, repeated_columns
 from dataproc.sources.schemas import conformed, plain_schema, unified
 from dataproc.sources.storage import FoundFile, Storage
 
-CHUNK_ROWS = 128 * 1024
-CHUNK_BYTES = 64 * 1024 * 1024
 FETCH_BYTES = 32 * 1024 * 1024
-"""Compressed bytes of row groups that are fetched together."""
+"""Compressed bytes of row groups that are fetched together; one by one where those before some damage are kept."""
 FOOTERS_AT_ONCE = 16
 
 
@@ -35,6 +38,7 @@ class Footer:
 
     schema: pa.Schema
     groups: tuple[Group, ...]
+    damage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +46,36 @@ class ParquetFormat:
     """Parquet; a file larger than `unit_size` is cut into runs of row groups of about that size."""
 
     unit_size: int
+    max_unpacked: int | None = None
+    skips_bad: bool = False
 
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
         """Read all footers, and cut large files."""
+        tolerance = Tolerance(self.skips_bad)
+
+        def footer_or_damage(file: FoundFile) -> Footer:
+            return tolerance.attempt(lambda: self.footer(storage, file), partial(Footer, pa.schema([]), ()))
+
         with ThreadPoolExecutor(FOOTERS_AT_ONCE, thread_name_prefix="footer") as pool:
-            footers = list(pool.map(lambda file: footer_of(storage, file), files))
-        schema = unified((f.uri, footer.schema) for f, footer in zip(files, footers, strict=True) if f.size)
-        units = [u for f, footer in zip(files, footers, strict=True) for u in self.units(f, footer, schema)]
-        return SourcePlan(tuple(units), schema)
+            footers = list(pool.map(footer_or_damage, files))
+        both = list(zip(files, footers, strict=True))
+        schema = unified((file.uri, footer.schema) for file, footer in both if file.size and footer.damage is None)
+        units = [unit for file, footer in both for unit in self.units(file, footer, schema)]
+        return tolerance.checked(SourcePlan(tuple(units), schema))
+
+    def footer(self, storage: Storage, file: FoundFile) -> Footer:
+        """Return the footer of a file, unless it claims to hold more than it may."""
+        footer = footer_of(storage, file)
+        bound = allowed(file.size, self.max_unpacked)
+        if sum(group.unpacked for group in footer.groups) > bound:
+            raise too_large(file.uri, bound)
+        return footer
 
     def units(self, file: FoundFile, footer: Footer, schema: pa.Schema) -> Iterator[Unit]:
         """Yield the units of one file."""
+        if footer.damage is not None:
+            yield replace(file.unit(schema, size=file.size, rows=None), detail=footer.damage)
+            return
         spans = runs([group.stored for group in footer.groups], self.unit_size) if file.size > self.unit_size else []
         if len(spans) < 2:
             yield file.unit(schema, size=file.size, rows=sum(group.rows for group in footer.groups))
@@ -69,19 +92,30 @@ class ParquetFormat:
     def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[tuple[pa.Table, pa.Table]]:
         """Yield the rows of a unit in chunks."""
         size = unit.size if unit.span is None else None
-        first = 0
+        first = total = 0
+        bound = allowed(unit.size, self.max_unpacked)
         with storage.open(unit.uri, unit.version, size, ahead=True) as file, readable(unit.uri, "parquet"):
-            for batches in gathered(batches_of(opened(file), unit.span)):
-                rows = conformed(pa.Table.from_batches(batches), schema).combine_chunks()
+            batches = batches_of(file, unit.span, 0 if self.skips_bad else FETCH_BYTES)
+            tables = (conformed(pa.Table.from_batches([part]), schema) for batch in batches for part in parts(batch))
+            for held in gathered(tables):
+                rows = pa.concat_tables(held).combine_chunks()
+                total += rows.nbytes
+                if total > bound:
+                    raise too_large(unit.uri, bound)
                 yield with_positions(rows, first), no_rejects()
                 first += rows.num_rows
 
 
-def opened(file: pa.NativeFile) -> pq.ParquetFile:
-    """Open a Parquet file; extension types stay what they are stored as."""
+def opened(
+    file: pa.NativeFile, metadata: pq.FileMetaData | None = None, repeated: list[str] | None = None
+) -> pq.ParquetFile:
+    """Open a Parquet file, with some columns as dictionaries; extension types stay what they are stored as."""
     return pq.ParquetFile(
         file,
+        metadata=metadata,
+        read_dictionary=repeated,
         pre_buffer=True,
+        page_checksum_verification=True,
         coerce_int96_timestamp_unit="us",
         arrow_extensions_enabled=False,  # type: ignore[call-arg]  # newer than the stubs
     )
@@ -119,27 +153,15 @@ def runs(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
     return [*spans, (start, len(sizes))] if sizes else []
 
 
-def batches_of(file: pq.ParquetFile, span: tuple[int, int] | None) -> Iterator[pa.RecordBatch]:
+def batches_of(source: pa.NativeFile, span: tuple[int, int] | None, fetched: int) -> Iterator[pa.RecordBatch]:
     """Yield the rows of some row groups, with no more of the file in memory than is fetched together."""
-    start, stop = span or (0, file.num_row_groups)
-    groups = groups_of(file.metadata)[start:stop]
+    metadata = pq.read_metadata(source)
+    start, stop = span or (0, metadata.num_row_groups)
+    file = opened(source, metadata, repeated_columns(metadata, (start, stop)))
+    groups = groups_of(metadata)[start:stop]
     rows, unpacked = sum(group.rows for group in groups), sum(group.unpacked for group in groups)
     batch_rows = max(min(CHUNK_ROWS, CHUNK_BYTES * rows // max(unpacked, 1)), 1)
-    for first, end in runs([group.stored for group in groups], FETCH_BYTES):
+    for first, end in runs([group.stored for group in groups], fetched):
         # One thread: the cluster runs as many units at once as there are processors.
         numbers = list(range(start + first, start + end))
         yield from file.iter_batches(batch_rows, row_groups=numbers, use_threads=False)
-
-
-def gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
-    """Yield neighbouring batches together, up to the size of a chunk."""
-    held: list[pa.RecordBatch] = []
-    rows = size = 0
-    for batch in batches:
-        if held and (rows + batch.num_rows > CHUNK_ROWS or size + batch.nbytes > CHUNK_BYTES):
-            yield held
-            held, rows, size = [], 0, 0
-        held.append(batch)
-        rows, size = rows + batch.num_rows, size + batch.nbytes
-    if held:
-        yield held

@@ -1,9 +1,10 @@
-"""Quotes in CSV: where the header ends, whether values span lines, and which quotes are never closed."""
+"""Quotes in CSV: where records end, where the header ends, and which quotes are never closed."""
 
 import csv
 import io
+import re
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +12,16 @@ import numpy.typing as npt
 
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.sources.files import CsvOptions
-from dataproc.sources.lines import BOM, last_line_end
+from dataproc.sources.lines import BOM, LONGEST_LINE, SAMPLE, last_line_end
 
 if TYPE_CHECKING:
     import _csv
 
+Places = npt.NDArray[np.int64]
+
 END = "\x00end\x00"
+# Python's reader takes values of up to 128 KiB, unless the process is told otherwise; Arrow's knows no such limit.
+csv.field_size_limit(LONGEST_LINE)
 LONGEST_RECORD = 100
 """Lines that one record may span when a block has to be repaired."""
 
@@ -24,41 +29,66 @@ LONGEST_RECORD = 100
 def header_of(sample: bytes, options: CsvOptions, uri: str) -> tuple[list[str], int]:
     """Return the names of the columns, and how many bytes come before the first record."""
     skip = len(BOM) if sample.startswith(BOM) else 0
+    skip += sum(len(line) for line in islice(io.BytesIO(sample[skip:]), options.skip))
     found = first_record(sample[skip:], options, uri)
     if found is None:
-        return [], skip
+        return list(options.columns or ()), skip
     cells, length = found
-    if options.header:
-        return cells, skip + length
-    return [f"c{index}" for index in range(len(cells))], skip
+    names = list(options.columns or (cells if options.header else [f"c{index}" for index in range(len(cells))]))
+    return names, skip + length if options.header else skip
 
 
 def first_record(sample: bytes, options: CsvOptions, uri: str) -> tuple[list[str], int] | None:
-    """Return the cells and the length of the first record that is not blank."""
+    """Return the cells and the length of the first record that is neither blank nor a comment."""
     ends = sample.splitlines(keepends=True)
-    reader = reader_of((line.decode("utf-8-sig", "replace") for line in ends), options)
+    before = 0
+    while ends[before:] and (not ends[before].strip(b"\r\n") or is_comment(ends[before], options)):
+        before += 1
     try:
-        cells = next((cells for cells in reader if cells), None)
-    except csv.Error as exc:
-        raise BadDataError(f"{uri}: the first line cannot be read as csv: {exc}", uri=uri) from exc
-    return None if cells is None else (cells, sum(len(line) for line in ends[: reader.line_num]))
+        reader = reader_of((line.decode() for line in ends[before:]), options)
+        cells = next(reader, None)
+    except (csv.Error, UnicodeDecodeError) as exc:
+        msg = f"{uri}: the first line cannot be read as csv: {exc}; is `encoding` right?"
+        raise BadDataError(msg, uri=uri) from exc
+    return None if cells is None else (cells, sum(len(line) for line in ends[: before + reader.line_num]))
 
 
-def spans_lines(sample: bytes, options: CsvOptions) -> bool:
-    """Whether a quoted value contains a newline."""
-    text = sample[: last_line_end(sample)].decode(errors="replace")
-    try:
-        return any("\n" in cell for cells in reader_of(io.StringIO(text, newline=""), options) for cell in cells)
-    except csv.Error:
-        return True  # not to be understood: the safe choice is not to cut it
+def is_comment(line: bytes, options: CsvOptions) -> bool:
+    """Whether a line that begins a record is a comment."""
+    return options.comment is not None and line.startswith(options.comment.encode())
+
+
+def masked(block: bytes, options: CsvOptions) -> bytes:
+    """Return a block as long, in which no character is escaped."""
+    if options.escape is None or options.escape.encode() not in block:
+        return block
+    return re.sub(re.escape(options.escape.encode()) + b".", b"__", block, flags=re.DOTALL)
+
+
+def places(block: bytes, sign: str | None) -> Places:
+    """Return where a character stands."""
+    if sign is None or sign.encode() not in block:
+        return np.empty(0, np.int64)
+    return np.flatnonzero(np.frombuffer(block, np.uint8) == ord(sign))
+
+
+def last_record_end(block: bytes, options: CsvOptions) -> int:
+    """Return where the last line ends that is outside quotes; of any line, where stray quotes hide it."""
+    plain = masked(block, options)
+    quotes = places(plain, options.quote)
+    if quotes.size == 0:
+        return last_line_end(plain)
+    newlines = places(plain, "\n")
+    outside = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+    end = int(outside[-1]) + 1 if outside.size else 0
+    return end if len(block) - end <= SAMPLE else last_line_end(block)
 
 
 def repaired(
     block: bytes, columns: int, options: CsvOptions
 ) -> tuple[bytes, list[tuple[int, str]], npt.NDArray[np.int64]]:
     """Return a block without the lines whose quote is never closed, those lines, and their numbers."""
-    quote = options.quote.encode()
-    if quote not in block:
+    if options.quote is None or options.quote.encode() not in block:
         return block, [], np.empty(0, np.int64)
     kept: list[bytes] = []
     broken: list[tuple[int, str]] = []
@@ -72,7 +102,7 @@ def repaired(
 
 def records(block: bytes, columns: int, options: CsvOptions) -> Iterator[tuple[bytes, bool]]:
     """Yield the records of a block, blank lines left out, and whether their quotes are closed."""
-    quote = options.quote.encode()
+    quote = (options.quote or "").encode()
     found = [line for line in block.splitlines(keepends=True) if line.strip(b"\r\n")]
     at = 0
     while at < len(found):
@@ -95,6 +125,8 @@ def record_length(found: list[bytes], columns: int, options: CsvOptions) -> int:
     return reader.line_num
 
 
-def reader_of(text: "Iterator[str] | io.StringIO", options: CsvOptions) -> "_csv.Reader":
+def reader_of(text: Iterator[str], options: CsvOptions) -> "_csv.Reader":
     """Return Python's reader, set up as Arrow's is."""
-    return csv.reader(text, delimiter=options.delimiter, quotechar=options.quote)
+    if options.quote is None:
+        return csv.reader(text, delimiter=options.delimiter, escapechar=options.escape, quoting=csv.QUOTE_NONE)
+    return csv.reader(text, delimiter=options.delimiter, quotechar=options.quote, escapechar=options.escape)

@@ -1,81 +1,86 @@
-"""Objects of an S3 bucket, read by ranges that each prove the object's version."""
+"""Objects of an S3 service, read by ranges that each prove the object's version."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import stamina
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    IncompleteReadError,
-    InvalidConfigError,
-    NoCredentialsError,
-    ParamValidationError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    ReadTimeoutError,
-    ResponseStreamingError,
-)
+from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
-from dataproc.domain.errors import (
-    DataprocError,
-    SourceChangedError,
-    SourceNotFoundError,
-    SourceRefusedError,
-    SourceUnavailableError,
-)
-from dataproc.ports.connector import Discovered
-from dataproc.sources.globs import fixed_prefix, is_glob, matches
-from dataproc.sources.s3_connection import SCHEME, S3Connection, client_of
+from dataproc.domain.errors import SourceChangedError, SourceUnavailableError
+from dataproc.sources.globs import Selection
+from dataproc.sources.inventory import Inventory
+from dataproc.sources.listing import listed
+from dataproc.sources.s3_connection import split
+from dataproc.sources.s3_errors import translated
+from dataproc.sources.s3_listing import UNVERSIONED, S3Lister, bare, recent, version_of
+from dataproc.sources.s3_service import S3Service
 from dataproc.sources.storage import FoundFile
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import ObjectTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
 AT_ONCE = 16 * 1024 * 1024
 """Objects up to this size are fetched with one request when all of it is read."""
+HEADS_AT_ONCE = 16
 
 BROKEN_OFF = (ResponseStreamingError, IncompleteReadError, ReadTimeoutError)
-NOBODY = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, ProfileNotFound, InvalidConfigError)
-CHANGED = frozenset({"PreconditionFailed", "NoSuchKey", "InvalidRange", "404", "412", "416"})
 
 
 @dataclass(frozen=True, slots=True)
 class S3Storage:
-    """The objects that match `path`."""
+    """The selected objects, listed or told by an inventory; `versions`: known by version ids in place of ETags."""
 
-    connection: S3Connection
-    path: str
+    service: S3Service
+    selection: Selection
+    versions: bool = False
+    listing_age: timedelta = timedelta(0)
+    inventory: str | None = None
 
-    def find(self) -> Sequence[FoundFile]:
-        """Return the matching objects, sorted by URI; folders that consoles make are no objects."""
-        bucket, path = self.connection.locate(self.path)
-        with translated(f"{SCHEME}{bucket}/{path}"):
-            found = [found_file(bucket, each) for each in self.listed(bucket, path) if is_match(path, each)]
-        if not found:
-            msg = f"path: nothing in bucket {bucket!r} matches {path!r}; check the path, `**` crosses folders"
-            raise SourceNotFoundError(msg, path=self.path)
-        return sorted(found, key=lambda file: file.uri)
+    def find(self) -> Iterator[FoundFile]:
+        """Yield the selected objects by URI; folders that consoles make are no objects."""
+        return (file for file in self.known() if not file.uri.endswith("/") and self.selection.has(file.uri))
 
-    def listed(self, bucket: str, path: str) -> Iterator["ObjectTypeDef"]:
-        """Yield the objects whose key begins as `path` does, up to its first wildcard."""
-        pages = client_of(self.connection).get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=bucket, Prefix=fixed_prefix(path)):
-            yield from page.get("Contents", [])
-            if not is_glob(path):
-                return  # the key itself sorts first among those that begin with it
+    def known(self) -> Iterator[FoundFile]:
+        """Yield all objects that may be selected."""
+        roots = tuple(self.selection.roots())
+        if self.inventory is not None:
+            return Inventory(self.service, self.inventory, versions=self.versions).entries(roots)
+        lister = S3Lister(self.service, self.versions)
+        if not self.listing_age:
+            return listed(lister, roots)
+        return recent((self.service.identity, self.versions, roots), self.listing_age, lambda: listed(lister, roots))
+
+    def confirmed(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
+        """Yield the objects as they are now; only an inventory, which is hours old, has to be checked."""
+        if self.inventory is None:
+            yield from files
+            return
+        rest = iter(files)
+        with ThreadPoolExecutor(HEADS_AT_ONCE, thread_name_prefix="head") as pool:
+            while batch := list(islice(rest, 64 * HEADS_AT_ONCE)):
+                yield from (now for now in pool.map(self.now, batch) if now is not None)
+
+    def now(self, file: FoundFile) -> FoundFile | None:
+        """Return an object as it is now; `None`: it is gone."""
+        try:
+            head = head_of(self.service, file.uri)
+        except SourceChangedError:
+            return None
+        version = version_of(head.get("VersionId", "null"), head["ETag"]) if self.versions else bare(head["ETag"])
+        return FoundFile(file.uri, version, head["ContentLength"])
 
     @contextmanager
     def open(self, uri: str, version: str, size: int | None = None, *, ahead: bool = False) -> Iterator[pa.NativeFile]:
         """Open an object for reading by ranges; a small one of which all is read is fetched at once."""
-        bucket, _, key = uri.removeprefix(SCHEME).partition("/")
-        found = S3Object(self.connection, bucket, key, version, size)
+        wanted = Wanted(uri, version, by_id=self.versions and not version.startswith(UNVERSIONED))
+        found = S3Object(self.service, wanted, size)
         if ahead and found.size <= AT_ONCE:
             yield pa.BufferReader(found.fetch(0, found.size) if found.size else b"")
         else:
@@ -83,37 +88,44 @@ class S3Storage:
 
 
 @dataclass(frozen=True, slots=True)
-class S3Connector:
-    """What can be asked of an S3 bucket."""
+class Wanted:
+    """An object in the version that was planned, told by its version id or its ETag."""
 
-    connection: S3Connection
+    uri: str
+    version: str
+    by_id: bool
 
-    def test(self) -> str:
-        """List one object; return how the service calls itself."""
-        bucket, prefix = self.connection.locate("")
-        with translated(f"{SCHEME}{bucket}/{prefix}"):
-            reply = client_of(self.connection).list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
-        server = reply["ResponseMetadata"]["HTTPHeaders"].get("server", "S3")
-        return f"{server}, bucket {bucket}"
+    @property
+    def condition(self) -> dict[str, Any]:
+        """What a request says, so that no other version is sent."""
+        return {"VersionId": self.version} if self.by_id else {"IfMatch": f'"{self.etag}"'}
 
-    def discover(self) -> Sequence[Discovered]:
-        """Return the folders and objects directly below the connection's prefix."""
-        bucket, prefix = self.connection.locate("")
-        found: list[Discovered] = []
-        with translated(f"{SCHEME}{bucket}/{prefix}"):
-            pages = client_of(self.connection).get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=bucket, Prefix=prefix, Delimiter="/"):
-                found += [Discovered(each["Prefix"]) for each in page.get("CommonPrefixes", [])]
-                found += [Discovered(each["Key"]) for each in page.get("Contents", [])]
-        return sorted(found, key=lambda one: one.name)
+    @property
+    def etag(self) -> str:
+        """The ETag."""
+        return self.version.removeprefix(UNVERSIONED)
+
+    def demand(self, reply: "GetObjectOutputTypeDef | HeadObjectOutputTypeDef") -> None:
+        """Raise `SourceChangedError` unless a reply is of this version: some services ignore conditions."""
+        sent, wanted = (reply.get("VersionId"), self.version) if self.by_id else (bare(reply["ETag"]), self.etag)
+        if sent != wanted:
+            raise SourceChangedError(f"{self.uri} changed after the run was planned", uri=self.uri)
+
+
+def head_of(service: S3Service, uri: str, version: str | None = None) -> "HeadObjectOutputTypeDef":
+    """Return what the service tells of an object, or of a version of it; if it is gone, raise `SourceChangedError`."""
+    bucket, key = split(uri)
+    place: dict[str, Any] = {} if version is None else {"VersionId": version}
+    with translated(uri, planned=True):
+        return service.ask(lambda client: client.head_object(Bucket=bucket, Key=key, **place, **service.payer))
 
 
 class S3Object(io.RawIOBase):
     """An object as a file for Arrow: each read is one request for a range of one version."""
 
-    def __init__(self, connection: S3Connection, bucket: str, key: str, version: str, size: int | None) -> None:
+    def __init__(self, service: S3Service, wanted: Wanted, size: int | None) -> None:
         super().__init__()
-        self.connection, self.bucket, self.key, self.version = connection, bucket, key, version
+        self.service, self.wanted = service, wanted
         self.offset = 0
         self.size = self.ask_size() if size is None else size
 
@@ -143,88 +155,25 @@ class S3Object(io.RawIOBase):
 
     def ask_size(self) -> int:
         """Return the object's size, from its head."""
-        with translated(self.uri, planned=True):
-            head = client_of(self.connection).head_object(Bucket=self.bucket, Key=self.key)
-        self.demand(head["ETag"])
+        head = head_of(self.service, self.wanted.uri, self.wanted.version if self.wanted.by_id else None)
+        self.wanted.demand(head)
         return head["ContentLength"]
 
     def fetch(self, start: int, stop: int) -> bytes:
         """Return the bytes from `start` up to `stop`; a transfer that breaks off is tried again."""
+        uri = self.wanted.uri
         for attempt in stamina.retry_context(on=BROKEN_OFF, attempts=3, wait_initial=0.1, timeout=120):
-            with attempt, translated(self.uri, planned=True, but=BROKEN_OFF if attempt.num < 3 else ()):
+            with attempt, translated(uri, planned=True, but=BROKEN_OFF if attempt.num < 3 else ()):
                 return self.fetch_once(start, stop)
-        raise SourceUnavailableError(f"{self.uri} breaks off", uri=self.uri)
+        raise SourceUnavailableError(f"{uri} breaks off", uri=uri)
 
     def fetch_once(self, start: int, stop: int) -> bytes:
         """Return a range of the object, if it still is of this version."""
-        reply = client_of(self.connection).get_object(
-            Bucket=self.bucket, Key=self.key, Range=f"bytes={start}-{stop - 1}", IfMatch=f'"{self.version}"'
-        )
-        # Some services ignore If-Match, so the reply is asked as well.
-        self.demand(reply["ETag"])
+        bucket, key = split(self.wanted.uri)
+        place = {"Range": f"bytes={start}-{stop - 1}", **self.wanted.condition, **self.service.payer}
+        reply = self.service.ask(lambda client: client.get_object(Bucket=bucket, Key=key, **place))
+        self.wanted.demand(reply)
         data = reply["Body"].read()
         if len(data) != stop - start:
-            raise SourceChangedError(f"{self.uri} is shorter than when the run was planned", uri=self.uri)
+            raise SourceChangedError(f"{self.wanted.uri} is shorter than when the run was planned", uri=self.wanted.uri)
         return data
-
-    def demand(self, etag: str) -> None:
-        """Raise `SourceChangedError` unless `etag` is that of the version planned."""
-        if bare(etag) != self.version:
-            raise SourceChangedError(f"{self.uri} changed after the run was planned", uri=self.uri)
-
-    @property
-    def uri(self) -> str:
-        """The object's URI."""
-        return f"{SCHEME}{self.bucket}/{self.key}"
-
-
-def is_match(path: str, found: "ObjectTypeDef") -> bool:
-    """Whether an object's key matches, and it is no folder."""
-    key = found["Key"]
-    return matches(path, key) and not key.endswith("/")
-
-
-def found_file(bucket: str, found: "ObjectTypeDef") -> FoundFile:
-    """Return an object as it was listed."""
-    return FoundFile(f"{SCHEME}{bucket}/{found['Key']}", bare(found["ETag"]), found["Size"])
-
-
-def bare(etag: str) -> str:
-    """Return an ETag without its quotes, which some services leave out."""
-    return etag.removeprefix("W/").strip('"')
-
-
-@contextmanager
-def translated(uri: str, *, planned: bool = False, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Raise our errors in place of those of the S3 client; `planned`: the object was there a moment ago."""
-    try:
-        yield
-    except but:
-        raise
-    except ClientError as exc:
-        raise refused(exc, uri, planned=planned) from exc
-    except NOBODY as exc:
-        msg = f"{uri}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the workers a role"
-        raise SourceRefusedError(msg, uri=uri) from exc
-    except ParamValidationError as exc:
-        raise SourceNotFoundError(f"path: {uri} is no valid bucket and key", uri=uri) from exc
-    except (HTTPClientError, BotoCoreError) as exc:
-        raise SourceUnavailableError(f"{uri}: the S3 service does not answer: {type(exc).__name__}", uri=uri) from exc
-
-
-def refused(exc: ClientError, uri: str, *, planned: bool) -> DataprocError:
-    """Return our error for a reply of the service that is not a success."""
-    code = exc.response.get("Error", {}).get("Code", "")
-    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code == "NoSuchBucket":
-        return SourceNotFoundError(
-            f"path: the bucket of {uri} does not exist; check its name and the endpoint", uri=uri
-        )
-    if planned and (code in CHANGED or status in (404, 412, 416)):
-        return SourceChangedError(f"{uri} changed or was removed after the run was planned", uri=uri)
-    if status == 404:
-        return SourceNotFoundError(f"path: {uri} does not exist", uri=uri)
-    if status >= 500 or status in (408, 429) or code in ("SlowDown", "RequestTimeout"):
-        return SourceUnavailableError(f"{uri}: the S3 service answers {status} {code}", uri=uri)
-    hint = "check credentials and permissions" if status in (401, 403) else "check region, endpoint and credentials"
-    return SourceRefusedError(f"{uri}: the S3 service refused with {status} {code}; {hint}", uri=uri)

@@ -1,26 +1,24 @@
-"""How to reach an S3 bucket: a value without secrets; credentials come from the environment's credential chain."""
+"""How to reach an S3 bucket: a value without secrets, which says where credentials come from."""
 
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Literal
 
-import boto3
-from botocore.config import Config
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import Url
 
 from dataproc.domain.document import problems_of
 from dataproc.domain.errors import InvalidSpecError, SourceRefusedError
+from dataproc.domain.fields import SecretReference
 from dataproc.ports.store import Connection
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from dataproc.sources.globs import is_glob
 
 SCHEME = "s3://"
 
+CredentialKind = Literal["environment", "profile", "static"]
+
 
 class S3Connection(BaseModel):
-    """An S3 service, and the bucket and the prefix within which paths are."""
+    """An S3 service, the bucket and the prefix within which paths are, and where its credentials come from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,6 +26,31 @@ class S3Connection(BaseModel):
     endpoint: str | None = Field(default=None, description="URL of the service; none: the environment's, else AWS.")
     region: str | None = Field(default=None, description="Region; none: the environment's.")
     prefix: str = Field(default="", max_length=512, description="Folder in the bucket within which paths are.")
+    path_style: bool | None = Field(
+        default=None, description="Whether buckets are in the path of URLs; none: yes, where an endpoint is set."
+    )
+    requester_pays: bool = Field(default=False, description="Whether we pay for requests to buckets that demand it.")
+    profile: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_.@:/+ -]+$",
+        max_length=100,
+        description="Profile of the workers' AWS configuration files.",
+    )
+    access_key_id: SecretReference | None = Field(default=None, description="Reference to the id of an access key.")
+    secret_access_key: SecretReference | None = Field(default=None, description="Reference to the access key.")
+    session_token: SecretReference | None = Field(default=None, description="Reference to a session token.")
+    role_arn: str | None = Field(
+        default=None,
+        pattern=r"^arn:[a-z-]+:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+$",
+        max_length=2048,
+        description="Role to assume with the other credentials; it is assumed anew before it expires.",
+    )
+    external_id: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_+=,.@:/-]+$",
+        max_length=1224,
+        description="External id that the role demands.",
+    )
 
     @field_validator("endpoint")
     @classmethod
@@ -40,24 +63,59 @@ class S3Connection(BaseModel):
             msg = "write the endpoint as http://host:port or https://host"
             raise ValueError(msg)
         if url.username or url.password:
-            msg = "leave user and password out of the endpoint; credentials come from the environment"
+            msg = "leave user and password out of the endpoint; name them as access_key_id and secret_access_key"
             raise ValueError(msg)
         return value.rstrip("/")
 
+    @model_validator(mode="after")
+    def has_one_kind_of_credentials(self) -> "S3Connection":
+        """Refuse half a key, two kinds of credentials, and what belongs to a role without one."""
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            msg = "give access_key_id and secret_access_key together"
+            raise ValueError(msg)
+        if self.session_token is not None and self.access_key_id is None:
+            msg = "give session_token with access_key_id and secret_access_key"
+            raise ValueError(msg)
+        if self.profile is not None and self.access_key_id is not None:
+            msg = "give a profile or an access key, not both"
+            raise ValueError(msg)
+        if self.external_id is not None and self.role_arn is None:
+            msg = "give external_id with role_arn"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def credentials(self) -> CredentialKind:
+        """Where the credentials come from with which the service, or the role, is asked for."""
+        if self.access_key_id is not None:
+            return "static"
+        return "environment" if self.profile is None else "profile"
+
+    @property
+    def folder(self) -> str:
+        """The prefix as keys begin with it."""
+        return f"{self.prefix.strip('/')}/" if self.prefix.strip("/") else ""
+
     def locate(self, path: str) -> tuple[str, str]:
         """Return the bucket and the key or glob that `path` means."""
-        prefix = f"{self.prefix.strip('/')}/" if self.prefix.strip("/") else ""
         if not path.startswith(SCHEME):
             if self.bucket is None:
                 raise InvalidSpecError(
                     f"path: {path!r} names no bucket, nor does the connection; write s3://bucket/key"
                 )
-            return self.bucket, prefix + path.lstrip("/")
-        bucket, _, key = path.removeprefix(SCHEME).partition("/")
-        if self.bucket not in (None, bucket) or not key.startswith(prefix):
-            msg = f"path: {path!r} is outside s3://{self.bucket or bucket}/{prefix}, where the connection may read"
+            return self.bucket, self.folder + path.lstrip("/")
+        bucket, key = split(path)
+        if is_glob(bucket):
+            raise InvalidSpecError(f"path: {path!r} has a wildcard in its bucket; name the bucket")
+        if self.bucket not in (None, bucket) or not key.startswith(self.folder):
+            msg = f"path: {path!r} is outside s3://{self.bucket or bucket}/{self.folder}, where the connection may read"
             raise SourceRefusedError(msg, path=path)
         return bucket, key
+
+    def uri(self, path: str) -> str:
+        """Return a path or glob with its bucket."""
+        bucket, key = self.locate(path)
+        return f"{SCHEME}{bucket}/{key}"
 
 
 def connection_for(connection: Connection | None, environment: Mapping[str, str]) -> S3Connection:
@@ -80,19 +138,7 @@ def parsed(connection: Connection) -> S3Connection:
         raise InvalidSpecError(f"connection {connection.name!r}: {words}", problems) from exc
 
 
-@lru_cache(maxsize=32)
-def client_of(connection: S3Connection) -> "S3Client":
-    """Return the process's client of a connection; making one takes a tenth of a second, so it is kept."""
-    config = Config(
-        connect_timeout=5,
-        read_timeout=60,
-        max_pool_connections=32,
-        retries={"mode": "standard", "total_max_attempts": 4},
-        s3={"addressing_style": "path"} if connection.endpoint else {},
-        # Other services than AWS know no checksums of their own.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    return boto3.session.Session().client(
-        "s3", endpoint_url=connection.endpoint, region_name=connection.region or "us-east-1", config=config
-    )
+def split(uri: str) -> tuple[str, str]:
+    """Return the bucket and the key of a URI."""
+    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+    return bucket, key

@@ -1,6 +1,6 @@
 """What a file source needs from the place where its files are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,8 +29,11 @@ class FoundFile:
 class Storage(Protocol):
     """A place with files. It travels to workers, so it pickles and holds nothing open."""
 
-    def find(self) -> Sequence[FoundFile]:
-        """Return the files that the source names, sorted by URI, or raise `SourceNotFoundError`."""
+    def find(self) -> Iterator[FoundFile]:
+        """Yield the files that the source names, each once; the same place gives the same order."""
+
+    def confirmed(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
+        """Yield the files as they are now, without those that are gone, where `find` may tell of the past."""
 
     def open(
         self, uri: str, version: str, size: int | None = None, *, ahead: bool = False

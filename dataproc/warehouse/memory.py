@@ -27,6 +27,10 @@ WHERE NOT EXISTS (
     WHERE job_name = %(name)s AND target = %(target)s AND known.uri = found.uri AND known.version = found.version
 ) ORDER BY found.at
 """
+HAS_OBJECTS = """
+SELECT FROM dataproc_load.source_object AS known JOIN dataproc_load.memory ON memory.id = known.memory_id
+WHERE job_name = %s AND target = %s LIMIT 1
+"""
 TAKE = """
 INSERT INTO dataproc_load.memory AS memory (job_name, target) VALUES (%s, %s)
 ON CONFLICT (job_name, target) DO UPDATE SET changed_at = clock_timestamp() RETURNING id
@@ -68,6 +72,11 @@ class WarehouseMemory:
             with connect(self.url) as conn:
                 places = conn.execute(UNLOADED, {**asked, "name": self.name, "target": self.target}).fetchall()
             yield from (batch[at] for (at,) in places)
+
+    def has_objects(self) -> bool:
+        """Return whether any object was loaded."""
+        with connect(self.url) as conn:
+            return conn.execute(HAS_OBJECTS, (self.name, self.target)).fetchone() is not None
 
 
 def in_batches(objects: Iterable[SourceObject]) -> Iterator[Sequence[SourceObject]]:

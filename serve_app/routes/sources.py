@@ -7,7 +7,7 @@ from dataproc.domain.fields import Name
 from dataproc.ports.store import Connection
 from serve_app.dependencies import By, Sources
 from serve_app.description import problems
-from serve_app.schemas import DiscoveredView, SourceView, TestedView
+from serve_app.source_schemas import DiscoveredView, SourceView, TestedView
 
 router = APIRouter(prefix="/sources", tags=["sources"])
 

@@ -27,6 +27,7 @@ from tests.waiting import found
 
 BUCKET = "lake"
 PATIENCE = 120.0
+SECRETS = {"DATAPROC_SECRET_ACCEPTANCE": '{"token": "t0p-s3cret"}'}
 QUICK: dict[str, Any] = {"lease": timedelta(seconds=6), "heartbeat": timedelta(milliseconds=300)}
 """Settings with which the loss of a runner is seen soon."""
 T = TypeVar("T")
@@ -35,8 +36,14 @@ T = TypeVar("T")
 @contextmanager
 def installed(folder: Path, *, admin_url: str = "", **settings: Any) -> Iterator["Installation"]:
     """Give a running installation; its PostgreSQL is its own, unless `settings` name one, queried by `admin_url`."""
-    os.environ.update(ACCESS | {"RAY_AUTH_MODE": "disabled"})
-    chosen = Settings(data_dir=folder, files_root=folder, http_port=free_port(8000), **settings)
+    os.environ.update(ACCESS | SECRETS | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(Path(__file__).parents[2])})
+    chosen = Settings(
+        data_dir=folder,
+        files_root=folder,
+        http_port=free_port(8000),
+        python_modules=("tests.dlt_resources",),
+        **settings,
+    )
     with (
         S3Server(folder) as s3,
         running(chosen, lambda _: None) as stack,

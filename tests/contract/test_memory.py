@@ -203,6 +203,22 @@ def test_an_object_is_loaded_once_in_each_version(warehouse: Warehouse, load: st
     assert counts == [1, 1, 1, 0]
 
 
+def test_a_run_that_finds_nothing_new_is_published_without_rows(warehouse: Warehouse) -> None:
+    one = SourceObject("s3://lake/1", "1", 8)
+    run(warehouse, Folder([one]))
+
+    published = run(warehouse, Folder([one]))
+
+    assert (published.account.read, published.way) == (0, "direct")
+    assert warehouse.memory(NAME, TABLE).has_objects()
+
+
+def test_a_job_that_never_loaded_an_object_has_none(warehouse: Warehouse) -> None:
+    run(warehouse, Feed([1]))
+
+    assert not warehouse.memory(NAME, TABLE).has_objects()
+
+
 def test_of_two_runs_with_the_same_objects_one_is_published(warehouse: Warehouse) -> None:
     folder = Folder([SourceObject(f"s3://lake/{n}", f"{n}", 8) for n in range(3)])
     memory = warehouse.memory(NAME, TABLE)

@@ -1,19 +1,12 @@
 """What every source of files keeps to, on local files and on S3, in every format."""
 
-import gzip
-import io
-import json
 import os
 import pickle
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.csv as pc
-import pyarrow.parquet as pq
 import pytest
 
 from dataproc.domain.chunk import POSITION, Chunk
@@ -31,57 +24,14 @@ from dataproc.ports.pipeline import Source
 from dataproc.ports.store import Connection
 from dataproc.sources.factory import source_for
 from tests.builders import surroundings
+from tests.file_kinds import as_csv, as_json_lines, as_parquet, encoded, some_rows
+from tests.places import Bucket, Folder, Place
 from tests.s3 import S3Server, s3_server
 
 ROWS = 3000
 LONG = 40_000
 FORMATS = ("parquet", "csv", "csv.gz", "csv.zst", "jsonl", "jsonl.gz", "jsonl.zst")
 SMALLEST_UNIT = 64 * 1024
-
-
-class Place(Protocol):
-    """Somewhere that files can be put for a source to find."""
-
-    def put(self, name: str, data: bytes) -> None: ...
-    def remove(self, name: str) -> None: ...
-    def source(self, path: str, *, text: frozenset[str] = frozenset(), **options: object) -> Source: ...
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A folder of this machine."""
-
-    root: Path
-
-    def put(self, name: str, data: bytes) -> None:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-    def remove(self, name: str) -> None:
-        (self.root / name).unlink()
-
-    def source(self, path: str, *, text: frozenset[str] = frozenset(), **options: object) -> Source:
-        spec = FilesSource.model_validate({"kind": "files", "path": path, **options})
-        return source_for(spec, surroundings(files_root=self.root, text_columns=text))
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A bucket of a real S3 server."""
-
-    server: S3Server
-    name: str
-
-    def put(self, name: str, data: bytes) -> None:
-        self.server.client().put_object(Bucket=self.name, Key=name, Body=data)
-
-    def remove(self, name: str) -> None:
-        self.server.client().delete_object(Bucket=self.name, Key=name)
-
-    def source(self, path: str, *, text: frozenset[str] = frozenset(), **options: object) -> Source:
-        spec = S3Source.model_validate({"kind": "s3", "path": f"s3://{self.name}/{path}", **options})
-        return source_for(spec, surroundings(text_columns=text, environment=self.server.environment))
 
 
 @pytest.fixture(scope="module")
@@ -103,54 +53,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         return Folder(tmp_path)
     found: Bucket = request.getfixturevalue("bucket")
     return found
-
-
-def some_rows(first: int = 0, count: int = ROWS) -> pa.Table:
-    numbers = range(first, first + count)
-    return pa.table(
-        {
-            "id": pa.array(numbers, pa.int64()),
-            "price": pa.array([n / 4 for n in numbers], pa.float64()),
-            "name": pa.array([None if n % 5 == 3 else f'Zoë "{n}", the {n}th' for n in numbers], pa.string()),
-            "good": pa.array([n % 3 == 0 for n in numbers], pa.bool_()),
-        }
-    )
-
-
-def encoded(rows: pa.Table, kind: str) -> bytes:
-    """Return rows as a file of a kind such as `csv.gz`."""
-    form, _, packed = kind.partition(".")
-    data = WRITERS[form](rows)
-    match packed:
-        case "gz":
-            return gzip.compress(data)
-        case "zst":
-            return bytes(pa.compress(data, codec="zstd", asbytes=True))
-        case _:
-            return data
-
-
-def as_parquet(rows: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(rows, sink, row_group_size=500, compression="none", use_dictionary=False)
-    return sink.getvalue()
-
-
-def as_csv(rows: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    pc.write_csv(rows, sink)
-    return sink.getvalue()
-
-
-def as_json_lines(rows: pa.Table) -> bytes:
-    return "".join(json.dumps(row) + "\n" for row in rows.to_pylist()).encode()
-
-
-WRITERS: Mapping[str, Callable[[pa.Table], bytes]] = {
-    "parquet": as_parquet,
-    "csv": as_csv,
-    "jsonl": as_json_lines,
-}
 
 
 def all_chunks(source: Source) -> list[Chunk]:

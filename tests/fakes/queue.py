@@ -182,7 +182,7 @@ class FakeJobs:
         """Give a job a new epoch, a run and a lease."""
         now = self.store.tick()
         epoch, attempt = job.epoch + 1, job.attempt + 1
-        claim = Claim(job.id, RunId(uuid4()), epoch, attempt, holder, job.spec, job.owner)
+        claim = Claim(job.id, RunId(uuid4()), epoch, attempt, holder, job.spec, job.owner, job.created_at)
         first: dict[str, Any] = {"started_at": now, "finished_at": None, "failure": None}
         self.change_job(job.id, status=RunStatus.INGESTING, epoch=epoch, attempt=attempt, **first)
         self.state.runs[claim.run_id] = JobRun(

@@ -148,6 +148,9 @@ class FakeMemory:
     def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
         return (one for one in objects if (one.uri, one.version) not in self.objects)
 
+    def has_objects(self) -> bool:
+        return bool(self.objects)
+
     def change(self, plan: SourcePlan, tally: Tally) -> None:
         """Move the watermark and add the objects, unless they are not as the run found them."""
         new = {(one.uri, one.version) for one in plan.objects}

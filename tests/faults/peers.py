@@ -24,8 +24,8 @@ import psutil  # type: ignore[import-untyped] # it has no types
 import psycopg
 import pyarrow.parquet as pq
 
-from bench.database import Database
 from bench.environments import ROOT, Peer
+from bench.server import Database
 from dataproc.embedded.orders import orders, share
 from dataproc.embedded.postgres import EmbeddedPostgres
 from dataproc.embedded.ray_head import RayHead, marked

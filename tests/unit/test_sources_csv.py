@@ -7,11 +7,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from dataproc.domain.errors import ContractViolationError
+from dataproc.domain.errors import BadDataError, ContractViolationError
 from dataproc.domain.sources.files import CsvOptions, FilesSource
 from dataproc.sources.factory import source_for
-from dataproc.sources.quoting import header_of, repaired, spans_lines
+from dataproc.sources.quoting import header_of, last_record_end, repaired
 from tests.builders import surroundings
 
 CSV = CsvOptions()
@@ -20,7 +21,8 @@ CSV = CsvOptions()
 def read(folder: Path, text: str | bytes, **options: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the rows and the rejects of a CSV file."""
     (folder / "a.csv").write_bytes(text.encode() if isinstance(text, str) else text)
-    source = source_for(FilesSource(kind="files", path="a.csv", **options), surroundings(files_root=folder))
+    spec = FilesSource.model_validate({"kind": "files", "path": "a.csv", **options})
+    source = source_for(spec, surroundings(files_root=folder))
     chunks = [chunk for unit in source.plan().units for chunk in source.read(unit)]
     assert all(chunk.read == chunk.rows.num_rows + chunk.rejected for chunk in chunks)
     rows = [row for chunk in chunks for row in chunk.rows.to_pylist()]
@@ -40,6 +42,15 @@ def test_a_quote_that_is_never_closed_costs_only_its_own_line(tmp_path: Path) ->
     assert [row["a"] for row in rows] == [1, 3, 4]
     assert [(r["position"], r["rule"], r["row"]) for r in rejects] == [(1, "parse", '2,"y')]
     assert "line 3: a quote is not closed" in rejects[0]["reason"]
+
+
+def test_a_long_value_is_read_beside_a_broken_quote(tmp_path: Path) -> None:
+    long = "x" * 200_000
+
+    rows, rejects = read(tmp_path, f'a,b\n1,"{long}"\n2,"y\n3,z\n')
+
+    assert [(row["a"], row["b"]) for row in rows] == [(1, long), (3, "z")]
+    assert [row["row"] for row in rejects] == ['2,"y']
 
 
 def test_a_ragged_row_is_set_aside_with_its_text(tmp_path: Path) -> None:
@@ -68,6 +79,80 @@ def test_delimiter_quote_header_and_nulls_can_be_chosen(tmp_path: Path) -> None:
     assert [(row["c0"], row["c1"]) for row in rows] == [(1, "a;b"), (2, None)]
 
 
+def test_tabs_without_quotes_leave_quotes_in_the_values(tmp_path: Path) -> None:
+    rows, rejects = read(tmp_path, 'a\tb\n1\t5" pipe\n2\t"x\n', csv={"delimiter": "\t", "quote": None})
+
+    assert [(row["a"], row["b"]) for row in rows] == [(1, '5" pipe'), (2, '"x')]
+    assert rejects == []
+
+
+@pytest.mark.parametrize("quote", ['"', None])
+def test_an_escape_takes_the_next_character_its_meaning(tmp_path: Path, quote: str | None) -> None:
+    text = "a,b\n1,x\\,y\n2,z\\\nw\n" + ('3,"q\\"r\n"\n' if quote else "3,q\\\\\n")
+
+    rows, rejects = read(tmp_path, text, csv={"escape": "\\", "quote": quote})
+
+    assert [row["b"] for row in rows] == ["x,y", "z\nw", 'q"r\n' if quote else "q\\"]
+    assert rejects == []
+
+
+def test_the_slow_way_knows_escapes_too(tmp_path: Path) -> None:
+    rows, rejects = read(tmp_path, 'a,b\n1,"x\\"y"\n2,"z\n3,w\n', csv={"escape": "\\"})
+
+    assert [(row["a"], row["b"]) for row in rows] == [(1, 'x"y'), (3, "w")]
+    assert [row["row"] for row in rejects] == ['2,"z']
+
+
+def test_lines_to_skip_and_comments_come_before_the_header_and_after(tmp_path: Path) -> None:
+    text = 'made by, "us\nat noon\n# one\n\na,b\n# "two\n1,x\n#3,y\n4,"z\n# not one\n"\n5\n# end'
+
+    rows, rejects = read(tmp_path, text, csv={"skip": 2, "comment": "#"})
+
+    assert [(row["a"], row["b"]) for row in rows] == [(1, "x"), (4, "z\n# not one\n")]
+    assert [(row["position"], row["row"]) for row in rejects] == [(2, "5")]
+
+
+def test_the_line_of_a_reject_counts_what_was_skipped(tmp_path: Path) -> None:
+    _, rejects = read(tmp_path, "one\ntwo\n\na,b\n1,x\n2\n", csv={"skip": 2})
+
+    assert rejects[0]["reason"].startswith("line 6: ")
+
+
+def test_columns_can_be_named_with_and_without_a_header(tmp_path: Path) -> None:
+    named = {"columns": ("n", "t")}
+
+    assert [(r["n"], r["t"]) for r in read(tmp_path, "a,b\n1,x\n", csv=named)[0]] == [(1, "x")]
+    assert [(r["n"], r["t"]) for r in read(tmp_path, "1,x\n", csv=named | {"header": False})[0]] == [(1, "x")]
+
+
+def test_a_byte_that_means_nothing_in_the_encoding_costs_only_its_own_row(tmp_path: Path) -> None:
+    rows, rejects = read(tmp_path, b"a,b\n1,\xe4\n2,\x81\n3,z\n", encoding="cp1252")
+
+    assert [(row["a"], row["b"]) for row in rows] == [(1, "ä"), (3, "z")]
+    assert [(row["position"], row["rule"], row["column"]) for row in rejects] == [(1, "parse", "b")]
+    assert "is not cp1252" in rejects[0]["reason"]
+
+
+def test_text_in_another_encoding_than_the_job_says_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BadDataError, match=r"a\.csv: the first line .* is `encoding` right"):
+        read(tmp_path, "a,b\n1,x\n".encode("utf-16"))
+    with pytest.raises(BadDataError, match=r"a\.csv is not utf-16 near byte 0"):
+        read(tmp_path, "a,b\n1,x\n", encoding="utf-16")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"encoding": "no-such"}, {"encoding": "hex"}, {"csv": {"delimiter": "\n"}}, {"csv": {"delimiter": "ä"}},
+        {"csv": {"escape": '"'}}, {"csv": {"columns": []}}, {"records": "data"}, {"records": "/a.b"},
+        {"max_unpacked": 0}, {"compression": "lz4"},
+    ],
+)  # fmt: skip
+def test_options_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        FilesSource.model_validate({"kind": "files", "path": "a.csv", **wrong})
+
+
 def test_a_byte_order_mark_and_windows_line_ends_are_no_data(tmp_path: Path) -> None:
     rows, rejects = read(tmp_path, b"\xef\xbb\xbfa,b\r\n1,x\r\n2,y\r\n")
 
@@ -85,12 +170,14 @@ def test_names_that_cannot_be_columns_are_refused(tmp_path: Path, header: str) -
         read(tmp_path, f"{header}\n1,2\n")
 
 
-def test_a_large_file_whose_sample_has_quoted_newlines_stays_whole(tmp_path: Path) -> None:
-    text = "a,b\n" + "".join(f'{n},"x\ny"\n' for n in range(20_000))
+def test_a_large_file_with_quoted_newlines_is_cut_where_records_begin(tmp_path: Path) -> None:
+    text = "a,b\n" + "".join(f'{n},"x\n{n},y"\n' for n in range(60_000))
 
-    rows, _ = read(tmp_path, text, unit_size=64 * 1024)
+    rows, rejects = read(tmp_path, text, unit_size=64 * 1024)
 
-    assert [row["__position"] for row in rows] == list(range(20_000))
+    assert sum(row["__position"] == 0 for row in rows) > 5
+    assert [(row["a"], row["b"]) for row in rows] == [(n, f"x\n{n},y") for n in range(60_000)]
+    assert rejects == []
 
 
 def test_types_come_from_a_file_that_has_rows(tmp_path: Path) -> None:
@@ -105,9 +192,9 @@ def test_the_header_is_the_first_record_that_is_not_blank() -> None:
     assert header_of(b'\n"a\nb",c\n1,2\n', CSV, "x") == (["a\nb", "c"], 9)
 
 
-def test_quoted_newlines_are_seen() -> None:
-    assert spans_lines(b'a,"b\nc"\n', CSV)
-    assert not spans_lines(b'a,"b"\nc,"d"\n', CSV)
+def test_a_newline_in_quotes_ends_no_record() -> None:
+    assert last_record_end(b'1,"a\nb"\n2,"c\nd', CSV) == len(b'1,"a\nb"\n')
+    assert last_record_end(b"1,a\n2,b", CSV) == 4
 
 
 @given(st.lists(st.text(alphabet='a",\n', max_size=8), max_size=20))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dataproc.sources.globs import fixed_prefix, is_glob, matches
+from dataproc.sources.globs import Selection, fixed_prefix, is_glob, matches
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,29 @@ def test_the_prefix_of_a_glob_ends_at_its_first_wildcard() -> None:
     assert fixed_prefix("in/a.csv") == "in/a.csv"
     assert is_glob("a?")
     assert not is_glob("a[1].csv")
+
+
+def test_a_selection_has_what_a_path_matches_and_no_pattern_excludes() -> None:
+    selection = Selection(("in/**", "x.csv"), ("*.tmp", "in/old/**", ".*"))
+
+    assert [name for name in ("in/a.csv", "x.csv", "in/b/a.csv") if selection.has(name)] == [
+        "in/a.csv",
+        "x.csv",
+        "in/b/a.csv",
+    ]
+    assert not any(map(selection.has, ("y.csv", "in/a.tmp", "in/b/a.tmp", "in/old/a.csv", "in/.hidden")))
+
+
+@pytest.mark.parametrize(
+    ("paths", "roots"),
+    [
+        (("in/*.csv",), [("in/", False)]),
+        (("in/a.csv",), [("in/a.csv", True)]),
+        (("b/*", "a/*", "a/b/*"), [("a/", False), ("b/", False)]),
+        (("a", "a*", "a/b"), [("a", False)]),
+        (("a", "ab*", "a/b"), [("a", True), ("a/b", True), ("ab", False)]),
+        (("**", "in/a.csv"), [("", False)]),
+    ],
+)
+def test_roots_cover_all_paths_once_and_are_in_order(paths: tuple[str, ...], roots: list[tuple[str, bool]]) -> None:
+    assert list(Selection(paths).roots()) == roots

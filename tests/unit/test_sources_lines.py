@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.unit import Unit
 from dataproc.sources import lines
+from dataproc.sources.json_lines import JsonLinesFormat
 from dataproc.sources.storage import FoundFile
 
 texts = st.lists(st.sampled_from([b"a", b"bb", b"\n", b"\r\n", b"\n\n", b"long line", b""]), max_size=60).map(b"".join)
@@ -15,14 +16,14 @@ texts = st.lists(st.sampled_from([b"a", b"bb", b"\n", b"\r\n", b"\n\n", b"long l
 
 def units_of(data: bytes, unit_size: int) -> list[Unit]:
     file = FoundFile("files://a.csv", "1", len(data))
-    spans = lines.spans(file, unit_size) or [(0, len(data))]
+    spans = lines.TextForm().spans(file, unit_size) or [(0, len(data))]
     return [file.unit(pa.schema([]), kind="bytes", span=span, size=span[1] - span[0], rows=None) for span in spans]
 
 
 @settings(deadline=None)
 @given(data=texts, unit_size=st.integers(1, 40))
 def test_byte_ranges_cover_every_line_exactly_once(data: bytes, unit_size: int) -> None:
-    found = [b"".join(lines.pieces(pa.BufferReader(data), unit)) for unit in units_of(data, unit_size)]
+    found = [b"".join(JsonLinesFormat(1).parts(pa.BufferReader(data), unit)) for unit in units_of(data, unit_size)]
 
     assert b"".join(found) == data
     assert [line for part in found for line in part.split(b"\n") if line] == [
@@ -59,10 +60,13 @@ def test_a_line_without_end_is_bad_data(monkeypatch: pytest.MonkeyPatch) -> None
         list(lines.blocks([b"x" * 60] * 4, "files://a", lines.last_line_end))
 
 
-def test_a_newline_in_quotes_ends_no_record() -> None:
-    assert lines.last_record_end(b'1,"a\nb"\n2,"c\nd', b'"') == len(b'1,"a\nb"\n')
-    assert lines.last_record_end(b"1,a\n2,b", b'"') == 4
-
-
 def test_a_compressed_file_stays_whole() -> None:
-    assert lines.spans(FoundFile("files://a.csv.gz", "1", 1000), 10) == []
+    assert lines.TextForm().spans(FoundFile("files://a.csv.gz", "1", 1000), 10) == []
+    assert lines.TextForm("zstd").spans(FoundFile("files://a.csv", "1", 1000), 10) == []
+    assert len(lines.TextForm("none").spans(FoundFile("files://a.csv.gz", "1", 1000), 100)) == 10
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "shift_jis", "cp037", "gb18030"])
+def test_a_file_whose_newline_may_be_part_of_a_character_stays_whole(encoding: str) -> None:
+    assert lines.TextForm(encoding=encoding).spans(FoundFile("files://a.csv", "1", 1000), 10) == []
+    assert len(lines.TextForm(encoding="cp1252").spans(FoundFile("files://a.csv", "1", 1000), 100)) == 10

@@ -1,7 +1,9 @@
 """S3: replies of the service as our errors, and connections as values."""
 
 import pickle
+from datetime import UTC, datetime, timedelta
 
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
@@ -13,9 +15,15 @@ from dataproc.domain.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
+from dataproc.domain.sources.files import S3Source
 from dataproc.ports.store import Connection
-from dataproc.sources.s3 import bare, refused
 from dataproc.sources.s3_connection import S3Connection, connection_for
+from dataproc.sources.s3_errors import refused
+from dataproc.sources.s3_listing import bare
+from dataproc.sources.s3_service import Assumed, Referenced, S3Service, addressing_of
+from tests.fakes.secrets import FakeSecrets
+
+PARTS_OF_A_KEY = {"access_key_id": "id", "secret_access_key": "key", "session_token": "token"}
 
 
 def reply(status: int, code: str) -> ClientError:
@@ -76,6 +84,19 @@ def test_a_path_without_any_bucket_is_refused() -> None:
         S3Connection().locate("in/a.csv")
 
 
+def test_a_bucket_is_named_without_wildcards() -> None:
+    with pytest.raises(InvalidSpecError, match="wildcard"):
+        S3Connection().locate("s3://la*/a.csv")
+
+
+@pytest.mark.parametrize("fields", [{"path": ["s3://b/a", "in/a"]}, {"path": "s3://b/*", "exclude": ["old/*"]}])
+def test_without_a_connection_every_path_names_its_bucket(fields: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="s3://bucket/key"):
+        S3Source.model_validate({"kind": "s3", **fields})
+
+    assert S3Source.model_validate({"kind": "s3", "connection": "lake", **fields}).connection == "lake"
+
+
 def test_what_a_connection_leaves_open_comes_from_the_environment() -> None:
     environment = {"AWS_ENDPOINT_URL": "http://all:1", "AWS_ENDPOINT_URL_S3": "http://s3:2", "AWS_REGION": "eu-west-1"}
 
@@ -91,6 +112,12 @@ def test_what_a_connection_leaves_open_comes_from_the_environment() -> None:
         ({"endpoint": "ftp://x"}, "http://host:port"),
         ({"endpoint": "http://me:hidden-word@x"}, "user and password"),
         ({"bucket": "no/slash"}, "/config/bucket"),
+        ({"access_key_id": "AKIA-hidden-word", "secret_access_key": "hidden-word"}, "/config/secret_access_key"),
+        ({"access_key_id": "secret://lake#id"}, "together"),
+        ({"session_token": "secret://lake#token"}, "session_token with"),
+        ({"access_key_id": "secret://a", "secret_access_key": "secret://b", "profile": "x"}, "not both"),
+        ({"external_id": "x1"}, "with role_arn"),
+        ({"role_arn": "reader"}, "/config/role_arn"),
     ],
 )
 def test_a_connection_with_mistakes_is_refused_without_showing_its_values(
@@ -106,6 +133,39 @@ def test_a_connection_with_mistakes_is_refused_without_showing_its_values(
 def test_a_connection_of_another_kind_is_refused() -> None:
     with pytest.raises(InvalidSpecError, match="kind 'postgres'"):
         connection_for(Connection("db", "postgres", {}), {})
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, "auto"),
+        ({"endpoint": "http://x:1"}, "path"),
+        ({"endpoint": "http://x:1", "path_style": False}, "virtual"),
+        ({"path_style": True}, "path"),
+    ],
+)
+def test_buckets_stand_in_the_path_where_a_service_is_not_aws(config: dict[str, object], expected: str) -> None:
+    assert addressing_of(S3Connection.model_validate(config)) == expected
+
+
+def test_an_external_id_goes_with_the_request_for_a_role() -> None:
+    role = "arn:aws:iam::123456789012:role/reader"
+    one, other = S3Connection(role_arn=role), S3Connection(role_arn=role, external_id="partner-7")
+
+    assert Assumed(botocore.session.Session(), one).arguments() == {"RoleSessionName": "dataproc"}
+    assert Assumed(botocore.session.Session(), other).arguments()["ExternalId"] == "partner-7"
+
+
+def test_secrets_are_read_again_after_some_minutes() -> None:
+    secrets = {"secret://lake#id": "one", "secret://lake#key": "two", "secret://lake#token": "three"}
+    names = {name: f"secret://lake#{key}" for name, key in PARTS_OF_A_KEY.items()}
+    provider = Referenced(S3Service(S3Connection.model_validate(names), FakeSecrets(secrets)))
+
+    found = provider.read()
+
+    assert (found["access_key"], found["secret_key"], found["token"]) == ("one", "two", "three")
+    left = datetime.fromisoformat(found["expiry_time"]) - datetime.now(UTC)
+    assert timedelta(minutes=4) < left <= timedelta(minutes=5)
 
 
 def test_a_connection_pickles() -> None:

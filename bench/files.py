@@ -1,0 +1,152 @@
+"""Orders from an S3 server into the warehouse, as CSV, gzipped CSV, JSON Lines and Parquet: the whole product and dlt.
+
+`make bench-files`, or `python -m bench.files --rows 20000 --rounds 1` for a quick look.
+"""
+
+import argparse
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import psutil  # type: ignore[import-untyped] # it has no types
+
+from bench.environments import CACHE, Peer
+from bench.lake import FORMATS, Lake, lake, lake_on_disk
+from bench.orders import Orders, orders_on_disk
+from bench.product import Product, product
+from bench.report import Mark, exit_code, machine, publish, table_of, tell
+from bench.rounds import Contender, alternate, medians
+
+PARTS = 8
+LIMIT = 1.0
+"""Our seconds as a share of dlt's."""
+LOOK = 0.2
+MEBI = 1024 * 1024
+DLT = Peer("dlt_files")
+
+
+@dataclass(slots=True)
+class Peak:
+    """The most memory that a process of a kind took, without pages that it shares."""
+
+    most: int = 0
+
+    def see(self, used: int) -> None:
+        """Take a figure into account."""
+        self.most = max(self.most, used)
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """How each contender loads the orders of each format; only the load itself is timed."""
+
+    product: Product
+    lake: Lake
+    orders: Orders
+    peaks: dict[str, Peak] = field(default_factory=dict)
+
+    def contenders(self) -> tuple[Contender, ...]:
+        """Return who takes part."""
+        both = (("dataproc", self.dataproc), ("dlt", self.dlt))
+        return tuple(Contender(f"{name} {form}", partial(run, form=form)) for form in FORMATS for name, run in both)
+
+    def dataproc(self, number: int, form: str) -> float:
+        """Load through the product, which makes the table itself."""
+        schema = f"dataproc_{form.replace('.', '_')}_{number}"
+        source = {"kind": "s3", "path": f"{self.lake.url(form)}/*"}
+        spec: dict[str, object] = {"name": "files", "source": source, "destination": {"table": f"{schema}.orders"}}
+        self.product.database.settle()
+        with watched(self.peaks.setdefault(f"dataproc {form}", Peak())):
+            ended = self.product.run(spec)
+        self.product.database.verify(schema, self.orders)
+        return ended.seconds
+
+    def dlt(self, number: int, form: str) -> float:
+        """Load with dlt, which makes the table itself and takes its own time."""
+        schema = f"dlt_{form.replace('.', '_')}_{number}"
+        self.product.database.settle()
+        told = DLT.run(
+            "dlt_files.py", self.lake.url(form), self.lake.endpoint, schema, secret=self.product.database.host_url
+        )
+        self.product.database.verify(schema, self.orders)
+        self.peaks.setdefault(f"dlt {form}", Peak()).see(int(str(told["peak"])))
+        return float(str(told["seconds"]))
+
+
+@contextmanager
+def watched(peak: Peak) -> Iterator[None]:
+    """Look at the memory of Ray's workers, of which each is a process, until the end of the block."""
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(LOOK):
+            for process in psutil.process_iter(["cmdline", "memory_info"]):
+                words, memory = process.info["cmdline"] or [""], process.info["memory_info"]
+                if words[0].startswith("ray::") and memory is not None:
+                    peak.see(memory.rss - memory.shared)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def race(rows: int, rounds: int) -> None:
+    """Let them load in turn, and publish how long each took."""
+    tell("preparing the peer and the data set")
+    DLT.install()
+    orders = orders_on_disk(CACHE / "data", rows, PARTS)
+    with lake(lake_on_disk(orders)) as server, product(orders.parts) as running:
+        server_seconds = {form: round(server.fetch(form), 3) for form in FORMATS}
+        loads = Loads(running, server, orders)
+        where = machine(postgres=loads.product.database.version, dlt=DLT.version("dlt"))
+        seconds = alternate(loads.contenders(), rounds, tell)
+        sizes = {form: server.size(form) for form in FORMATS}
+    peaks = {name: peak.most // MEBI for name, peak in loads.peaks.items()}
+    show(rows, seconds, peaks, {"bytes": sizes, "fetch_seconds": server_seconds, "machine": where})
+
+
+def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(prog="bench.files", description=__doc__)
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser.parse_args(arguments)
+
+
+def show(rows: int, seconds: Mapping[str, list[float]], peaks: Mapping[str, int], more: Mapping[str, object]) -> None:
+    """Publish the result."""
+    middle = medians(seconds)
+    ratio = {form: round(middle[f"dataproc {form}"] / middle[f"dlt {form}"], 3) for form in FORMATS}
+    lines = [
+        (name, f"{middle[name]:.2f}", f"{min(all_):.2f}", f"{max(all_):.2f}", f"{rows / middle[name]:,.0f}",
+         f"{peaks[name]:,}")
+        for name, all_ in seconds.items()
+    ]  # fmt: skip
+    columns = ("", "median s", "least s", "most s", "rows/s", "peak MiB")
+    figures = {
+        "rows": rows,
+        "seconds": middle,
+        "all": {name: [round(one, 3) for one in measured] for name, measured in seconds.items()},
+        "ratio": ratio,
+        "peak_mib": dict(peaks),
+        **more,
+    }
+    marks = [Mark(f"dataproc / dlt, {form}", share, LIMIT) for form, share in ratio.items()]
+    publish("files", figures, table_of(f"{rows:,} orders from S3", columns, lines), marks)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Race; exit with 1 when a run left wrong rows."""
+    options = options_of(arguments)
+    return exit_code(lambda: race(options.rows, options.rounds))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

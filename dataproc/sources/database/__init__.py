@@ -1,0 +1,1 @@
+"""Sources of databases: one reader for PostgreSQL, MySQL and SQLite each, and one for those that SQLAlchemy knows."""

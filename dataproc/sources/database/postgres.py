@@ -1,0 +1,161 @@
+"""Tables and queries of PostgreSQL, read in parallel on one snapshot, by binary COPY into Arrow."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+
+from dataproc.domain.chunk import Chunk, Piece, number
+from dataproc.domain.sources.database import DatabaseSource
+from dataproc.domain.unit import SourcePlan, Unit
+from dataproc.ports.memory import BLANK, Memory
+from dataproc.sources.database.cursors import Bounds
+from dataproc.sources.database.fitting import piece_of
+from dataproc.sources.database.postgres_cursor import cursor_of
+from dataproc.sources.database.postgres_errors import translated
+from dataproc.sources.database.postgres_session import Held, PostgresLogin, Snapshot, take_snapshot
+from dataproc.sources.database.postgres_types import PostgresColumn, describe, note_of, schema_of
+from dataproc.sources.database.ranges import Extent, conditions_of, extent_of
+from dataproc.sources.database.relation import Relation, digest
+
+SHARED = "read as one unit: other sessions cannot see this snapshot (a replica, or a pooler such as pgBouncer)"
+WHOLE = "read as one unit: only tables are divided, or a column that split names"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a worker asks for: a statement, the columns that it gives, and the snapshot that it is asked on."""
+
+    statement: str
+    columns: tuple[PostgresColumn, ...]
+    snapshot: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSource:
+    """Rows of a table, a view or a query."""
+
+    login: PostgresLogin
+    spec: DatabaseSource
+    text_columns: frozenset[str] = frozenset()
+
+    @property
+    def relation(self) -> Relation:
+        """What is read."""
+        return Relation(self.spec)
+
+    @property
+    def told(self) -> str:
+        """What errors call this."""
+        return f"{self.login.told}, {self.relation.label}"
+
+    def plan(self, memory: Memory = BLANK) -> SourcePlan:
+        """Take a snapshot, and cut what is new on it into units; the snapshot lives as long as the plan's `hold`."""
+        conn = self.login.open()
+        try:
+            with translated(self.told):
+                return self.planned(conn, memory)
+        except BaseException:
+            conn.close()
+            raise
+
+    def planned(self, conn: psycopg.Connection[Any], memory: Memory) -> SourcePlan:
+        """Return the plan, on the snapshot of a session."""
+        snapshot = take_snapshot(self.login, conn)
+        columns = describe(conn, self.relation, self.text_columns)
+        window = self.window(conn, columns, memory)
+        units, announced = self.units(conn, snapshot, columns, window)
+        move = None if window is None else window.move
+        notes = (*self.notes(snapshot, units), *note_of(columns))
+        return SourcePlan(units, schema_of(columns), announced, move=move, notes=notes, hold=Held(conn))
+
+    def notes(self, snapshot: Snapshot, units: Sequence[Unit]) -> Sequence[str]:
+        """Return why there is one unit, where one might expect more."""
+        if len(units) > 1 or self.spec.split == "none":
+            return ()
+        if snapshot.exported is None:
+            return (SHARED,)
+        return () if self.spec.table is not None and self.spec.split == "auto" else (WHOLE,)
+
+    def window(self, conn: psycopg.Connection[Any], columns: Sequence[PostgresColumn], memory: Memory) -> Bounds | None:
+        """Return what is new; `None`: the job reads everything."""
+        if self.spec.incremental is None:
+            return None
+        cursor = cursor_of(self.relation, self.spec.incremental, columns)
+        return cursor.bounds(lambda statement: conn.execute(statement.encode()).fetchone(), memory)
+
+    def units(
+        self,
+        conn: psycopg.Connection[Any],
+        snapshot: Snapshot,
+        columns: tuple[PostgresColumn, ...],
+        window: Bounds | None,
+    ) -> tuple[tuple[Unit, ...], int | None]:
+        """Return the units, and how many rows they have together where that was counted."""
+        bounds = () if window is None else window.conditions
+        if bounds is None:
+            return (), 0
+        extent = extent_of(conn, self.relation)
+        pieces = self.pieces(conn, snapshot, extent)
+        statements = [self.statement(columns, [*bounds, *filter(None, [piece])]) for piece in pieces]
+        size = self.size(conn, extent, bounds) // len(statements)
+        units = tuple(self.unit(at, statement, columns, snapshot, size) for at, statement in enumerate(statements))
+        return units, self.counted(conn, extent, bounds)
+
+    def pieces(self, conn: psycopg.Connection[Any], snapshot: Snapshot, extent: Extent | None) -> Sequence[str]:
+        """Return the conditions of the units; one unit where workers cannot see the same snapshot."""
+        if snapshot.exported is None:
+            return [""]
+        return conditions_of(conn, self.relation, extent, snapshot.block_size)
+
+    def statement(self, columns: Sequence[PostgresColumn], conditions: Sequence[str]) -> str:
+        """Return what a worker asks for."""
+        quoted = self.relation.quoted
+        return self.relation.select([f"{column.expression} AS {quoted(column.name)}" for column in columns], conditions)
+
+    def unit(self, at: int, statement: str, columns: tuple[PostgresColumn, ...], snapshot: Snapshot, size: int) -> Unit:
+        """Return a unit; its id holds whose data it has in which state, and what is asked for."""
+        version = snapshot.identity
+        uri = self.relation.uri
+        detail = Selection(statement, columns, snapshot.exported)
+        name = f"{uri}@{version}#{at}-{digest(statement)}"
+        return Unit(name, uri, version, size, schema=schema_of(columns), detail=detail)
+
+    def size(self, conn: psycopg.Connection[Any], extent: Extent | None, bounds: Sequence[str]) -> int:
+        """Return about how many bytes there are to read."""
+        if extent is not None and not bounds and self.spec.where is None:
+            return extent.size
+        query = f"EXPLAIN (FORMAT JSON) {self.relation.select([self.relation.shown], bounds)}"
+        row = conn.execute(query.encode()).fetchone()
+        told = row[0] if row else []
+        plan = (json.loads(told) if isinstance(told, str) else told)[0]["Plan"]
+        return int(plan["Plan Rows"] * max(plan["Plan Width"], 1))
+
+    def counted(self, conn: psycopg.Connection[Any], extent: Extent | None, bounds: Sequence[str]) -> int | None:
+        """Return how many rows there are on the snapshot, if the job wants them counted."""
+        wanted = self.spec.verify_counts
+        if wanted is False or (wanted is None and extent is None):
+            return None
+        row = conn.execute(self.relation.select(["count(*)"], bounds).encode()).fetchone()
+        return int(row[0]) if row else None
+
+    def read(self, unit: Unit) -> Iterator[Chunk]:
+        """Yield the chunks of a unit, on the snapshot of the plan."""
+        schema = pa.schema([]) if unit.schema is None else unit.schema
+        return number(unit.id, schema, self.read_pieces(unit, schema))
+
+    def read_pieces(self, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
+        """Yield the rows of a unit in batches of some megabytes."""
+        if not isinstance(selection := unit.detail, Selection):
+            raise TypeError(unit.detail)
+        first = 0
+        with translated(self.told), self.login.reader(selection.snapshot) as cursor:
+            cursor.execute(selection.statement)
+            # The reader that the cursor gives away tells no SQLSTATE when it fails.
+            for batch in cursor._results.reader:  # noqa: SLF001 - as said above
+                fitted = [column.fit(cells) for column, cells in zip(selection.columns, batch.columns, strict=True)]
+                yield piece_of(schema, fitted, first, pa.Table.from_batches([batch]))
+                first += batch.num_rows

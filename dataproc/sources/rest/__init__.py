@@ -1,0 +1,1 @@
+"""REST APIs: records of an API, page by page."""

@@ -1,0 +1,118 @@
+"""Records beyond a watermark."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, assert_never
+
+from dataproc.domain.memory import CursorKind, order_of
+from dataproc.domain.sources.rest import RestIncremental
+from dataproc.sources.json_values import BadLineError, to_text
+from dataproc.sources.rest.answer import Written
+from dataproc.sources.rest.urls import Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which records are taken: those after `since`, up to and with `until`."""
+
+    cursor: str
+    kind: CursorKind
+    since: str | None
+    until: str | None
+
+    def sift(self, records: Sequence[Any]) -> "Sifted":
+        """Return which records are taken."""
+        taken, bad, filtered = list[int](), dict[int, BadLineError](), 0
+        high: str | None = None
+        for at, record in enumerate(records):
+            try:
+                value = self.value_of(record)
+            except BadLineError as exc:
+                bad[at] = exc
+                continue
+            if not self.holds(value):
+                filtered += 1
+                continue
+            taken.append(at)
+            high = value if high is None or self.is_after(value, high) else high
+        return Sifted(taken, bad, filtered, high)
+
+    def value_of(self, record: object) -> str:
+        """Return the cursor of a record, as watermarks are kept."""
+        value = record.get(self.cursor) if isinstance(record, Mapping) else None
+        if value is None or isinstance(value, bool | dict | list):
+            raise BadLineError("cursor", f"the cursor {self.cursor!r} has no value", self.cursor)
+        try:
+            return normal(value.text if isinstance(value, Written) else to_text(value), self.kind)
+        except (ValueError, ArithmeticError) as exc:
+            raise BadLineError("cursor", f"the cursor {self.cursor!r} is no {self.kind}", self.cursor) from exc
+
+    def holds(self, value: str) -> bool:
+        """Whether a record of this cursor is taken."""
+        if self.since is not None and not self.is_after(value, self.since):
+            return False
+        return self.until is None or not self.is_after(value, self.until)
+
+    def is_after(self, value: str, other: str) -> bool:
+        """Whether a value comes after another."""
+        return order_of(value, self.kind) > order_of(other, self.kind)  # type: ignore[operator]  # both are of one kind
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """Places of the records that are taken, and of those that cannot be read; the number of others; the highest."""
+
+    taken: Sequence[int]
+    bad: Mapping[int, BadLineError]
+    filtered: int
+    high: str | None
+
+
+def normal(text: str, kind: CursorKind) -> str:
+    """Return a value as watermarks are kept: timestamps in UTC, which is taken where no zone is given."""
+    match kind:
+        case "timestamp":
+            moment = datetime.fromisoformat(text)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+        case "number":
+            if not Decimal(text).is_finite():
+                raise ValueError(text)
+            return text
+        case "text":
+            return text
+        case _:
+            assert_never(kind)
+
+
+def window_of(incremental: RestIncremental, before: str | None, until: datetime | None) -> Window:
+    """Return which records a run takes that follows on `before`."""
+    start = None if incremental.start is None else normal(str(incremental.start), incremental.kind)
+    ends = until.isoformat() if until is not None else None
+    return Window(incremental.cursor, incremental.kind, before if before is not None else start, ends)
+
+
+def asked(incremental: RestIncremental, since: str | None) -> Pairs:
+    """Return the parameter that asks for records from a value on."""
+    if incremental.parameter is None or since is None:
+        return ()
+    return ((incremental.parameter, written(incremental, since)),)
+
+
+def written(incremental: RestIncremental, since: str) -> str:
+    """Return a value as the API wants it; rounded down, because what comes twice is filtered."""
+    if incremental.kind != "timestamp":
+        return since
+    moment = datetime.fromisoformat(since).astimezone(UTC)
+    match incremental.format:
+        case "iso":
+            return moment.isoformat().replace("+00:00", "Z")
+        case "date":
+            return moment.date().isoformat()
+        case "unix":
+            return str(int(moment.timestamp() // 1))
+        case "unix_ms":
+            return str(int(moment.timestamp() * 1000 // 1))
+        case _:
+            assert_never(incremental.format)

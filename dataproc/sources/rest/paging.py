@@ -1,0 +1,196 @@
+"""Pages: how to ask for one, and what leads to the next."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, assert_never
+
+from dataproc.domain.errors import BadDataError
+from dataproc.domain.sources.rest import (
+    CursorPaging,
+    LinkPaging,
+    NextUrlPaging,
+    NoPaging,
+    OffsetPaging,
+    PagePaging,
+    Resource,
+    Total,
+)
+from dataproc.sources.rest.answer import Answer, Written
+from dataproc.sources.rest.asks import Ask
+from dataproc.sources.rest.jsonpaths import all_at, found
+from dataproc.sources.rest.urls import Pairs, filled, shown, with_query
+
+Next = str | int | None
+"""What leads to a page: its number, offset, cursor or URL; `None`: it is the first."""
+
+LINK = re.compile(r"<([^>]*)>([^<]*)")
+RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
+JSON_BODY = ("Content-Type", "application/json")
+LARGEST = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a reader stands: at which parent, what leads to the next page, and how many pages and records it had.
+
+    `until` is up to where records are taken, which the first attempt fixes for those that go on after it.
+    """
+
+    parent: int = 0
+    next: Next = None
+    page: int = 0
+    at: int = 0
+    until: str | None = None
+
+    @property
+    def mark(self) -> str:
+        """This as text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of(cls, mark: str) -> "Spot":
+        """Return the spot of a mark."""
+        return cls(**json.loads(mark))
+
+
+def ask_for(
+    resource: Resource,
+    base: str,
+    values: Mapping[str, object],
+    extra: Pairs,
+    following: Next,
+    *,
+    stop: int | None = None,
+) -> Ask:
+    """Return the request for a page; of offsets, nothing from `stop` on is asked for."""
+    paging = resource.paging
+    headers = tuple(resource.headers.items())
+    if isinstance(paging, LinkPaging | NextUrlPaging) and following is not None:
+        url = str(following)
+        return request(resource, url, headers, resource.body)
+    query = [(name, plain(value)) for name, value in resource.query.items()] + list(extra)
+    body: dict[str, Any] | None = resource.body
+    steps = steering(paging, following, stop)
+    if getattr(paging, "place", "query") == "body":
+        body = json.loads(json.dumps(body or {}))
+        for name, value in steps:
+            put(body, name, value)
+    else:
+        query += [(name, plain(value)) for name, value in steps]
+    url = base + filled(resource.path, values)
+    return request(resource, with_query(url, tuple(dict(query).items())), headers, body)
+
+
+def request(resource: Resource, url: str, headers: Pairs, body: Mapping[str, Any] | None) -> Ask:
+    """Return a request of a resource."""
+    repeatable = resource.method == "GET" or resource.idempotent
+    if body is None:
+        return Ask(resource.method, url, headers, None if resource.method == "GET" else b"", repeatable)
+    data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    return Ask(resource.method, url, (*headers, JSON_BODY), data, repeatable)
+
+
+def steering(paging: object, following: Next, stop: int | None) -> list[tuple[str, str | int]]:
+    """Return the parameters that ask for a page."""
+    match paging:
+        case PagePaging() | OffsetPaging():
+            first = paging.first if isinstance(paging, PagePaging) else 0
+            place = int(first if following is None else following)
+            limit = stop - place if stop is not None and isinstance(paging, OffsetPaging) else paging.size
+            size = [(paging.size_parameter, min(paging.size, limit))] if paging.size_parameter else []
+            return [(paging.parameter, place), *size]
+        case CursorPaging() if following is not None:
+            return [(paging.parameter, following)]
+        case _:
+            return []
+
+
+def put(body: dict[str, Any] | None, name: str, value: str | int) -> None:
+    """Put a value into a body, at a name whose dots lead into its objects."""
+    *folders, last = name.split(".")
+    place: Any = body
+    for folder in folders:
+        place = place.setdefault(folder, {})
+    place[last] = value
+
+
+def plain(value: object) -> str:
+    """Return a parameter as text."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def after(resource: Resource, spot: Spot, answer: Answer, body: object, count: int) -> Next:
+    """Return what leads to the page after the one that was read; `None`: nothing does."""
+    match paging := resource.paging:
+        case NoPaging():
+            return None
+        case PagePaging():
+            return int(paging.first if spot.next is None else spot.next) + 1 if count else None
+        case OffsetPaging():
+            return int(spot.next or 0) + count if count else None
+        case CursorPaging():
+            return cursor_in(answer.header(paging.header) if paging.header else found(paging.next or "$", body))
+        case LinkPaging():
+            return next_link(answer.headers.get("link", ()))
+        case NextUrlPaging():
+            return cursor_in(found(paging.next, body))
+        case _:
+            assert_never(paging)
+
+
+def cursor_in(value: object) -> Next:
+    """Return a cursor; nothing, false and an empty text are none."""
+    if value is None or value is False or value == "":
+        return None
+    if isinstance(value, Written):
+        return value.text
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return value
+    msg = "paging: the answer's cursor is no text and no number; check `next`"
+    raise BadDataError(msg)
+
+
+def next_link(headers: Iterable[str]) -> str | None:
+    """Return the URL of the relation `next`."""
+    for url, parameters in LINK.findall(", ".join(headers)):
+        relations = RELATION.search(parameters)
+        if relations and "next" in (relations[1] or relations[2] or "").lower().split():
+            return str(url)
+    return None
+
+
+def records_of(resource: Resource, answer: Answer, body: Any) -> list[Any]:
+    """Return the records of an answer."""
+    values = all_at(resource.records, body)
+    if values and values != [None]:
+        first = values[0]
+        if len(values) == 1 and isinstance(first, list) and not resource.records.endswith("]"):
+            return list(first)
+        return list(values)
+    lists = sorted(name for name, value in body.items() if isinstance(value, list)) if isinstance(body, dict) else []
+    if lists and any(body[name] for name in lists) and not names_an_empty_list(resource.records, body):
+        msg = f"records: {shown(answer.url)} has nothing at {resource.records}, but a list at {', '.join(lists)}"
+        raise BadDataError(msg)
+    return []
+
+
+def names_an_empty_list(path: str, body: object) -> bool:
+    """Whether the list of which a path means the items is there."""
+    holder = path.removesuffix("[*]").removesuffix(".*")
+    return holder != path and bool(all_at(holder, body))
+
+
+def total_in(total: Total, answer: Answer, body: object) -> int | None:
+    """Return the total that an answer tells; `None`: it tells none."""
+    value = answer.header(total.header) if total.header else found(total.path or "$", body)
+    if value is None:
+        return None
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = -1
+    if not 0 <= number < LARGEST or isinstance(value, bool):
+        raise BadDataError(f"paging/total: {shown(answer.url)} tells what is no count; check path or header")
+    return number

@@ -1,0 +1,225 @@
+"""Planning: what a first look at an API tells of how to read it."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from dataproc.domain.errors import BadDataError, ContractViolationError, SourceNotFoundError
+from dataproc.domain.memory import CursorMove
+from dataproc.domain.sources.rest import NoPaging, OffsetPaging, PagePaging, Parents, RestSource, Total
+from dataproc.domain.unit import SourcePlan, Unit
+from dataproc.ports.memory import Memory
+from dataproc.sources.rest.client import RestClient
+from dataproc.sources.rest.columns import as_rows, declared, sampled
+from dataproc.sources.rest.cursor import Window, asked, window_of
+from dataproc.sources.rest.jsonpaths import found
+from dataproc.sources.rest.pages import Page, PageReader
+from dataproc.sources.rest.paging import Spot
+from dataproc.sources.rest.urls import shown
+from dataproc.sources.schemas import checked_names
+
+SAMPLED_PARENTS = 10
+"""Parents of which the first page is looked at until one has records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What a path needs of a parent, and what goes into its rows."""
+
+    values: Mapping[str, object]
+    carried: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a unit reads: from where to where, for which parents, and what each page must tell."""
+
+    start: Spot
+    stop: int | None = None
+    step: int | None = None
+    total: int | None = None
+    window: Window | None = None
+    parents: tuple[Parent, ...] = field(default=(), repr=False)
+
+
+@dataclass(slots=True)
+class Planner:
+    """Plans the reading of a source with a client of its API."""
+
+    spec: RestSource
+    client: RestClient
+    memory: Memory
+    now: Callable[[], datetime]
+    text: frozenset[str] = frozenset()
+
+    def plan(self) -> SourcePlan:
+        """Return the plan."""
+        incremental = self.spec.incremental
+        before = self.memory.watermark(incremental.cursor) if incremental else None
+        window = window_of(incremental, before, self.until()) if incremental else None
+        move = CursorMove(incremental.cursor, incremental.kind, before) if incremental else None
+        if self.spec.parents is not None:
+            return self.of_parents(self.spec.parents, window, move)
+        page = self.first_page(window)
+        types = self.types(self.sample(page, window))
+        cut = self.cut(page, window)
+        units = tuple(self.unit(name, part, page, types, rows) for name, part, rows in cut)
+        streams = cut[0][1].start.next is None and not isinstance(self.spec.paging, NoPaging)
+        return SourcePlan(units, as_rows(types), move=move, streams=streams)
+
+    def until(self) -> datetime | None:
+        """Return up to when records are taken: several units are not read at one moment, so theirs ends with now."""
+        incremental = self.spec.incremental
+        if incremental is None or incremental.kind != "timestamp":
+            return None
+        several = self.spec.parents is not None or getattr(self.spec.paging, "total", None) is not None
+        return self.now() - incremental.lag if incremental.lag or several else None
+
+    def first_page(self, window: Window | None) -> Page:
+        """Return the first page as the units will read it."""
+        return self.reader({}, window).page(Spot())
+
+    def reader(self, values: Mapping[str, object], window: Window | None) -> PageReader:
+        """Return a reader of the resource for one parent's values."""
+        extra = asked(self.spec.incremental, window.since) if self.spec.incremental and window else ()
+        return PageReader(self.client, self.spec, dict(values), extra)
+
+    def sample(self, page: Page, window: Window | None) -> Sequence[Any]:
+        """Return records that show the types; where nothing is new, old ones do."""
+        if page.records or self.spec.columns or window is None or window.since is None:
+            return page.records
+        return self.reader({}, None).page(Spot()).records
+
+    def types(self, sample: Sequence[Any]) -> pa.Schema:
+        """Return the types of the columns."""
+        if self.spec.columns:
+            return declared(self.spec.columns)
+        types = sampled(sample)
+        checked_names(types.names, self.spec.path)
+        return pa.schema([(one.name, pa.string() if one.name in self.text else one.type) for one in types])
+
+    def cut(self, page: Page, window: Window | None) -> list[tuple[str, Part, int | None]]:
+        """Return the parts that are read, each with a name and the records that it has, if that is known."""
+        total = self.spec.paging.total
+        exact = page.total if total is not None and total.exact else None
+        if total is not None and page.total is None:
+            raise BadDataError(f"paging/total: {self.spec.path} tells no total; check path or header")
+        if exact and total is not None and total.counts == "records" and not page.records:
+            msg = f"{self.spec.path} tells a total of {exact}, but its first page has no records; check `records`"
+            raise BadDataError(msg)
+        if total is None or page.total is None or not self.is_cut(page, window):
+            rows = exact if total and total.counts == "records" else None
+            return [("all", self.stream(page, window), rows)]
+        return list(self.ranges(page, total, page.total, window))
+
+    def is_cut(self, page: Page, window: Window | None) -> bool:
+        """Whether pages are read in parallel; a watermark over several units must be one of time."""
+        is_timely = window is None or window.kind == "timestamp"
+        return isinstance(self.spec.paging, PagePaging | OffsetPaging) and is_timely and bool(page.records)
+
+    def stream(self, page: Page, window: Window | None) -> Part:
+        """Return the part that is read page by page, from the first to the last."""
+        total = self.spec.paging.total
+        until = window.until if window else None
+        return Part(Spot(until=until), None, None, page.total if total and total.exact else None, window)
+
+    def ranges(
+        self, page: Page, total: Total, told: int, window: Window | None
+    ) -> Iterator[tuple[str, Part, int | None]]:
+        """Yield runs of pages."""
+        size = self.page_size(page, told, total)
+        pages = max(told if total.counts == "pages" else math.ceil(told / size), 1)
+        exact = told if total.exact else None
+        paging = self.spec.paging
+        step, base = (size, 0) if isinstance(paging, OffsetPaging) else (1, getattr(paging, "first", 0))
+        for first in range(0, pages, self.spec.unit_pages):
+            last = min(first + self.spec.unit_pages, pages)
+            # Without an exact total there may be more at the end than was told.
+            stop = None if last == pages and exact is None else base + last * step
+            rows = min(last * size, told) - min(first * size, told)
+            start = Spot(next=base + first * step, until=window.until if window else None)
+            known = exact is not None and total.counts == "records"
+            yield f"{first}-{last}", Part(start, stop, step, exact, window), rows if known else None
+
+    def page_size(self, page: Page, told: int, total: Total) -> int:
+        """Return how many records a page has: as many as the first, where there are more than that."""
+        seen = len(page.records)
+        is_all = total.counts == "records" and seen >= told
+        return max(seen, getattr(self.spec.paging, "size", 1)) if is_all else seen
+
+    def unit(self, name: str, part: Part, page: Page, types: pa.Schema, rows: int | None) -> Unit:
+        """Return a unit; its id tells what is asked, and from which watermark on."""
+        url = shown(self.client.connection.base_url + self.spec.path)
+        weight = page.size / max(len(page.records), 1)
+        return Unit(
+            f"{self.spec.path}/{name}@{self.version(part)}", f"{url}#{name}", self.version(part),
+            int(weight * (rows or 0)) or page.size, rows=rows, schema=types, detail=part,
+        )  # fmt: skip
+
+    def version(self, part: Part) -> str:
+        """Return a digest of what is asked. A stream carries in its marks up to when it reads."""
+        told: list[object] = [self.spec.model_dump(mode="json"), self.client.connection.base_url, part.total]
+        if part.window is not None:
+            several = part.parents or part.start.next is not None
+            told += [part.window.since, part.window.until if several else None]
+        told += [[dict(parent.values), dict(parent.carried)] for parent in part.parents]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+    def of_parents(self, parents: Parents, window: Window | None, move: CursorMove | None) -> SourcePlan:
+        """Return the plan of a resource that is read for each parent."""
+        found = list(self.parents(parents))
+        page = self.first_of(found, window)
+        types = self.with_carried(self.types(page.records), found, parents)
+        runs = [tuple(found[at : at + parents.unit]) for at in range(0, len(found), parents.unit)] or [()]
+        start = Spot(until=window.until if window else None)
+        parts = [(f"{n}", Part(start, window=window, parents=run)) for n, run in enumerate(runs)]
+        units = tuple(self.unit(name, part, page, types, None) for name, part in parts)
+        return SourcePlan(units, as_rows(types), move=move, streams=True)
+
+    def parents(self, parents: Parents) -> Iterator[Parent]:
+        """Yield the parents, in the API's order; one that comes twice counts once."""
+        seen = set[str]()
+        for page in PageReader(self.client, parents).pages(Spot()):
+            for record in page.records:
+                values = {name: found(path, record) for name, path in parents.bind.items()}
+                key = json.dumps(values, sort_keys=True)
+                if key not in seen:
+                    seen.add(key)
+                    yield Parent(values, {name: found(path, record) for name, path in parents.carry.items()})
+
+    def first_of(self, parents: Sequence[Parent], window: Window | None) -> Page:
+        """Return the first page of the first parent that has records, with what is carried into them."""
+        page = Page([], Spot(), None, None, 1024)
+        tries = [
+            (parent, narrowed) for narrowed in dict.fromkeys((window, None)) for parent in parents[:SAMPLED_PARENTS]
+        ]
+        for parent, narrowed in tries:
+            try:
+                page = self.reader(parent.values, narrowed).page(Spot())
+            except SourceNotFoundError:
+                if self.spec.parents is None or self.spec.parents.missing == "fail":
+                    raise
+            if page.records or self.spec.columns:
+                break
+        return page
+
+    def with_carried(self, types: pa.Schema, parents: Sequence[Parent], spec: Parents) -> pa.Schema:
+        """Return the types with those of what parents carry."""
+        if self.spec.columns:
+            if missing := sorted(spec.carry.keys() - self.spec.columns.keys()):
+                raise ContractViolationError(f"parents/carry: {missing[0]!r} is not among `columns`; add it")
+            return types
+        carried = sampled([{**dict.fromkeys(spec.carry), **parent.carried} for parent in parents])
+        kept = [one for one in types if one.name not in spec.carry]
+        return pa.schema([*kept, *(pa.field(n, kind_in(carried, n)) for n in spec.carry)])
+
+
+def kind_in(types: pa.Schema, name: str) -> pa.DataType:
+    """Return the type of a column, text where nothing is known."""
+    return types.field(name).type if name in types.names else pa.string()

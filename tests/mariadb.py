@@ -1,0 +1,97 @@
+"""A real MariaDB in a temporary folder, on a port of its own."""
+
+import getpass
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+
+from tests.waiting import wait_until
+
+SERVER = Path("/usr/sbin/mariadbd")
+INSTALL = Path("/usr/bin/mariadb-install-db")
+PASSWORD = "only-for-reading"
+
+
+@dataclass(frozen=True, slots=True)
+class MariaDb:
+    """A running server; `reader` may read everything."""
+
+    folder: Path
+    port: int
+
+    @property
+    def socket(self) -> str:
+        """Where its owner connects."""
+        return str(self.folder / "socket")
+
+    def __call__(self, *statements: str, database: str | None = None) -> list[tuple[Any, ...]]:
+        """Run statements as the owner; return the rows of the last."""
+        conn = pymysql.connect(
+            unix_socket=self.socket, user=getpass.getuser(), database=database, charset="utf8mb4", autocommit=True
+        )
+        with conn, conn.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+
+@contextmanager
+def mariadb() -> Iterator[MariaDb]:
+    """Give a server; skip the test where none is installed."""
+    if not (SERVER.exists() and INSTALL.exists()):
+        pytest.skip("MariaDB is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="dataproc-mariadb-"))
+    try:
+        with started(folder) as server:
+            server(
+                f"CREATE USER reader IDENTIFIED BY '{PASSWORD}'", "GRANT SELECT ON *.* TO reader",
+                f"CREATE USER stranger IDENTIFIED BY '{PASSWORD}'", "CREATE DATABASE shop CHARACTER SET utf8mb4",
+            )  # fmt: skip
+            yield server
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[MariaDb]:
+    """Give a new server that is up."""
+    user, data = getpass.getuser(), folder / "data"
+    install: list[str | Path] = [INSTALL, "--no-defaults", f"--datadir={data}", f"--user={user}", "--skip-test-db"]
+    subprocess.run(
+        [*install, "--auth-root-authentication-method=socket", f"--auth-root-socket-user={user}"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    server = MariaDb(folder, free_port())
+    words: list[str | Path] = [
+        SERVER, "--no-defaults", f"--datadir={data}", f"--socket={server.socket}", f"--port={server.port}",
+        "--bind-address=127.0.0.1", f"--user={user}", f"--pid-file={folder / 'pid'}", "--skip-name-resolve",
+        "--innodb-flush-log-at-trx-commit=0",
+    ]  # fmt: skip
+    with (folder / "log").open("wb") as log, subprocess.Popen(words, stdout=log, stderr=log) as process:
+        try:
+            wait_until(lambda: process.poll() is not None or is_up(server))
+            yield server
+        finally:
+            process.terminate()
+
+
+def is_up(server: MariaDb) -> bool:
+    """Whether the server answers."""
+    # The driver leaves a socket open where nobody answers.
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(server.socket) == 0
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

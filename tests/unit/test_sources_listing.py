@@ -1,0 +1,221 @@
+"""Listings of very many objects, and the choice of those that are read."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import islice
+from uuid import uuid4
+
+import psutil  # type: ignore[import-untyped]  # it has no types
+import pytest
+
+from dataproc.domain.errors import BadDataError, SourceNotFoundError
+from dataproc.domain.memory import SourceObject
+from dataproc.domain.sources.places import PlaceOptions
+from dataproc.ports.memory import BLANK, Memory
+from dataproc.sources.listing import WIDTH, Page, listed
+from dataproc.sources.s3_listing import LONGEST_KEPT, recent
+from dataproc.sources.storage import FoundFile, Storage
+from dataproc.sources.tracking import Choice, choose
+
+ROOT = "s3://lake/in/"
+PAGE = 1000
+
+
+@dataclass
+class Million:
+    """A bucket of `folders` with `files` each, whose pages are made when they are asked for."""
+
+    folders: int = 100
+    files: int = 10_000
+    asked: list[str] = field(default_factory=list)
+    busy: int = 0
+    busiest: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def page(self, prefix: str, *, folded: bool = False, only: bool = False, after: object = None) -> Page:
+        with self.lock:
+            self.busy += 1
+            self.busiest = max(self.busy, self.busiest)
+            self.asked.append(prefix)
+        try:
+            return self.made(prefix, folded and not only, int(str(after or 0)))
+        finally:
+            with self.lock:
+                self.busy -= 1
+
+    def made(self, prefix: str, folded: bool, start: int) -> Page:
+        if prefix == ROOT and folded:
+            return Page((), tuple(f"{ROOT}{n:03}/" for n in range(self.folders)))
+        folder = f"{ROOT}000/" if prefix == ROOT else prefix
+        stop = min(start + PAGE, self.files)
+        files = tuple(FoundFile(f"{folder}{n:05}.csv", f"{n:032x}", 100) for n in range(start, stop))
+        more = stop < self.files or prefix == ROOT
+        return Page(files, after=stop if more else None)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place whose files a lister tells."""
+
+    lister: Million
+
+    def find(self) -> Iterator[FoundFile]:
+        return listed(self.lister, [(ROOT, False)])
+
+    def confirmed(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
+        return iter(files)
+
+    open = Storage.open
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process takes."""
+    return int(psutil.Process().memory_info().rss)
+
+
+@dataclass(frozen=True)
+class AlmostAll:
+    """A memory that has all files but some, asked in batches as the real one is."""
+
+    lacks: str
+    on_batch: Callable[[], object] = int
+
+    def watermark(self, cursor: str) -> str | None:
+        raise NotImplementedError(cursor)
+
+    def has_objects(self) -> bool:
+        return True
+
+    def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
+        rest = iter(objects)
+        while batch := list(islice(rest, 10_000)):
+            self.on_batch()
+            yield from (one for one in batch if one.uri.endswith(self.lacks))
+
+
+def chosen(place: Storage, memory: Memory = BLANK, **options: object) -> Choice:
+    return choose(place, PlaceOptions.model_validate({"path": "in/**", **options}), memory, lambda file: file.size > 0)
+
+
+def test_a_million_files_are_listed_in_order_and_in_bounded_memory() -> None:
+    lister = Million()
+    before = resident()
+    peaks: list[int] = []
+
+    choice = chosen(Place(lister), AlmostAll("/09999.csv", lambda: peaks.append(resident())), track="objects")
+
+    assert [file.uri for file in choice.files] == [f"{ROOT}{n:03}/09999.csv" for n in range(100)]
+    assert choice.objects == tuple(SourceObject(file.uri, file.version, file.size) for file in choice.files)
+    assert len(lister.asked) == 1 + 1 + 1 + 100 * 11  # the root twice and its folders; each folder's pages, and a look
+    assert len(peaks) == 101
+    assert max(peaks) - before < 64 * 1024 * 1024  # all of them at once take more than 200 MiB
+
+
+def test_a_listing_ends_when_a_run_has_enough() -> None:
+    lister = Million()
+
+    choice = chosen(Place(lister), AlmostAll(""), track="objects", max_files=5)
+
+    assert [file.uri for file in choice.files] == [f"{ROOT}000/{n:05}.csv" for n in range(5)]
+    assert len(lister.asked) < 300
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("listing")]
+
+
+def test_folders_are_listed_at_the_same_time_and_files_come_in_order() -> None:
+    lister = Million(folders=40, files=1500)
+
+    found = [file.uri for file in listed(lister, [(ROOT, False)])]
+
+    assert found == sorted(found)
+    assert len(set(found)) == len(found) == 60_000
+    assert lister.busiest <= WIDTH
+
+
+def test_more_files_than_a_run_reads_are_refused_without_tracking() -> None:
+    with pytest.raises(BadDataError, match=r"more than 10,000 files match.*track: objects"):
+        chosen(Place(Million()))
+
+
+def test_markers_are_passed_over_unless_there_is_nothing_else() -> None:
+    marker, data = FoundFile("s3://lake/_SUCCESS", "1", 0), FoundFile("s3://lake/a.csv", "1", 1)
+
+    assert chosen(Some((marker, data))).files == (data,)
+    assert chosen(Some((marker,))).files == (marker,)
+    assert chosen(Some((marker,)), track="objects") == Choice((), None, is_tracked=True)
+    with pytest.raises(SourceNotFoundError, match="'in/\\*\\*'"):
+        chosen(Some(()))
+
+
+@dataclass(frozen=True)
+class Some:
+    """A place with a few files, some of which may have changed since they were found."""
+
+    files: tuple[FoundFile, ...]
+    now: tuple[FoundFile, ...] | None = None
+
+    def find(self) -> Iterator[FoundFile]:
+        return iter(self.files)
+
+    def confirmed(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
+        found = {file.uri: file for file in (self.files if self.now is None else self.now)}
+        return (found[file.uri] for file in files if file.uri in found)
+
+    open = Storage.open
+
+
+def test_a_version_that_turns_out_to_be_loaded_already_is_not_read_again() -> None:
+    told, now = FoundFile("s3://lake/a.csv", "old", 1), FoundFile("s3://lake/a.csv", "new", 1)
+
+    choice = chosen(Some((told,), (now,)), Knows("new"), track="objects")
+
+    assert (choice.files, choice.known) == ((), told)
+
+
+@dataclass(frozen=True)
+class Knows:
+    """A memory that has one version of any file."""
+
+    version: str
+
+    def watermark(self, cursor: str) -> str | None:
+        raise NotImplementedError(cursor)
+
+    def has_objects(self) -> bool:
+        return True
+
+    def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
+        return (one for one in objects if one.version != self.version)
+
+
+def test_a_recent_listing_is_taken_until_it_is_too_old() -> None:
+    key, files = (uuid4(),), [FoundFile("s3://lake/a.csv", "1", 1)]
+    now = [100.0]
+
+    def ask() -> list[FoundFile]:
+        return list(recent(key, timedelta(seconds=60), lambda: iter(tuple(files)), lambda: now[0]))
+
+    first = ask()
+    files.append(FoundFile("s3://lake/b.csv", "1", 1))
+    now[0] = 160.0
+
+    assert ask() == first
+    now[0] = 160.1
+    assert ask() == files
+
+
+def test_a_listing_that_was_not_taken_to_its_end_or_is_too_long_is_not_kept() -> None:
+    key, hour = (uuid4(),), timedelta(hours=1)
+    files = [FoundFile(f"s3://lake/{n}.csv", "1", 1) for n in range(LONGEST_KEPT + 1)]
+    made: list[int] = []
+
+    def anew() -> Iterator[FoundFile]:
+        made.append(1)
+        return iter(files)
+
+    next(recent(key, hour, anew))
+    for _ in range(2):
+        assert len(list(recent(key, hour, anew))) == len(files)
+
+    assert len(made) == 3
