@@ -41,7 +41,7 @@ from dataproc.services.runs import RunService
 from dataproc.services.sources import SourceService
 from dataproc.settings import Settings
 from dataproc.sources.factory import Surroundings, connector_for, source_for
-from dataproc.sources.run import SourceRun
+from dataproc.sources.files.run import SourceRun
 from dataproc.telemetry.journal import RunJournal
 from dataproc.telemetry.logs import configure_logs
 from dataproc.transforms.declared import text_columns

@@ -21,14 +21,14 @@ from dataproc.sources.database.connection import KINDS as DATABASES
 from dataproc.sources.database.source import database_connector, database_source
 from dataproc.sources.external.dlt import DltResourceSource
 from dataproc.sources.external.plugins import PluginConnector, plugin_source
-from dataproc.sources.file_factory import files_source, s3_source
+from dataproc.sources.files.factory import files_source, s3_source
+from dataproc.sources.files.run import SourceRun
 from dataproc.sources.rest.connection import rest_connection
 from dataproc.sources.rest.connector import RestConnector
 from dataproc.sources.rest.source import ApiSource
-from dataproc.sources.run import SourceRun
-from dataproc.sources.s3_connection import connection_for
-from dataproc.sources.s3_connector import S3Connector
-from dataproc.sources.s3_service import S3Service
+from dataproc.sources.s3.connection import connection_for
+from dataproc.sources.s3.connector import S3Connector
+from dataproc.sources.s3.service import S3Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,11 @@ from dataproc.domain.sources.files import S3Source
 from dataproc.ports.pipeline import Source
 from dataproc.ports.store import Connection
 from dataproc.sources.factory import connector_for, source_for
-from dataproc.sources.listing import listed
-from dataproc.sources.run import SourceRun
-from dataproc.sources.s3_connection import S3Connection
-from dataproc.sources.s3_listing import S3Lister
-from dataproc.sources.s3_service import S3Service, client_of
+from dataproc.sources.files.listing import listed
+from dataproc.sources.files.run import SourceRun
+from dataproc.sources.s3.connection import S3Connection
+from dataproc.sources.s3.listing import S3Lister
+from dataproc.sources.s3.service import S3Service, client_of
 from tests.builders import SOME_TIME, surroundings
 from tests.contract.conformance import Row, SourceConformance, rows_of
 from tests.fakes.secrets import FakeSecrets

@@ -33,9 +33,9 @@ from dataproc.ports.pipeline import Source
 from dataproc.ports.warehouse import LoadId, Published
 from dataproc.services.monitor import Monitor
 from dataproc.services.pipeline import Pipeline
-from dataproc.sources.archive import ArchivedSource, S3Archive, rows_file
 from dataproc.sources.factory import source_for
-from dataproc.sources.run import SourceRun
+from dataproc.sources.files.archive import ArchivedSource, S3Archive, rows_file
+from dataproc.sources.files.run import SourceRun
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.builders import surroundings
 from tests.contract.conformance import read_all, rows_of

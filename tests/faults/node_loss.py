@@ -33,8 +33,8 @@ from dataproc.ports.pipeline import Step, Transform
 from dataproc.ports.warehouse import LoadId
 from dataproc.services.monitor import Monitor
 from dataproc.services.pipeline import Pipeline
-from dataproc.sources.file_source import FileSource
-from dataproc.sources.local import LocalStorage
+from dataproc.sources.files.local import LocalStorage
+from dataproc.sources.files.source import FileSource
 from dataproc.warehouse.warehouse import PostgresWarehouse
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataproc.domain.errors import BadDataError
-from dataproc.sources.compression import FREE, RATIO, Compression, allowed, compression_of, unpacked
+from dataproc.sources.files.compression import FREE, RATIO, Compression, allowed, compression_of, unpacked
 from tests.file_kinds import PACK
 
 TEXT = b"".join(b"%d,some text\n" % n for n in range(30_000))

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from dataproc.domain.errors import BadDataError, ContractViolationError
 from dataproc.domain.sources.files import CsvOptions, FilesSource
 from dataproc.sources.factory import source_for
-from dataproc.sources.quoting import header_of, last_record_end, repaired
+from dataproc.sources.files.quoting import header_of, last_record_end, repaired
 from tests.builders import surroundings
 
 CSV = CsvOptions()

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataproc.domain.sources.files import CsvOptions
-from dataproc.sources import edges
-from dataproc.sources.edges import Cutter
-from dataproc.sources.local import LocalStorage
+from dataproc.sources.files import edges
+from dataproc.sources.files.edges import Cutter
+from dataproc.sources.files.local import LocalStorage
 
 CSV = CsvOptions()
 

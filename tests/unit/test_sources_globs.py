@@ -2,7 +2,7 @@
 
 import pytest
 
-from dataproc.sources.globs import Selection, fixed_prefix, is_glob, matches
+from dataproc.sources.files.globs import Selection, fixed_prefix, is_glob, matches
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataproc.domain.errors import BadDataError, ContractViolationError
-from dataproc.sources import json_feed
-from dataproc.sources.json_feed import DEEPEST, Feed
+from dataproc.sources.files import json_feed
+from dataproc.sources.files.json_feed import DEEPEST, Feed
 from tests.places import Folder
 
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.sources.files import FilesSource
-from dataproc.sources import lines
 from dataproc.sources.factory import source_for
-from dataproc.sources.json_lines import BlockReader, readable_objects
-from dataproc.sources.json_rows import schema_of
+from dataproc.sources.files import lines
+from dataproc.sources.files.json_lines import BlockReader, readable_objects
+from dataproc.sources.files.json_rows import schema_of
+from dataproc.sources.files.storage import FoundFile
 from dataproc.sources.json_values import JSON
-from dataproc.sources.storage import FoundFile
 from tests.builders import surroundings
 
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.unit import Unit
-from dataproc.sources import lines
-from dataproc.sources.json_lines import JsonLinesFormat
-from dataproc.sources.storage import FoundFile
+from dataproc.sources.files import lines
+from dataproc.sources.files.json_lines import JsonLinesFormat
+from dataproc.sources.files.storage import FoundFile
 
 texts = st.lists(st.sampled_from([b"a", b"bb", b"\n", b"\r\n", b"\n\n", b"long line", b""]), max_size=60).map(b"".join)
 

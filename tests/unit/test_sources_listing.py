@@ -14,10 +14,10 @@ from dataproc.domain.errors import BadDataError, SourceNotFoundError
 from dataproc.domain.memory import SourceObject
 from dataproc.domain.sources.places import PlaceOptions
 from dataproc.ports.memory import BLANK, Memory
-from dataproc.sources.listing import WIDTH, Page, listed
-from dataproc.sources.s3_listing import LONGEST_KEPT, recent
-from dataproc.sources.storage import FoundFile, Storage
-from dataproc.sources.tracking import Choice, choose
+from dataproc.sources.files.listing import WIDTH, Page, listed
+from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.tracking import Choice, choose
+from dataproc.sources.s3.listing import LONGEST_KEPT, recent
 
 ROOT = "s3://lake/in/"
 PAGE = 1000

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from dataproc.domain.errors import ContractViolationError
-from dataproc.sources.partitions import partitions_of, with_partition
-from dataproc.sources.storage import FoundFile
+from dataproc.sources.files.partitions import partitions_of, with_partition
+from dataproc.sources.files.storage import FoundFile
 
 
 def of(*folders: str, text: frozenset[str] = frozenset()) -> tuple[list[pa.DataType], list[tuple[object, ...]]]:

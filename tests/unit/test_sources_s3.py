@@ -17,10 +17,10 @@ from dataproc.domain.errors import (
 )
 from dataproc.domain.sources.files import S3Source
 from dataproc.ports.store import Connection
-from dataproc.sources.s3_connection import S3Connection, connection_for
-from dataproc.sources.s3_errors import refused
-from dataproc.sources.s3_listing import bare
-from dataproc.sources.s3_service import Assumed, Referenced, S3Service, addressing_of
+from dataproc.sources.s3.connection import S3Connection, connection_for
+from dataproc.sources.s3.errors import refused
+from dataproc.sources.s3.listing import bare
+from dataproc.sources.s3.service import Assumed, Referenced, S3Service, addressing_of
 from tests.fakes.secrets import FakeSecrets
 
 PARTS_OF_A_KEY = {"access_key_id": "id", "secret_access_key": "key", "session_token": "token"}

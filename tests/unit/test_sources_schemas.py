@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from dataproc.domain.errors import ContractViolationError
-from dataproc.sources.parquet import runs
+from dataproc.sources.files.parquet import runs
 from dataproc.sources.schemas import conformed, plain_schema, unified
 
 

@@ -11,7 +11,7 @@ import pyarrow.types as t
 
 from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.rules import DECIMAL
-from dataproc.sources.cells import values_of
+from dataproc.sources.files.cells import values_of
 from dataproc.sources.json_values import JSON, LARGEST, SMALLEST, BadLineError, kind_of, widened
 from dataproc.sources.rest.answer import Written
 

@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataproc.domain.errors import BadDataError, InvalidSpecError, SourceChangedError, SourceNotFoundError
-from dataproc.sources.globs import Root
-from dataproc.sources.listing import pages
-from dataproc.sources.s3_connection import SCHEME, split
-from dataproc.sources.s3_errors import translated
-from dataproc.sources.s3_listing import S3Lister, bare, version_of
-from dataproc.sources.s3_service import S3Service
-from dataproc.sources.storage import FoundFile
+from dataproc.sources.files.globs import Root
+from dataproc.sources.files.listing import pages
+from dataproc.sources.files.storage import FoundFile
+from dataproc.sources.s3.connection import SCHEME, split
+from dataproc.sources.s3.errors import translated
+from dataproc.sources.s3.listing import S3Lister, bare, version_of
+from dataproc.sources.s3.service import S3Service
 
 MANIFEST, CHECKSUM = "manifest.json", "manifest.checksum"
 REPORT = re.compile(r"/\d{4}-\d\d-\d\dT\d\d-\d\dZ/$")

@@ -14,14 +14,14 @@ import stamina
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
 from dataproc.domain.errors import SourceChangedError, SourceUnavailableError
-from dataproc.sources.globs import Selection
-from dataproc.sources.inventory import Inventory
-from dataproc.sources.listing import listed
-from dataproc.sources.s3_connection import split
-from dataproc.sources.s3_errors import translated
-from dataproc.sources.s3_listing import UNVERSIONED, S3Lister, bare, recent, version_of
-from dataproc.sources.s3_service import S3Service
-from dataproc.sources.storage import FoundFile
+from dataproc.sources.files.globs import Selection
+from dataproc.sources.files.listing import listed
+from dataproc.sources.files.storage import FoundFile
+from dataproc.sources.s3.connection import split
+from dataproc.sources.s3.errors import translated
+from dataproc.sources.s3.inventory import Inventory
+from dataproc.sources.s3.listing import UNVERSIONED, S3Lister, bare, recent, version_of
+from dataproc.sources.s3.service import S3Service
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef

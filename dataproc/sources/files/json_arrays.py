@@ -16,14 +16,14 @@ import pyarrow as pa
 
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.unit import SourcePlan, Unit
-from dataproc.sources.damage import Tolerance
-from dataproc.sources.formats import readable
-from dataproc.sources.json_feed import Feed
-from dataproc.sources.json_rows import JsonRows, Piece, schema_of, shown
+from dataproc.sources.files.damage import Tolerance
+from dataproc.sources.files.formats import readable
+from dataproc.sources.files.json_feed import Feed
+from dataproc.sources.files.json_rows import JsonRows, Piece, schema_of, shown
+from dataproc.sources.files.lines import BLOCK, LOOK, SAMPLE, TextForm
+from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.json_values import BadLineError
-from dataproc.sources.lines import BLOCK, LOOK, SAMPLE, TextForm
 from dataproc.sources.schemas import checked_names, first_sampled
-from dataproc.sources.storage import FoundFile, Storage
 
 ROWS = 50_000
 """Records that become one chunk, unless they are long."""

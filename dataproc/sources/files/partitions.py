@@ -9,8 +9,8 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from dataproc.domain.errors import ContractViolationError
+from dataproc.sources.files.storage import FoundFile
 from dataproc.sources.schemas import checked_names
-from dataproc.sources.storage import FoundFile
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")

@@ -7,15 +7,15 @@ from itertools import islice
 from dataproc.domain.errors import BadDataError, ContractViolationError, InvalidSpecError
 from dataproc.domain.sources.files import S3Source
 from dataproc.ports.connector import Discovered
-from dataproc.sources.file_source import FileSource
-from dataproc.sources.formats import format_of
-from dataproc.sources.globs import Selection
-from dataproc.sources.listing import pages
-from dataproc.sources.s3 import S3Storage
-from dataproc.sources.s3_connection import SCHEME
-from dataproc.sources.s3_errors import translated
-from dataproc.sources.s3_listing import S3Lister
-from dataproc.sources.s3_service import S3Service
+from dataproc.sources.files.formats import format_of
+from dataproc.sources.files.globs import Selection
+from dataproc.sources.files.listing import pages
+from dataproc.sources.files.source import FileSource
+from dataproc.sources.s3.connection import SCHEME
+from dataproc.sources.s3.errors import translated
+from dataproc.sources.s3.listing import S3Lister
+from dataproc.sources.s3.service import S3Service
+from dataproc.sources.s3.storage import S3Storage
 
 MOST = 1000
 """Names that are told."""

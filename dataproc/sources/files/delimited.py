@@ -17,17 +17,17 @@ from dataproc.domain.chunk import POSITION_FIELD
 from dataproc.domain.errors import BadDataError, ContractViolationError
 from dataproc.domain.sources.files import CsvOptions
 from dataproc.domain.unit import SourcePlan, Unit
-from dataproc.sources import lines
-from dataproc.sources.cells import text_of, values_of
-from dataproc.sources.comments import without_comments
-from dataproc.sources.damage import Tolerance
-from dataproc.sources.edges import Cutter
-from dataproc.sources.formats import readable
-from dataproc.sources.lines import TextForm
-from dataproc.sources.quoting import header_of, last_record_end, repaired
+from dataproc.sources.files import lines
+from dataproc.sources.files.cells import text_of, values_of
+from dataproc.sources.files.comments import without_comments
+from dataproc.sources.files.damage import Tolerance
+from dataproc.sources.files.edges import Cutter
+from dataproc.sources.files.formats import readable
+from dataproc.sources.files.lines import TextForm
+from dataproc.sources.files.quoting import header_of, last_record_end, repaired
+from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.rejects import Reject, reject_table, row_text
 from dataproc.sources.schemas import checked_names, first_sampled, plain_schema, without_nulls
-from dataproc.sources.storage import FoundFile, Storage
 
 Piece = tuple[pa.Table, pa.Table]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataproc.domain.errors import BadDataError
-from dataproc.sources.lines import BOM, LONGEST_LINE
+from dataproc.sources.files.lines import BOM, LONGEST_LINE
 
 DEEPEST = 200
 OPENING, CLOSING = (np.frombuffer(signs, np.uint8) for signs in (b"[{", b"]}"))

@@ -21,14 +21,14 @@ from fastavro.schema import SchemaParseException, UnknownType
 from dataproc.domain.chunk import no_rejects, with_positions
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.unit import SourcePlan, Unit
-from dataproc.sources.avro_blocks import DamagedBlockError, Header, blocks, header_of
-from dataproc.sources.avro_types import Column, Types, without_logical
-from dataproc.sources.batches import gathered
-from dataproc.sources.compression import allowed, too_large
-from dataproc.sources.damage import Tolerance
-from dataproc.sources.formats import bad_file, readable
+from dataproc.sources.files.avro_blocks import DamagedBlockError, Header, blocks, header_of
+from dataproc.sources.files.avro_types import Column, Types, without_logical
+from dataproc.sources.files.batches import gathered
+from dataproc.sources.files.compression import allowed, too_large
+from dataproc.sources.files.damage import Tolerance
+from dataproc.sources.files.formats import bad_file, readable
+from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.schemas import conformed, plain_schema, unified
-from dataproc.sources.storage import FoundFile, Storage
 
 HEADERS_AT_ONCE = 16
 DAMAGE = (

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from dataproc.domain.sources.files import CsvOptions
-from dataproc.sources.lines import bytes_at
-from dataproc.sources.quoting import Places, masked, places
-from dataproc.sources.storage import FoundFile, Storage
+from dataproc.sources.files.lines import bytes_at
+from dataproc.sources.files.quoting import Places, masked, places
+from dataproc.sources.files.storage import FoundFile, Storage
 
 WINDOW = 256 * 1024
 WINDOWS = 8

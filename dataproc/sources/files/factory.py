@@ -6,13 +6,13 @@ from pathlib import Path
 from dataproc.domain.errors import InvalidSpecError, SetupError
 from dataproc.domain.sources.files import FileOptions, FilesSource, S3Source
 from dataproc.ports.pipeline import Source
-from dataproc.sources.archive import ArchivedSource, S3Archive
-from dataproc.sources.file_source import FileSource
-from dataproc.sources.globs import Selection
-from dataproc.sources.local import LocalStorage
-from dataproc.sources.run import SourceRun
-from dataproc.sources.s3 import S3Storage
-from dataproc.sources.s3_service import S3Service
+from dataproc.sources.files.archive import ArchivedSource, S3Archive
+from dataproc.sources.files.globs import Selection
+from dataproc.sources.files.local import LocalStorage
+from dataproc.sources.files.run import SourceRun
+from dataproc.sources.files.source import FileSource
+from dataproc.sources.s3.service import S3Service
+from dataproc.sources.s3.storage import S3Storage
 
 SOME_KEY = f"expires=2026-01-31/job={'0' * 36}/{'0' * 64}.parquet"
 """What is below an archive."""

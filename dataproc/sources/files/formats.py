@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.unit import SourcePlan, Unit
-from dataproc.sources.compression import BY_NAME as PACKINGS
-from dataproc.sources.storage import FoundFile, Storage
+from dataproc.sources.files.compression import BY_NAME as PACKINGS
+from dataproc.sources.files.storage import FoundFile, Storage
 
 FormatName = Literal["parquet", "csv", "jsonl", "json", "avro"]
 

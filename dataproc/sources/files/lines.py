@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.sources.files import Packing
-from dataproc.sources.compression import Compression, allowed, compression_of, unpacked
-from dataproc.sources.encodings import as_utf8, may_be_cut
-from dataproc.sources.storage import FoundFile, Storage
+from dataproc.sources.files.compression import Compression, allowed, compression_of, unpacked
+from dataproc.sources.files.encodings import as_utf8, may_be_cut
+from dataproc.sources.files.storage import FoundFile, Storage
 
 BLOCK = 16 * 1024 * 1024
 SAMPLE = 1024 * 1024

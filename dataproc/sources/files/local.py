@@ -14,8 +14,8 @@ from dataproc.domain.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from dataproc.sources.globs import Selection
-from dataproc.sources.storage import FoundFile
+from dataproc.sources.files.globs import Selection
+from dataproc.sources.files.storage import FoundFile
 
 SCHEME = "files://"
 

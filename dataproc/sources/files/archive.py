@@ -25,12 +25,12 @@ from dataproc.domain.errors import ContractViolationError, DataprocError, Source
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
 from dataproc.ports.pipeline import Source
-from dataproc.sources.listing import pages
-from dataproc.sources.run import SourceRun
-from dataproc.sources.s3_connection import SCHEME
-from dataproc.sources.s3_errors import translated
-from dataproc.sources.s3_listing import S3Lister
-from dataproc.sources.s3_service import S3Service
+from dataproc.sources.files.listing import pages
+from dataproc.sources.files.run import SourceRun
+from dataproc.sources.s3.connection import SCHEME
+from dataproc.sources.s3.errors import translated
+from dataproc.sources.s3.listing import S3Lister
+from dataproc.sources.s3.service import S3Service
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 
 from dataproc.domain.chunk import no_rejects, with_positions
 from dataproc.domain.unit import SourcePlan, Unit
-from dataproc.sources.batches import CHUNK_BYTES, CHUNK_ROWS, gathered
-from dataproc.sources.compression import allowed, too_large
-from dataproc.sources.damage import Tolerance
-from dataproc.sources.formats import readable
-from dataproc.sources.repeated import parts, repeated_columns
+from dataproc.sources.files.batches import CHUNK_BYTES, CHUNK_ROWS, gathered
+from dataproc.sources.files.compression import allowed, too_large
+from dataproc.sources.files.damage import Tolerance
+from dataproc.sources.files.formats import readable
+from dataproc.sources.files.repeated import parts, repeated_columns
+from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.schemas import conformed, plain_schema, unified
-from dataproc.sources.storage import FoundFile, Storage
 
 FETCH_BYTES = 32 * 1024 * 1024
 """Compressed bytes of row groups that are fetched together; one by one where those before some damage are kept."""

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dataproc.sources.batches import CHUNK_BYTES
+from dataproc.sources.files.batches import CHUNK_BYTES
 
 PLAIN = 4
 """Bytes that each value takes at least where it is not a reference to one that stands elsewhere."""

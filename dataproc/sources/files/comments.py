@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dataproc.domain.sources.files import CsvOptions
-from dataproc.sources.lines import LONGEST_LINE, last_line_end
-from dataproc.sources.quoting import masked
+from dataproc.sources.files.lines import LONGEST_LINE, last_line_end
+from dataproc.sources.files.quoting import masked
 
 
 def without_comments(parts: Iterable[bytes], options: CsvOptions) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from dataproc.domain.errors import BadDataError, SourceNotFoundError
 from dataproc.domain.memory import SourceObject
 from dataproc.domain.sources.places import PlaceOptions
 from dataproc.ports.memory import Memory
-from dataproc.sources.storage import FoundFile, Storage
+from dataproc.sources.files.storage import FoundFile, Storage
 
 
 @dataclass(frozen=True, slots=True)

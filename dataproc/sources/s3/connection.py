@@ -10,7 +10,7 @@ from dataproc.domain.document import problems_of
 from dataproc.domain.errors import InvalidSpecError, SourceRefusedError
 from dataproc.domain.fields import SecretReference
 from dataproc.ports.store import Connection
-from dataproc.sources.globs import is_glob
+from dataproc.sources.files.globs import is_glob
 
 SCHEME = "s3://"
 

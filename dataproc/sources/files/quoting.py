@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.sources.files import CsvOptions
-from dataproc.sources.lines import BOM, LONGEST_LINE, SAMPLE, last_line_end
+from dataproc.sources.files.lines import BOM, LONGEST_LINE, SAMPLE, last_line_end
 
 if TYPE_CHECKING:
     import _csv

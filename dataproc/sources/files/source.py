@@ -10,17 +10,17 @@ from dataproc.domain.chunk import Chunk, number
 from dataproc.domain.sources.files import FileOptions
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
-from dataproc.sources.avro import AvroFormat
-from dataproc.sources.damage import Piece, lost, tolerated
-from dataproc.sources.delimited import CsvFormat
-from dataproc.sources.formats import FileFormat, FormatName, common_format, format_of
-from dataproc.sources.json_arrays import JsonArrayFormat
-from dataproc.sources.json_lines import JsonLinesFormat
-from dataproc.sources.lines import TextForm
-from dataproc.sources.parquet import ParquetFormat
-from dataproc.sources.partitions import Partition, partitions_of, with_partition
-from dataproc.sources.storage import FoundFile, Storage
-from dataproc.sources.tracking import choose
+from dataproc.sources.files.avro import AvroFormat
+from dataproc.sources.files.damage import Piece, lost, tolerated
+from dataproc.sources.files.delimited import CsvFormat
+from dataproc.sources.files.formats import FileFormat, FormatName, common_format, format_of
+from dataproc.sources.files.json_arrays import JsonArrayFormat
+from dataproc.sources.files.json_lines import JsonLinesFormat
+from dataproc.sources.files.lines import TextForm
+from dataproc.sources.files.parquet import ParquetFormat
+from dataproc.sources.files.partitions import Partition, partitions_of, with_partition
+from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.tracking import choose
 
 
 @dataclass(frozen=True, slots=True)

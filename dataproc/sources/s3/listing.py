@@ -8,11 +8,11 @@ from threading import Lock
 from typing import Any
 
 from dataproc.ports.clock import Clock
-from dataproc.sources.listing import Page
-from dataproc.sources.s3_connection import SCHEME, split
-from dataproc.sources.s3_errors import translated
-from dataproc.sources.s3_service import S3Service
-from dataproc.sources.storage import FoundFile
+from dataproc.sources.files.listing import Page
+from dataproc.sources.files.storage import FoundFile
+from dataproc.sources.s3.connection import SCHEME, split
+from dataproc.sources.s3.errors import translated
+from dataproc.sources.s3.service import S3Service
 
 UNVERSIONED = "null-"
 """What versions begin with that have no id of their own: they can be overwritten, so their ETag follows."""

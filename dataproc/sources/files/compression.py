@@ -6,7 +6,7 @@ from typing import Literal
 import pyarrow as pa
 
 from dataproc.domain.errors import BadDataError
-from dataproc.sources import snappy
+from dataproc.sources.files import snappy
 
 Compression = Literal["gzip", "zstd", "bz2", "snappy"]
 

@@ -15,14 +15,14 @@ import pyarrow.json as pj
 
 from dataproc.domain.chunk import no_rejects, with_positions
 from dataproc.domain.unit import SourcePlan, Unit
-from dataproc.sources import lines
-from dataproc.sources.damage import Tolerance
-from dataproc.sources.formats import readable
-from dataproc.sources.json_rows import JsonRows, Piece, schema_of, shown
+from dataproc.sources.files import lines
+from dataproc.sources.files.damage import Tolerance
+from dataproc.sources.files.formats import readable
+from dataproc.sources.files.json_rows import JsonRows, Piece, schema_of, shown
+from dataproc.sources.files.lines import TextForm
+from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.json_values import JSON, BadLineError, object_of
-from dataproc.sources.lines import TextForm
 from dataproc.sources.schemas import checked_names, conformed, first_sampled
-from dataproc.sources.storage import FoundFile, Storage
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from botocore.credentials import (
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from dataproc.ports.secrets import Secrets
-from dataproc.sources.s3_connection import S3Connection
-from dataproc.sources.s3_errors import is_stale
+from dataproc.sources.s3.connection import S3Connection
+from dataproc.sources.s3.errors import is_stale
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

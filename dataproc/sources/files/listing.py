@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from dataproc.sources.globs import Root
-from dataproc.sources.storage import FoundFile
+from dataproc.sources.files.globs import Root
+from dataproc.sources.files.storage import FoundFile
 
 WIDTH = 16
 """Requests at once."""

@@ -1,0 +1,1 @@
+"""Files: where they are, how they are packed and written, and which of them a run reads."""
