@@ -465,7 +465,7 @@ def test_a_chunk_that_is_staged_again_with_other_rows_is_refused_though_the_firs
     [chunk], [other] = chunks_of("u0", orders(1)), chunks_of("u0", orders(9))
     load.step(chunk)
 
-    with pytest.raises(CountMismatchError, match=r"unit u0, chunk 0 was staged before with different rows"):
+    with pytest.raises(CountMismatchError, match=r"unit u0, chunk 0 was read twice with different rows"):
         load.step(other)
 
 
