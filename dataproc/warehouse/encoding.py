@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import pgpq
 import pyarrow as pa
 from pgpq.encoders import StringEncoderBuilder
 from pgpq.schema import Jsonb
+from xxhash import xxh3_128_digest
 
 from dataproc.domain.errors import ContractViolationError
 
@@ -21,8 +21,8 @@ TRAILER = b"\xff\xff"
 
 
 def digest(payload: bytes) -> bytes:
-    """Return what tells two encodings of a chunk apart."""
-    return blake2b(payload, digest_size=16).digest()
+    """Return what tells two encodings of a chunk apart: against chance, not against an enemy, and so the fastest."""
+    return xxh3_128_digest(payload)
 
 
 def encode(rows: pa.Table) -> bytes:
@@ -45,9 +45,10 @@ def encoded(rows: pa.Table) -> bytes:
     fields = [rows.schema.field(i) for i in range(rows.num_columns)]
     encoders = {field.name: encoder_of(field) for field in fields}
     encoder = pgpq.ArrowToPostgresBinaryEncoder.new_with_encoders(rows.schema, encoders)
-    # The encoder keeps small batches back until `finish`, which also writes the trailer.
-    parts = [encoder.write_header(), *map(encoder.write_batch, rows.to_batches()), encoder.finish()]
-    return b"".join(parts).removeprefix(HEADER).removesuffix(TRAILER)
+    # Small batches are kept back until `finish`, which also writes the trailer. A large one is not copied again.
+    _, *parts, last = encoder.write_header(), *map(encoder.write_batch, rows.to_batches()), encoder.finish()
+    kept = [part for part in (*parts, last[: -len(TRAILER)]) if part]
+    return kept[0] if len(kept) == 1 else b"".join(kept)
 
 
 def is_encodable(rows: pa.Table) -> bool:
