@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -9,9 +10,12 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
-from dataproc.domain.errors import ContractViolationError, RetryableError
+from dataproc.domain.chunk import Chunk
+from dataproc.domain.errors import ContractViolationError, RetryableError, SourceUnavailableError
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.spec import Destination
+from dataproc.domain.unit import SourcePlan, Unit
+from dataproc.ports.memory import BLANK, Memory
 from dataproc.ports.pipeline import Source
 from dataproc.ports.store import Connection
 from dataproc.services.monitor import Monitor
@@ -178,3 +182,50 @@ def test_a_writer_that_moves_rows_while_they_are_read_changes_no_total(url: str,
     assert len(plan.units) > 4
     assert len(found) == len({row[0] for row in found}) == plan.rows == 20000
     assert sorted(found) == sorted(again)
+
+
+@dataclass(frozen=True, slots=True)
+class Stumbling:
+    """A source whose third unit cannot be read the first time."""
+
+    source: Source
+    read_units: list[str]
+    stumbles: bool
+
+    def plan(self, memory: Memory = BLANK) -> SourcePlan:
+        return self.source.plan(memory)
+
+    def read(self, unit: Unit) -> Iterator[Chunk]:
+        if self.stumbles and len(self.read_units) == 2:
+            raise SourceUnavailableError
+        self.read_units.append(unit.id)
+        yield from self.source.read(unit)
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_second_attempt_reads_only_missing_pieces_if_nothing_was_written_in_between(
+    url: str, postgres_servers: PostgresServers, *, is_changed: bool
+) -> None:
+    shop = Shop(url, "n int PRIMARY KEY, padding text")
+    shop.query(f"INSERT INTO {shop.table} SELECT n, repeat('x', 500) FROM generate_series(1, 400) AS n")
+    shop.query(f"ANALYZE {shop.table}")
+    source, first, second = shop.source(split={"units": 4}), list[str](), list[str]()
+    destination = Destination.model_validate({"table": shop.target, "load": "staged"})
+    # The load itself writes to its server, so the warehouse is another one.
+    with postgres_servers.database(15, "template0") as warehouse_url:
+        warehouse = PostgresWarehouse(warehouse_url, ALWAYS_DIRECT)
+        warehouse.prepare()
+        load_id = a_load_id()
+        attempt = Pipeline(Stumbling(source, first, stumbles=True), (), destination, (), FakeEngine(), warehouse)
+        with pytest.raises(SourceUnavailableError):
+            attempt.run(load_id, Monitor())
+        if is_changed:
+            shop.add("(401, 'late')")
+        attempt = Pipeline(Stumbling(source, second, stumbles=False), (), destination, (), FakeEngine(), warehouse)
+        published = attempt.run(replace(load_id, epoch=2), Monitor())
+        loaded = [row[0] for row in Query(warehouse_url).table(shop.target)]
+
+    assert (len(first), len(second)) == ((2, 4) if is_changed else (2, 2))
+    assert set(first).isdisjoint(second)
+    assert published.account.loaded == len(loaded)
+    assert sorted(loaded) == list(range(1, 402 if is_changed else 401))

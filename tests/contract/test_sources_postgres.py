@@ -145,6 +145,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "one unit": {"split": "none"},
     "by places": {"split": {"units": 5}},
     "by numbers": {"split": {"column": "id", "units": 4}},
+    "by a composite key": {"split": {"column": ["code", "id"], "units": 4}},
     "by text with nulls": {"split": {"column": "code", "units": 4}, "verify_counts": False},
 }
 

@@ -61,10 +61,18 @@ def test_every_place_is_in_exactly_one_piece(blocks: int, pieces: int, block: in
 
 
 def test_values_are_cut_half_open_and_null_has_a_piece_of_its_own() -> None:
-    assert by_values(["a'b", "m"], '"code"') == [
-        "\"code\" < 'a''b'", "\"code\" >= 'a''b' AND \"code\" < 'm'", "\"code\" >= 'm'", '"code" IS NULL',
+    assert by_values([("a'b",), ("m",)], ['"code"']) == [
+        "\"code\" < 'a''b'", "\"code\" >= 'a''b' AND \"code\" < 'm'", "\"code\" >= 'm'", '("code" IS NULL)',
     ]  # fmt: skip
-    assert by_values([], '"code"') == [""]
+    assert by_values([], ['"code"']) == [""]
+
+
+def test_a_row_with_a_null_in_its_key_is_in_no_range() -> None:
+    first, last, none = by_values([("1", "x")], ["a", "b"])
+
+    assert first == "(a, b) < ('1', 'x') AND a IS NOT NULL AND b IS NOT NULL"
+    assert last == "(a, b) >= ('1', 'x') AND a IS NOT NULL AND b IS NOT NULL"
+    assert none == "(a IS NULL OR b IS NULL)"
 
 
 def test_names_are_quoted_and_a_comment_ends_with_its_line() -> None:

@@ -1,6 +1,6 @@
 """Sources of databases: what a job says of a table or a query."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,10 +11,17 @@ from dataproc.domain.sources.incremental import Incremental
 class Split(Spec):
     """How many pieces a table is read in, and by which column."""
 
-    column: ColumnName | None = Field(
-        default=None, description="The column whose values divide the rows; none: the places of the rows on disk."
+    column: ColumnName | Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=8)] | None = Field(
+        default=None,
+        description="The column, or the columns of a composite key, whose values divide the rows; none: the places of "
+        "the rows on disk.",
     )
     units: int = Field(default=8, ge=1, le=1000, description="Pieces to read in parallel.")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns whose values divide the rows; none: their places."""
+        return (self.column,) if isinstance(self.column, str) else self.column or ()
 
 
 class DatabaseSource(Spec):

@@ -69,8 +69,9 @@ def conditions_of(
 ) -> Sequence[str]:
     """Return the conditions that cut what is read into pieces; an empty one stands for all rows."""
     split = relation.spec.split
-    if isinstance(split, Split) and split.column is not None:
-        return by_values(cuts_of(conn, relation, extent, split.column, split.units), relation.quoted(split.column))
+    if isinstance(split, Split) and split.columns:
+        cuts = cuts_of(conn, relation, extent, split.columns, split.units)
+        return by_values(cuts, [relation.quoted(name) for name in split.columns])
     if split == "none" or extent is None or not extent.has_places:
         return [""]
     wanted = split.units if isinstance(split, Split) else ceil(extent.size / PIECE)
@@ -85,28 +86,44 @@ def by_places(blocks: int, pieces: int) -> Sequence[str]:
     return [" AND ".join(filter(None, pair)) for pair in zip(lows, highs, strict=True)]
 
 
-def by_values(cuts: Sequence[str], column: str) -> Sequence[str]:
-    """Return half-open conditions on a column, in its own order, and one for the rows that have no value in it.
+Cut = tuple[str, ...]
+"""The values between two pieces, as text, one for each column."""
 
-    The cuts are written without a type: PostgreSQL takes that of the column, with its collation.
+
+def by_values(cuts: Sequence[Cut], columns: Sequence[str]) -> Sequence[str]:
+    """Return half-open conditions on columns, in their own order, and one for the rows that have no value in one.
+
+    The cuts are written without a type: PostgreSQL takes those of the columns, with their collations.
     """
     if not cuts:
         return [""]
-    literals = [sql.Literal(cut).as_string(None) for cut in cuts]
-    between = [f"{column} >= {low} AND {column} < {high}" for low, high in pairwise(literals)]
-    return [f"{column} < {literals[0]}", *between, f"{column} >= {literals[-1]}", f"{column} IS NULL"]
+    key = in_row(columns)
+    edges = [in_row([sql.Literal(value).as_string(None) for value in cut]) for cut in cuts]
+    between = [f"{key} >= {low} AND {key} < {high}" for low, high in pairwise(edges)]
+    ranges = [f"{key} < {edges[0]}", *between, f"{key} >= {edges[-1]}"]
+    if len(columns) > 1:
+        # A row compares as soon as its first columns differ, whether the others are null or not.
+        present = " AND ".join(f"{column} IS NOT NULL" for column in columns)
+        ranges = [f"{one} AND {present}" for one in ranges]
+    return [*ranges, "(" + " OR ".join(f"{column} IS NULL" for column in columns) + ")"]
+
+
+def in_row(parts: Sequence[str]) -> str:
+    """Return a value, or several as a row."""
+    return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
 
 
 def cuts_of(
-    conn: psycopg.Connection[Any], relation: Relation, extent: Extent | None, column: str, pieces: int
-) -> Sequence[str]:
-    """Return the values between the pieces, as text, without repetition: from the histogram, else from a sample."""
-    bounds = histogram(conn, relation, column) if relation.spec.table is not None else ()
-    found: Sequence[str]
+    conn: psycopg.Connection[Any], relation: Relation, extent: Extent | None, columns: Sequence[str], pieces: int
+) -> Sequence[Cut]:
+    """Return the values between the pieces, without repetition: from the histogram, else from a sample."""
+    one_column = relation.spec.table is not None and len(columns) == 1
+    bounds = histogram(conn, relation, columns[0]) if one_column else ()
+    found: Sequence[Cut]
     if len(bounds) > pieces:
-        found = [bounds[len(bounds) * at // pieces] for at in range(1, pieces)]
+        found = [(bounds[len(bounds) * at // pieces],) for at in range(1, pieces)]
     else:
-        found = sample(conn, relation, extent, column, pieces)
+        found = sample(conn, relation, extent, columns, pieces)
     return list(dict.fromkeys(found))
 
 
@@ -120,14 +137,19 @@ def histogram(conn: psycopg.Connection[Any], relation: Relation, column: str) ->
 
 
 def sample(
-    conn: psycopg.Connection[Any], relation: Relation, extent: Extent | None, column: str, pieces: int
-) -> Sequence[str]:
+    conn: psycopg.Connection[Any], relation: Relation, extent: Extent | None, columns: Sequence[str], pieces: int
+) -> Sequence[Cut]:
     """Return the values at equal shares of a sample; the same data give the same ones."""
-    name = relation.quoted(column)
-    shares = ",".join(str(at / pieces) for at in range(1, pieces))
+    names = [relation.quoted(name) for name in columns]
+    key, present = ", ".join(names), " AND ".join(f"{name} IS NOT NULL" for name in names)
     source = relation.source
     if extent is not None and extent.rows > SAMPLED:
         source += f" TABLESAMPLE SYSTEM ({100 * SAMPLED / extent.rows}) REPEATABLE (0)"
-    query = f"SELECT (percentile_disc('{{{shares}}}'::float8[]) WITHIN GROUP (ORDER BY {name}))::text[] FROM {source}"
-    row = conn.execute(query.encode()).fetchone()
-    return [value for value in (row and row[0]) or () if value is not None]
+    numbered = (
+        f"SELECT {key}, row_number() OVER (ORDER BY {key}) AS place, count(*) OVER () AS total "
+        f"FROM {source} WHERE {present}"
+    )
+    texts = ", ".join(f"{name}::text" for name in names)
+    places = f"place = ANY(SELECT greatest(total * at / {pieces}, 1) FROM generate_series(1, {pieces - 1}) AS at)"
+    query = f"SELECT {texts} FROM ({numbered}) AS numbered WHERE {places} ORDER BY place"
+    return [tuple(row) for row in conn.execute(query.encode())]
