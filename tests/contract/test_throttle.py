@@ -111,7 +111,7 @@ def test_no_credential_is_kept(throttle: WarehouseThrottle, query: Query) -> Non
     with throttle.open("api.example.com", "key-of-mine", SLOW) as gate:
         gate.take()
 
-    kept = str(query("SELECT t::text, convert_from(key, 'LATIN1') FROM dataproc_load.throttle AS t"))
+    kept = str(query("SELECT t::text, key FROM dataproc_load.throttle AS t"))
     assert "mine" not in kept
     assert "example" not in kept
     assert "key-of-mine" not in repr(throttle)

@@ -301,7 +301,7 @@ async def test_every_endpoint_describes_its_errors_as_problem_documents(descript
         (method.upper(), path): {
             int(status)
             for status, reply in answer["responses"].items()
-            if "application/problem+json" in reply["content"]
+            if "application/problem+json" in reply.get("content", {})
         }
         for path, answers in description["paths"].items()
         for method, answer in answers.items()
