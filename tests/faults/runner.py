@@ -170,6 +170,16 @@ class Post:
             os._exit(0)
 
 
+def remembering(workshop: Workshop) -> Workshop:
+    """Return a workshop whose jobs remember their sources."""
+
+    async def pipeline_for(claim: Claim) -> Pipeline:
+        pipeline = await workshop.runs.pipeline_for(claim)
+        return replace(pipeline, source=Remembered(pipeline.source))
+
+    return replace(workshop, runs=replace(workshop.runs, pipeline_for=pipeline_for))
+
+
 @dataclass(slots=True)
 class FaultRunner:
     """Does one order after the other."""
@@ -181,13 +191,7 @@ class FaultRunner:
 
     def __post_init__(self) -> None:
         """Open the workshop, with a source that is remembered."""
-        workshop = open_workshop(self.settings, FakeEngine())
-
-        async def pipeline_for(claim: Claim) -> Pipeline:
-            pipeline = await workshop.runs.pipeline_for(claim)
-            return replace(pipeline, source=Remembered(pipeline.source))
-
-        self.workshop = replace(workshop, runs=replace(workshop.runs, pipeline_for=pipeline_for))
+        self.workshop = remembering(open_workshop(self.settings, FakeEngine()))
 
     async def serve(self) -> None:
         """Follow orders for ever."""

@@ -21,7 +21,7 @@ from dataproc.ports.pipeline import Step, Transform
 from dataproc.settings import Settings
 from tests.faults import invariants
 from tests.faults.routes import accept
-from tests.faults.runner import Order
+from tests.faults.runner import Order, remembering
 from tests.faults.server import fault_server
 from tests.faults.world import World, new_world
 
@@ -98,7 +98,7 @@ class DeadlyEngine:
 
 async def executed(settings: Settings, engine: DeadlyEngine) -> RunStatus | None:
     """Claim the job that waits and run it to its end."""
-    workshop = open_workshop(settings, engine)
+    workshop = remembering(open_workshop(settings, engine))
     try:
         async with workshop.store.begin() as tables:
             [claim] = await tables.jobs.claim("runner-with-ray", lease=settings.lease, limit=1)
