@@ -126,7 +126,7 @@ STEPS = (
     CREATE TABLE dataproc_load.throttle_secret (secret bytea NOT NULL);
     INSERT INTO dataproc_load.throttle_secret
         SELECT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
-    CREATE UNLOGGED TABLE dataproc_load.throttle (
+    CREATE TABLE dataproc_load.throttle (
         key bytea PRIMARY KEY,
         filled_at timestamptz NOT NULL DEFAULT '-infinity',
         spacing interval NOT NULL DEFAULT '0',
