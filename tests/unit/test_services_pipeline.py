@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
+import pyarrow as pa
 import pytest
 
-from dataproc.domain.chunk import Account
+from dataproc.domain.chunk import Account, Chunk
 from dataproc.domain.errors import (
     CancelledRunError,
+    ContractViolationError,
     FencedError,
     RowRefusedError,
     SourceUnavailableError,
@@ -239,3 +241,19 @@ def test_what_units_need_is_held_until_the_run_is_over() -> None:
     setting.run()
 
     assert held == ["taken", "read", "given back"]
+
+
+def test_a_plan_without_units_asks_nothing_of_the_transforms_and_is_published() -> None:
+    class Demanding:
+        def schema(self, before: pa.Schema) -> pa.Schema:
+            raise ContractViolationError(f"there is no column amount, only {before.names}")
+
+        def apply(self, chunk: Chunk) -> Chunk:
+            return chunk
+
+    setting = Setting(source=ListSource([]))
+    pipeline = Pipeline(setting.source, (Demanding(),), setting.destination, (), setting.engine, setting.warehouse)
+
+    assert pipeline.run(setting.load_id, setting.monitor) == Published(TABLE, Account(), "direct")
+    with pytest.raises(ContractViolationError):
+        replace(pipeline, source=ListSource([[1]])).run(replace(setting.load_id, job_id=JobId(uuid4())), Monitor())
