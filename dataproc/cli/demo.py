@@ -88,8 +88,9 @@ def clear(stack: Stack) -> None:
 
 def submit(api: httpx2.Client, s3: S3Server, console: Console) -> dict[str, Any]:
     """Register the bucket and submit the job, by the HTTP API."""
-    lake = {"name": "lake", "kind": "s3", "config": {"bucket": BUCKET, "endpoint": s3.endpoint}}
-    api.post("/sources", json=lake).raise_for_status()
+    # An earlier demo has registered it too, with the port that its S3 server had.
+    lake = {"kind": "s3", "config": {"bucket": BUCKET, "endpoint": s3.endpoint}}
+    api.put("/sources/lake", json=lake).raise_for_status()
     headers = {"Content-Type": "application/yaml"}
     response = api.post("/jobs", content=SPEC.read_bytes(), headers=headers).raise_for_status()
     console.print(f"POST /jobs → {response.status_code}, Location: {response.headers['location']}")
