@@ -1,6 +1,6 @@
 """The fence and the ledger: who may publish, and what was published."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from uuid import UUID
 
 import psycopg
@@ -58,9 +58,8 @@ class Entry:
     plan: SourcePlan
     tally: Tally
 
-    @property
     def window(self) -> Window | None:
-        """What an incremental source has given; `None`: the source is not incremental."""
+        """Return what an incremental source has given, of all chunks; `None`: the source is not incremental."""
         move = self.plan.move
         return None if move is None else move.window(self.tally.highs())
 
@@ -98,23 +97,23 @@ def record(conn: psycopg.Connection, entry: Entry) -> Published:
     """Write the ledger row: with this transaction the load has happened, or it has not."""
     load_id, account = entry.load_id, entry.tally.account
     head = (load_id.job_id, entry.target, load_id.epoch, load_id.run_id, entry.way, entry.tally.units_done)
-    window = () if entry.window is None else (entry.window.cursor, entry.window.after, entry.window.up_to)
-    told = (*head, entry.plan.rows, *counts(account), *(window or (None, None, None)))
+    window = entry.window()
+    told = (*head, entry.plan.rows, *counts(account), *(astuple(window) if window else (None, None, None)))
     if conn.execute(RECORD, told).fetchone() is None:
         raise FencedError("this job was published before", job=load_id.job_id)
     record_units(conn, entry)
-    remember(conn, entry)
+    remember(conn, entry, window)
     reached(FaultPoint.RECORDED)
     return Published(entry.target, account, entry.way)
 
 
-def remember(conn: psycopg.Connection, entry: Entry) -> None:
+def remember(conn: psycopg.Connection, entry: Entry, window: Window | None) -> None:
     """Move the job's memory of its source on, in the same transaction."""
-    if entry.window is None and not entry.plan.objects:
+    if window is None and not entry.plan.objects:
         return
     memory_id = take_memory(conn, entry.load_id.name, entry.target)
-    if entry.window is not None:
-        move_watermark(conn, memory_id, entry.window)
+    if window is not None:
+        move_watermark(conn, memory_id, window)
     add_objects(conn, memory_id, entry.load_id.job_id, entry.plan.objects)
 
 

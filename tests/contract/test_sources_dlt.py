@@ -6,19 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from dataproc.domain.errors import BadDataError, InvalidSpecError, SourceNotFoundError
+from dataproc.domain.job import JobId
 from dataproc.domain.sources.external import DltSource
+from dataproc.domain.spec import Destination
 from dataproc.ports.pipeline import Source
+from dataproc.ports.warehouse import LoadId
 from dataproc.security.secrets import EnvironmentSecrets
+from dataproc.services.monitor import Monitor
+from dataproc.services.pipeline import Pipeline
 from dataproc.sources.factory import source_for
 from tests.builders import surroundings
 from tests.contract.conformance import Row, SourceConformance, in_a_worker, read_all, rows_of
+from tests.fakes.pipeline import FakeEngine
 from tests.fakes.secrets import FakeSecrets
-from tests.fakes.warehouse import FakeMemory
+from tests.fakes.warehouse import FakeMemory, FakeWarehouse
 
+TABLE = "analytics.orders"
 MODULE = "tests.dlt_resources"
 SECRETS = FakeSecrets({"secret://shop#token": "t0p-s3cret", "secret://old#token": "another"})
 ROWS: list[dict[str, Any]] = [{"id": n, "name": f"Zoë {n}", "price": n / 4} for n in range(2500)]
@@ -95,9 +103,18 @@ def test_only_what_is_new_is_read_the_next_time(orders: Orders) -> None:
 
 
 def test_the_first_run_begins_where_the_job_says(orders: Orders) -> None:
-    source = orders.source(incremental={"cursor": "id", "start": 2400})
+    source, warehouse = orders.source(incremental={"cursor": "id", "start": 2400}), FakeWarehouse()
 
-    assert len(rows_of(read_all(source)[1])) == 99
+    counts = [run(source, warehouse) for _ in range(2)]
+
+    assert counts == [99, 0]
+    assert warehouse.memory("orders", TABLE).watermark("id") == "2499"
+
+
+def run(source: Source, warehouse: FakeWarehouse) -> int:
+    """Load a source as the next run of its job does; return how many rows that brought."""
+    pipeline = Pipeline(source, (), Destination(table=TABLE), (), FakeEngine(), warehouse)
+    return pipeline.run(LoadId(JobId(uuid4()), 1, uuid4(), "orders"), Monitor()).account.loaded
 
 
 def test_a_row_without_a_cursor_is_set_aside(orders: Orders) -> None:

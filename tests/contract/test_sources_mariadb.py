@@ -29,8 +29,8 @@ from tests.builders import surroundings
 from tests.contract.conformance import Row, SourceConformance, one_table, read_all, rows_of
 from tests.descriptors import open_sockets
 from tests.fakes.secrets import FakeSecrets
+from tests.fakes.warehouse import FakeMemory
 from tests.mariadb import PASSWORD, MariaDb, mariadb
-from tests.remembering import Remembering
 
 NUMBERS = count()
 REFERENCE = "secret://legacy#password"
@@ -263,7 +263,7 @@ def test_only_new_rows_are_read_and_young_ones_are_left(shop: Shop) -> None:
     plan, first = read_all(shop.reading(**options))
     assert plan.move is not None
     shop.query("INSERT INTO t VALUES (4, now() - INTERVAL 90 MINUTE)")
-    after = shop.reading(**options).plan(Remembering(plan.move.after))
+    after = shop.reading(**options).plan(FakeMemory(plan.move.after))
     again = [chunk for unit in after.units for chunk in shop.reading(**options).read(unit)]
 
     assert [row[0] for row in rows_of(first)] == [1, 2]
@@ -275,7 +275,7 @@ def test_nothing_new_keeps_the_watermark(shop: Shop) -> None:
     first = source.plan()
     assert first.move is not None
 
-    again = source.plan(Remembering(first.move.after))
+    again = source.plan(FakeMemory(first.move.after))
 
     assert again.units == ()
     assert again.move == CursorMove("id", "number", first.move.after, first.move.after)

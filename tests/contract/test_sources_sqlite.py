@@ -26,7 +26,7 @@ from dataproc.sources.factory import connector_for, source_for
 from tests.builders import surroundings
 from tests.contract.conformance import Row, SourceConformance, one_table, read_all, rows_of
 from tests.descriptors import opened
-from tests.remembering import Remembering
+from tests.fakes.warehouse import FakeMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ def test_only_new_rows_are_read(shop: Shop) -> None:
     assert first.move is not None
 
     shop.query("INSERT INTO orders (id) VALUES (5000)")
-    again = source.plan(Remembering(first.move.after))
+    again = source.plan(FakeMemory(first.move.after))
 
     assert [row[0] for row in rows_of(chunks)] == list(range(2991, 3001))
     assert [row[0] for row in rows_of([c for unit in again.units for c in source.read(unit)])] == [5000]

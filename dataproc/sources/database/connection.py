@@ -1,17 +1,15 @@
 """How to reach a database: a value without secrets; the password is a reference that is resolved where it is used."""
 
 from datetime import timedelta
-from typing import Literal, TypeVar
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from dataproc.domain.document import problems_of
 from dataproc.domain.duration import Duration
-from dataproc.domain.errors import InvalidSpecError
 from dataproc.domain.fields import SecretReference
 from dataproc.ports.store import Connection
+from dataproc.sources.connections import config_of
 
-Model = TypeVar("Model", bound=BaseModel)
 Tls = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 PORTS = {"postgresql": 5432, "mysql": 3306, "sqlserver": 1433, "oracle": 1521}
 KINDS = (*PORTS, "sqlite")
@@ -60,19 +58,9 @@ class SqliteConnection(BaseModel):
 
 def server_of(connection: Connection) -> ServerConnection:
     """Return the value of a registered server, or say what is wrong with it."""
-    return parsed(connection, ServerConnection)
+    return config_of(connection, ServerConnection)
 
 
 def file_of(connection: Connection) -> SqliteConnection:
     """Return the value of a registered file of SQLite, or say what is wrong with it."""
-    return parsed(connection, SqliteConnection)
-
-
-def parsed(connection: Connection, model: type[Model]) -> Model:
-    """Return the value of a registered connection, or say what is wrong with it."""
-    try:
-        return model.model_validate(dict(connection.config))
-    except ValidationError as exc:
-        problems = problems_of(exc, "/config", model=model)
-        words = "; ".join(f"{problem.pointer}: {problem.message}" for problem in problems)
-        raise InvalidSpecError(f"connection {connection.name!r}: {words}", problems) from exc
+    return config_of(connection, SqliteConnection)

@@ -44,17 +44,27 @@ class DltResourceSource:
         schema = schema_of(sample, self.spec.resource)
         if move is not None:
             move = replace(move, kind=kind_of_cursor(schema, move.cursor))
-        name = f"dlt:{self.spec.resource}"
-        told = json.dumps([self.spec.model_dump(mode="json"), None if move is None else move.before], sort_keys=True)
-        unit = Unit(f"{name}@{hashlib.sha256(told.encode()).hexdigest()[:16]}", name, "", 0, schema=schema, detail=move)
-        return SourcePlan((unit,), schema, move=move)
+        # The publish compares with what is remembered; a first run reads from where the job says.
+        begin = None if move is None else replace(move, before=move.before or self.start)
+        return SourcePlan((self.unit(schema, begin),), schema, move=move)
+
+    def unit(self, schema: pa.Schema, begin: CursorMove | None) -> Unit:
+        """Return the unit that is everything beyond where the run begins."""
+        name, told = f"dlt:{self.spec.resource}", [self.spec.model_dump(mode="json"), begin and begin.before]
+        version = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+        return Unit(f"{name}@{version}", name, "", 0, schema=schema, detail=begin)
 
     def move(self, memory: Memory) -> CursorMove | None:
         """Return from where the resource is read, if it is incremental."""
         if (incremental := self.spec.incremental) is None:
             return None
-        start = None if incremental.start is None else str(incremental.start)
-        return CursorMove(incremental.cursor, "text", memory.watermark(incremental.cursor) or start)
+        return CursorMove(incremental.cursor, "text", memory.watermark(incremental.cursor))
+
+    @property
+    def start(self) -> str | None:
+        """After which value the first run begins."""
+        incremental = self.spec.incremental
+        return None if incremental is None or incremental.start is None else str(incremental.start)
 
     def read(self, unit: Unit) -> Iterator[Chunk]:
         """Yield the rows in chunks."""

@@ -6,15 +6,15 @@ from string import Formatter
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
-from dataproc.domain.document import problems_of
 from dataproc.domain.duration import Duration
-from dataproc.domain.errors import InvalidSpecError, SetupError
+from dataproc.domain.errors import SetupError
 from dataproc.domain.fields import Name, SecretReference, Spec
 from dataproc.domain.sources.rest import RESERVED, ApiPath, HeaderName, JsonPath
 from dataproc.ports.store import Connection
 from dataproc.ports.throttle import Rate
+from dataproc.sources.connections import config_of, demand_kind
 from dataproc.sources.rest.urls import checked_address
 
 SIGNED = ("method", "path", "query", "target", "host", "timestamp", "body", "body_digest")
@@ -220,11 +220,5 @@ def rest_connection(connection: Connection | None) -> RestConnection:
     """Return the value of a registered connection, or say what is wrong with it."""
     if connection is None:
         raise SetupError("connection: a source of kind rest needs a registered connection")
-    if connection.kind != "rest":
-        raise InvalidSpecError(f"connection: {connection.name!r} is of kind {connection.kind!r}, the source needs rest")
-    try:
-        return RestConnection.model_validate(dict(connection.config))
-    except ValidationError as exc:
-        problems = problems_of(exc, "/config", model=RestConnection)
-        words = "; ".join(f"{problem.pointer}: {problem.message}" for problem in problems)
-        raise InvalidSpecError(f"connection {connection.name!r}: {words}", problems) from exc
+    demand_kind(connection, "rest")
+    return config_of(connection, RestConnection)

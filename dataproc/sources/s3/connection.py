@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import Url
 
-from dataproc.domain.document import problems_of
 from dataproc.domain.errors import InvalidSpecError, SourceRefusedError
 from dataproc.domain.fields import SecretReference
 from dataproc.ports.store import Connection
+from dataproc.sources.connections import config_of, demand_kind
 from dataproc.sources.files.globs import is_glob
 
 SCHEME = "s3://"
@@ -128,14 +128,8 @@ def connection_for(connection: Connection | None, environment: Mapping[str, str]
 
 def parsed(connection: Connection) -> S3Connection:
     """Return the value of a registered connection, or say what is wrong with it."""
-    if connection.kind != "s3":
-        raise InvalidSpecError(f"connection: {connection.name!r} is of kind {connection.kind!r}, the source needs s3")
-    try:
-        return S3Connection.model_validate(dict(connection.config))
-    except ValidationError as exc:
-        problems = problems_of(exc, "/config", model=S3Connection)
-        words = "; ".join(f"{problem.pointer}: {problem.message}" for problem in problems)
-        raise InvalidSpecError(f"connection {connection.name!r}: {words}", problems) from exc
+    demand_kind(connection, "s3")
+    return config_of(connection, S3Connection)
 
 
 def split(uri: str) -> tuple[str, str]:
