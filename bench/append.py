@@ -14,7 +14,7 @@ from bench.environments import CACHE, Peer
 from bench.orders import Orders, orders_on_disk
 from bench.product import Product, append_job, product
 from bench.report import Mark, exit_code, machine, publish, table_of, tell
-from bench.rounds import Contender, alternate, medians, ratios
+from bench.rounds import Contender, alternate, figures_of, lines_of, medians, ratios
 from bench.server import Database
 
 PARTS = 8
@@ -93,28 +93,17 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def figures_of(rows: int, seconds: Mapping[str, list[float]], where: dict[str, object]) -> dict[str, object]:
-    """Return the figures as they are written to the file."""
-    middle = medians(seconds)
-    everything = {name: [round(one, 3) for one in measured] for name, measured in seconds.items()}
-    return {"rows": rows, "seconds": middle, "all": everything, "ratio": ratios(middle, "dataproc"), "machine": where}
-
-
 def show(rows: int, seconds: Mapping[str, list[float]], where: dict[str, object]) -> None:
     """Publish the result."""
-    middle = medians(seconds)
-    ratio = ratios(middle, "dataproc")
-    lines = [
-        (name, f"{middle[name]:.2f}", f"{min(seconds[name]):.2f}", f"{max(seconds[name]):.2f}",
-         f"{rows / middle[name]:,.0f}", f"{ratio[name]:.2f}" if name in ratio else "")
-        for name in seconds
-    ]  # fmt: skip
+    ratio = ratios(medians(seconds), "dataproc")
+    lines = [(*line, f"{ratio[name]:.2f}" if name in ratio else "") for name, line in lines_of(rows, seconds).items()]
     columns = ("", "median s", "least s", "most s", "rows/s", "dataproc / it")
     marks = (
         Mark("dataproc / psql_copy", ratio["psql_copy"], PSQL_LIMIT),
         Mark("dataproc / dlt_parquet", ratio["dlt_parquet"], DLT_LIMIT),
     )
-    publish("append", figures_of(rows, seconds, where), table_of(f"append of {rows:,} rows", columns, lines), marks)
+    figures = {**figures_of(rows, seconds), "ratio": ratio, "machine": where}
+    publish("append", figures, table_of(f"append of {rows:,} rows", columns, lines), marks)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

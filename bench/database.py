@@ -16,7 +16,7 @@ from bench.errors import PeerError
 from bench.orders import Orders, orders_on_disk
 from bench.product import Product, product
 from bench.report import Mark, exit_code, machine, publish, table_of, tell
-from bench.rounds import Contender, alternate, medians, ratios
+from bench.rounds import Contender, alternate, figures_of, lines_of, medians, ratios
 from bench.server import Database, psql
 
 PIPE_LIMIT = 1.5
@@ -137,20 +137,14 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def show(rows: int, seconds: Mapping[str, list[float]], where: dict[str, object]) -> None:
     """Publish the result."""
-    middle = medians(seconds)
-    ratio = ratios(middle, "dataproc")
-    lines = [
-        (name, f"{middle[name]:.2f}", f"{min(seconds[name]):.2f}", f"{max(seconds[name]):.2f}",
-         f"{rows / middle[name]:,.0f}", f"{ratio[name]:.2f}" if name in ratio else "")
-        for name in seconds
-    ]  # fmt: skip
+    ratio = ratios(medians(seconds), "dataproc")
+    lines = [(*line, f"{ratio[name]:.2f}" if name in ratio else "") for name, line in lines_of(rows, seconds).items()]
     columns = ("", "median s", "least s", "most s", "rows/s", "dataproc / it")
     marks = (
         Mark("dataproc / copy_pipe", ratio["copy_pipe"], PIPE_LIMIT),
         Mark("dataproc / ingestr", ratio["ingestr"], INGESTR_LIMIT),
     )
-    everything = {name: [round(one, 3) for one in measured] for name, measured in seconds.items()}
-    figures = {"rows": rows, "seconds": middle, "all": everything, "ratio": ratio, "machine": where}
+    figures = {**figures_of(rows, seconds), "ratio": ratio, "machine": where}
     publish("database", figures, table_of(f"table of {rows:,} rows", columns, lines), marks)
 
 

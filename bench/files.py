@@ -18,7 +18,7 @@ from bench.lake import FORMATS, Lake, lake, lake_on_disk
 from bench.orders import Orders, orders_on_disk
 from bench.product import Product, product
 from bench.report import Mark, exit_code, machine, publish, table_of, tell
-from bench.rounds import Contender, alternate, medians
+from bench.rounds import Contender, alternate, figures_of, lines_of, medians
 
 PARTS = 8
 LIMIT = 1.0
@@ -124,20 +124,9 @@ def show(rows: int, seconds: Mapping[str, list[float]], peaks: Mapping[str, int]
     """Publish the result."""
     middle = medians(seconds)
     ratio = {form: round(middle[f"dataproc {form}"] / middle[f"dlt {form}"], 3) for form in FORMATS}
-    lines = [
-        (name, f"{middle[name]:.2f}", f"{min(all_):.2f}", f"{max(all_):.2f}", f"{rows / middle[name]:,.0f}",
-         f"{peaks[name]:,}")
-        for name, all_ in seconds.items()
-    ]  # fmt: skip
+    lines = [(*line, f"{peaks[name]:,}") for name, line in lines_of(rows, seconds).items()]
     columns = ("", "median s", "least s", "most s", "rows/s", "peak MiB")
-    figures = {
-        "rows": rows,
-        "seconds": middle,
-        "all": {name: [round(one, 3) for one in measured] for name, measured in seconds.items()},
-        "ratio": ratio,
-        "peak_mib": dict(peaks),
-        **more,
-    }
+    figures = {**figures_of(rows, seconds), "ratio": ratio, "peak_mib": dict(peaks), **more}
     marks = [Mark(f"dataproc / dlt, {form}", share, LIMIT) for form, share in ratio.items()]
     publish("files", figures, table_of(f"{rows:,} orders from S3", columns, lines), marks)
 

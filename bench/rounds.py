@@ -42,6 +42,21 @@ def ratios(seconds: Mapping[str, float], ours: str) -> dict[str, float]:
     return {name: round(seconds[ours] / other, 3) for name, other in seconds.items() if name != ours}
 
 
+def figures_of(rows: int, seconds: Mapping[str, Sequence[float]]) -> dict[str, object]:
+    """Return the times of a race over so many rows, as they are written to its file."""
+    everything = {name: [round(one, 3) for one in measured] for name, measured in seconds.items()}
+    return {"rows": rows, "seconds": medians(seconds), "all": everything}
+
+
+def lines_of(rows: int, seconds: Mapping[str, Sequence[float]]) -> dict[str, tuple[str, ...]]:
+    """Return for each contender its name, its median, least and most seconds, and its rows a second."""
+    middle = medians(seconds)
+    return {
+        name: (name, f"{middle[name]:.2f}", f"{min(all_):.2f}", f"{max(all_):.2f}", f"{rows / middle[name]:,.0f}")
+        for name, all_ in seconds.items()
+    }
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the smallest of `values` that at least this share of them do not exceed."""
     return sorted(values)[max(math.ceil(len(values) * share) - 1, 0)]

@@ -91,6 +91,15 @@ def s3_server() -> Iterator[S3Server]:
 
 
 @contextmanager
+def default_s3_server() -> Iterator[S3Server]:
+    """Run a server that the standard credential chain finds until the end of the block."""
+    with s3_server() as running, pytest.MonkeyPatch.context() as patch:
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        yield running
+
+
+@contextmanager
 def rclone_server() -> Iterator[S3Server]:
     """Run rclone's server on a folder of its own until the end of the block; skip the test where there is no rclone."""
     if (rclone := rclone_program()) is None:

@@ -26,7 +26,7 @@ from dataproc.sources.factory import source_for
 from tests.builders import surroundings
 from tests.file_kinds import as_csv, as_json_lines, as_parquet, encoded, some_rows
 from tests.places import Bucket, Folder, Place
-from tests.s3 import S3Server, s3_server
+from tests.s3 import S3Server, default_s3_server
 
 ROWS = 3000
 LONG = 40_000
@@ -36,9 +36,7 @@ SMALLEST_UNIT = 64 * 1024
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3Server]:
-    with s3_server() as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment.items():
-            patch.setenv(name, value)
+    with default_s3_server() as running:
         yield running
 
 

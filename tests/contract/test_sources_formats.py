@@ -19,7 +19,7 @@ from dataproc.ports.pipeline import Source
 from tests.contract.conformance import Row, SourceConformance, one_table, read_all
 from tests.file_kinds import PACK, encoded, some_rows
 from tests.places import Bucket, Folder, Place
-from tests.s3 import S3Server, s3_server
+from tests.s3 import S3Server, default_s3_server
 
 KINDS = ("parquet", "csv", "csv.bz2", "csv.snappy", "jsonl.sz", "json", "json.zst", "avro", "avro+snappy")
 PACKED = ("csv.gz", "csv.zst", "csv.bz2", "csv.sz", "csv.snappy", "jsonl.bz2", "json.gz", "jsonl.sz")
@@ -30,9 +30,7 @@ SMALLEST_UNIT = 64 * 1024
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3Server]:
-    with s3_server() as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment.items():
-            patch.setenv(name, value)
+    with default_s3_server() as running:
         yield running
 
 

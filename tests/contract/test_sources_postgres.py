@@ -25,6 +25,7 @@ from dataproc.domain.sources.database import DatabaseSource
 from dataproc.ports.connector import Connector
 from dataproc.ports.pipeline import Source
 from dataproc.ports.store import Connection
+from dataproc.sources.database.cursors import EVERYTHING
 from dataproc.sources.database.postgres import PostgresSource
 from dataproc.sources.database.postgres_session import Snapshot
 from dataproc.sources.database.postgres_types import describe
@@ -204,7 +205,7 @@ def test_a_snapshot_that_others_cannot_see_is_read_as_one_unit_and_the_plan_says
     alone = Snapshot("behind-a-pooler", None, 8192)
 
     with closing(source.login.open()) as conn:
-        units, _ = source.units(conn, alone, describe(conn, source.relation, frozenset()), None)
+        units, _ = source.units(conn, alone, describe(conn, source.relation, frozenset()), EVERYTHING)
 
     assert [len(rows_of(list(source.read(unit)))) for unit in units] == [3000]
     assert "a pooler such as pgBouncer" in source.notes(alone, units)[0]

@@ -36,7 +36,7 @@ from dataproc.sources.s3.service import S3Service, client_of
 from tests.builders import SOME_TIME, surroundings
 from tests.contract.conformance import Row, SourceConformance, rows_of
 from tests.fakes.secrets import FakeSecrets
-from tests.s3 import KEY, SECRET, S3Server, rclone_server, s3_server
+from tests.s3 import KEY, SECRET, S3Server, default_s3_server, rclone_server
 
 SECRETS = {"secret://lake#id": KEY, "secret://lake#key": SECRET}
 ACCESS_KEY = {"access_key_id": "secret://lake#id", "secret_access_key": "secret://lake#key"}
@@ -75,9 +75,7 @@ class Bucket:
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[S3Server]:
-    with s3_server() as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment.items():
-            patch.setenv(name, value)
+    with default_s3_server() as running, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_STS", running.endpoint)
         yield running
 

@@ -40,7 +40,7 @@ from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.builders import surroundings
 from tests.contract.conformance import read_all, rows_of
 from tests.fakes.pipeline import FakeEngine, look_away
-from tests.s3 import S3Server, rclone_server, s3_server
+from tests.s3 import S3Server, default_s3_server, rclone_server
 from tests.warehouses import Query, chunks_of
 
 NAME, TABLE = "orders-hourly", "analytics.orders"
@@ -102,9 +102,7 @@ class Bucket:
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[S3Server]:
-    with s3_server() as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment.items():
-            patch.setenv(name, value)
+    with default_s3_server() as running:
         yield running
 
 

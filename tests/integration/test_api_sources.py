@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.api_app import Api, errors, problem
-from tests.s3 import S3Server, s3_server
+from tests.s3 import S3Server, default_s3_server
 
 pytestmark = pytest.mark.anyio
 
@@ -16,9 +16,7 @@ LAKE: dict[str, Any] = {"name": "lake", "kind": "s3", "config": {"bucket": "lake
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3Server]:
-    with s3_server() as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment.items():
-            patch.setenv(name, value)
+    with default_s3_server() as running:
         yield running
 
 

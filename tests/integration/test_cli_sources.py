@@ -10,14 +10,12 @@ from typer.testing import CliRunner, Result
 
 from dataproc.cli.app import app
 from tests.api_server import api_server
-from tests.s3 import S3Server, s3_server
+from tests.s3 import S3Server, default_s3_server
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3Server]:
-    with s3_server() as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment.items():
-            patch.setenv(name, value)
+    with default_s3_server() as running:
         yield running
 
 

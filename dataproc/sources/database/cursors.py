@@ -18,8 +18,12 @@ Ask = Callable[[str], Sequence[Any] | None]
 class Bounds:
     """What is new: how the watermark moves, and the conditions of the rows between; `None`: there is nothing new."""
 
-    move: CursorMove
+    move: CursorMove | None
     conditions: Sequence[str] | None
+
+
+EVERYTHING = Bounds(None, ())
+"""What is read of a job that is not incremental."""
 
 
 @dataclass(frozen=True, slots=True)

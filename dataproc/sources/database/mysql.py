@@ -22,7 +22,7 @@ from dataproc.domain.sources.incremental import Incremental
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.connector import Discovered
 from dataproc.ports.memory import BLANK, Memory
-from dataproc.sources.database.cursors import Bounds, Cursor, kind_of, place_of
+from dataproc.sources.database.cursors import EVERYTHING, Bounds, Cursor, kind_of, place_of
 from dataproc.sources.database.fitting import piece_of
 from dataproc.sources.database.mysql_session import MysqlLogin, Streaming, translated
 from dataproc.sources.database.mysql_types import WHOLE, Description, MysqlColumn, column_of
@@ -73,11 +73,9 @@ class MysqlSource:
             window = self.window(cursor, memory)
             size = self.size(cursor)
         schema = pa.schema([pa.field(column.name, column.arrow_type) for column in columns])
-        move = None if window is None else window.move
-        bounds = () if window is None else window.conditions
-        if bounds is None:
-            return SourcePlan((), schema, 0, move=move)
-        return SourcePlan((self.unit(columns, schema, bounds, size),), schema, move=move, notes=(ONE_UNIT,))
+        if (bounds := window.conditions) is None:
+            return SourcePlan((), schema, 0, move=window.move)
+        return SourcePlan((self.unit(columns, schema, bounds, size),), schema, move=window.move, notes=(ONE_UNIT,))
 
     def columns(self, cursor: Streaming) -> tuple[MysqlColumn, ...]:
         """Return the columns as they are now."""
@@ -92,10 +90,10 @@ class MysqlSource:
         cursor.fetchall()
         return fields
 
-    def window(self, cursor: Streaming, memory: Memory) -> Bounds | None:
-        """Return what is new; `None`: the job reads everything."""
+    def window(self, cursor: Streaming, memory: Memory) -> Bounds:
+        """Return what is new."""
         if self.spec.incremental is None:
-            return None
+            return EVERYTHING
         fields = self.described(cursor)
         at = place_of(self.relation, self.spec.incremental, [field.name for field in fields])
         words = cursor_of(self.relation, self.spec.incremental, fields[at])

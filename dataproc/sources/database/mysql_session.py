@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pymysql
@@ -16,8 +16,8 @@ from dataproc.domain.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from dataproc.ports.secrets import Secrets
-from dataproc.sources.database.connection import PORTS, ServerConnection
+from dataproc.sources.database.connection import PORTS
+from dataproc.sources.database.login import ServerLogin
 from dataproc.sources.database.mysql_types import Description
 
 SESSION = (
@@ -89,25 +89,15 @@ class Streaming(SSCursor):
 
 
 @dataclass(frozen=True, slots=True)
-class MysqlLogin:
-    """How to log in; the password is looked up each time."""
-
-    name: str
-    server: ServerConnection
-    secrets: Secrets = field(repr=False)
-
-    @property
-    def told(self) -> str:
-        """What errors call this."""
-        return f"connection {self.name!r}"
+class MysqlLogin(ServerLogin):
+    """How to log in to MySQL or MariaDB."""
 
     @contextmanager
     def session(self) -> Iterator[Streaming]:
         """Give a cursor whose values are bytes and text as the server writes them."""
-        password = "" if self.server.password is None else self.secrets.get(self.server.password)
         with translated(self.told):
             conn: pymysql.Connection[Any] = pymysql.connect(
-                **self.place(), user=self.server.user, password=password, database=self.server.database,
+                **self.place(), user=self.server.user, password=self.password() or "", database=self.server.database,
                 charset="utf8mb4", autocommit=True, connect_timeout=10, read_timeout=self.patience, conv={},
                 cursorclass=Streaming, **self.encryption(),
             )  # fmt: skip

@@ -12,7 +12,7 @@ from dataproc.domain.chunk import Chunk, Piece, number
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
-from dataproc.sources.database.cursors import Bounds
+from dataproc.sources.database.cursors import EVERYTHING, Bounds
 from dataproc.sources.database.fitting import piece_of
 from dataproc.sources.database.postgres_cursor import cursor_of
 from dataproc.sources.database.postgres_errors import translated
@@ -68,9 +68,8 @@ class PostgresSource:
         columns = describe(conn, self.relation, self.text_columns)
         window = self.window(conn, columns, memory)
         units, announced = self.units(conn, snapshot, columns, window)
-        move = None if window is None else window.move
         notes = (*self.notes(snapshot, units), *note_of(columns))
-        return SourcePlan(units, schema_of(columns), announced, move=move, notes=notes, hold=Held(conn))
+        return SourcePlan(units, schema_of(columns), announced, move=window.move, notes=notes, hold=Held(conn))
 
     def notes(self, snapshot: Snapshot, units: Sequence[Unit]) -> Sequence[str]:
         """Return why there is one unit, where one might expect more."""
@@ -80,10 +79,10 @@ class PostgresSource:
             return (SHARED,)
         return () if self.spec.table is not None and self.spec.split == "auto" else (WHOLE,)
 
-    def window(self, conn: psycopg.Connection[Any], columns: Sequence[PostgresColumn], memory: Memory) -> Bounds | None:
-        """Return what is new; `None`: the job reads everything."""
+    def window(self, conn: psycopg.Connection[Any], columns: Sequence[PostgresColumn], memory: Memory) -> Bounds:
+        """Return what is new."""
         if self.spec.incremental is None:
-            return None
+            return EVERYTHING
         cursor = cursor_of(self.relation, self.spec.incremental, columns)
         return cursor.bounds(lambda statement: conn.execute(statement.encode()).fetchone(), memory)
 
@@ -92,11 +91,10 @@ class PostgresSource:
         conn: psycopg.Connection[Any],
         snapshot: Snapshot,
         columns: tuple[PostgresColumn, ...],
-        window: Bounds | None,
+        window: Bounds,
     ) -> tuple[tuple[Unit, ...], int | None]:
         """Return the units, and how many rows they have together where that was counted."""
-        bounds = () if window is None else window.conditions
-        if bounds is None:
+        if (bounds := window.conditions) is None:
             return (), 0
         extent = extent_of(conn, self.relation)
         pieces = self.pieces(conn, snapshot, extent)

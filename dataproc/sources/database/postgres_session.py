@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +13,8 @@ import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]  # i
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from dataproc.ports.secrets import Secrets
-from dataproc.sources.database.connection import PORTS, ServerConnection
+from dataproc.sources.database.connection import PORTS
+from dataproc.sources.database.login import ServerLogin
 from dataproc.sources.database.postgres_errors import translated
 
 BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -43,25 +43,16 @@ TRANSACTION_TIMEOUT = 170000
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresLogin:
-    """How to log in; the password is looked up each time."""
-
-    name: str
-    server: ServerConnection
-    secrets: Secrets = field(repr=False)
-
-    @property
-    def told(self) -> str:
-        """What errors call this."""
-        return f"connection {self.name!r}"
+class PostgresLogin(ServerLogin):
+    """How to log in to PostgreSQL."""
 
     @contextmanager
     def words(self) -> Iterator[str]:
         """Give what libpq connects by; the file of certificates is there until the block ends."""
         with TemporaryDirectory(prefix="dataproc-") as folder:
             server, found = self.server, {}
-            if server.password is not None:
-                found["password"] = self.secrets.get(server.password)
+            if (password := self.password()) is not None:
+                found["password"] = password
             if server.ca is not None:
                 found["sslrootcert"] = str(written(Path(folder) / "ca.pem", server.ca))
             elif server.tls in {"verify-ca", "verify-full"}:

@@ -14,7 +14,7 @@ from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.connector import Discovered
 from dataproc.ports.memory import BLANK, Memory
-from dataproc.sources.database.cursors import Bounds, Cursor, kind_of, place_of
+from dataproc.sources.database.cursors import EVERYTHING, Bounds, Cursor, kind_of, place_of
 from dataproc.sources.database.fitting import Fitted, cast, piece_of
 from dataproc.sources.database.reflected_engine import Dialect, ReflectedLogin, translated
 from dataproc.sources.database.relation import Quotes, Relation, checked, digest
@@ -87,15 +87,13 @@ class ReflectedSource:
             columns = self.columns(conn)
             window = self.window(conn, columns, memory)
         schema = pa.schema([pa.field(column.name, column.arrow_type) for column in columns])
-        move = None if window is None else window.move
-        bounds = () if window is None else window.conditions
-        if bounds is None:
-            return SourcePlan((), schema, 0, move=move)
+        if (bounds := window.conditions) is None:
+            return SourcePlan((), schema, 0, move=window.move)
         selected = [f"{column.expression} AS {self.relation.quoted(column.name)}" for column in columns]
         statement = self.relation.select(selected, bounds)
         name, uri = f"{self.relation.uri}@{digest(statement)}", self.relation.uri
         unit = Unit(name, uri, digest(statement), 1, schema=schema, detail=Selection(statement, columns))
-        return SourcePlan((unit,), schema, move=move)
+        return SourcePlan((unit,), schema, move=window.move)
 
     def columns(self, conn: Connection) -> tuple[ReflectedColumn, ...]:
         """Return the columns by their reflected types."""
@@ -116,11 +114,11 @@ class ReflectedSource:
             return ReflectedColumn(name, AS_TEXT[self.login.dialect].format(quoted), pa.string())
         return ReflectedColumn(name, quoted, arrow)
 
-    def window(self, conn: Connection, columns: Sequence[ReflectedColumn], memory: Memory) -> Bounds | None:
-        """Return what is new; `None`: the job reads everything."""
+    def window(self, conn: Connection, columns: Sequence[ReflectedColumn], memory: Memory) -> Bounds:
+        """Return what is new."""
         wanted = self.spec.incremental
         if wanted is None:
-            return None
+            return EVERYTHING
         column = columns[place_of(self.relation, wanted, [column.name for column in columns])]
         kind = kind_of(self.relation, wanted, CURSORS, str(column.arrow_type))
         if wanted.lag:

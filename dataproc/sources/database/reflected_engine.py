@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 
@@ -16,8 +16,8 @@ from dataproc.domain.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from dataproc.ports.secrets import Secrets
-from dataproc.sources.database.connection import PORTS, ServerConnection
+from dataproc.sources.database.connection import PORTS
+from dataproc.sources.database.login import ServerLogin
 
 
 class Dialect(StrEnum):
@@ -74,18 +74,10 @@ def ours(what: str, error: exc.SQLAlchemyError) -> DataprocError:
 
 
 @dataclass(frozen=True, slots=True)
-class ReflectedLogin:
-    """How to log in; the password is looked up each time."""
+class ReflectedLogin(ServerLogin):
+    """How to log in to SQL Server or Oracle."""
 
-    name: str
-    server: ServerConnection
-    secrets: Secrets = field(repr=False)
     dialect: Dialect
-
-    @property
-    def told(self) -> str:
-        """What errors call this."""
-        return f"connection {self.name!r}"
 
     def url(self, password: str | None) -> URL:
         """Return what SQLAlchemy connects by."""
@@ -126,8 +118,7 @@ class ReflectedLogin:
                 f"{self.told}: kind {self.dialect} needs the package {self.dialect.driver}; install "
                 f"dataproc[{self.dialect}]"
             ) from missing
-        password = None if self.server.password is None else self.secrets.get(self.server.password)
-        engine = create_engine(self.url(password), poolclass=NullPool, connect_args=self.options())
+        engine = create_engine(self.url(self.password()), poolclass=NullPool, connect_args=self.options())
         with translated(self.told), engine.connect() as conn:
             if self.dialect is Dialect.ORACLE:
                 conn.execute(text("SET TRANSACTION READ ONLY"))

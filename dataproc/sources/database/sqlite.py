@@ -24,7 +24,7 @@ from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.connector import Discovered
 from dataproc.ports.memory import BLANK, Memory
-from dataproc.sources.database.cursors import Bounds, Cursor, kind_of, place_of
+from dataproc.sources.database.cursors import EVERYTHING, Bounds, Cursor, kind_of, place_of
 from dataproc.sources.database.fitting import piece_of
 from dataproc.sources.database.relation import Quotes, Relation, checked, digest
 from dataproc.sources.database.sqlite_types import SqliteColumn, column_of
@@ -148,17 +148,15 @@ class SqliteSource:
         with self.file.session(self.told) as conn:
             columns = self.columns(conn)
             window = self.window(conn, columns, memory)
-            bounds = () if window is None else window.conditions
-            rows = None if bounds is None else self.counted(conn, bounds)
+            rows = None if window.conditions is None else self.counted(conn, window.conditions)
         schema = pa.schema([pa.field(column.name, column.arrow_type) for column in columns])
-        move = None if window is None else window.move
-        if bounds is None:
-            return SourcePlan((), schema, 0, move=move)
+        if (bounds := window.conditions) is None:
+            return SourcePlan((), schema, 0, move=window.move)
         statement = self.relation.select([self.relation.shown], bounds)
         name = f"{self.relation.uri}@{version}#{digest(statement)}"
         size = max(self.file.path.stat().st_size, 1)
         unit = Unit(name, self.relation.uri, version, size, None, rows, schema, Selection(statement, columns))
-        return SourcePlan((unit,), schema, move=move)
+        return SourcePlan((unit,), schema, move=window.move)
 
     def columns(self, conn: sqlite3.Connection) -> tuple[SqliteColumn, ...]:
         """Return the columns, by their declared types where they have one."""
@@ -178,11 +176,11 @@ class SqliteSource:
         found = conn.execute(f"SELECT DISTINCT typeof({self.relation.quoted(name)}) FROM ({some})")
         return [str(row[0]) for row in found.fetchall()]
 
-    def window(self, conn: sqlite3.Connection, columns: Sequence[SqliteColumn], memory: Memory) -> Bounds | None:
-        """Return what is new; `None`: the job reads everything."""
+    def window(self, conn: sqlite3.Connection, columns: Sequence[SqliteColumn], memory: Memory) -> Bounds:
+        """Return what is new."""
         wanted = self.spec.incremental
         if wanted is None:
-            return None
+            return EVERYTHING
         column = columns[place_of(self.relation, wanted, [column.name for column in columns])]
         kind = kind_of(self.relation, wanted, CURSORS, str(column.arrow_type))
         quoted = self.relation.quoted(wanted.cursor)
