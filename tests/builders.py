@@ -6,9 +6,10 @@ from uuid import uuid4
 
 import pyarrow as pa
 
+from dataproc.domain.destination import Destination
 from dataproc.domain.job import Claim, Failure, Job, JobId, Progress, RunId
 from dataproc.domain.sources.files import FilesSource
-from dataproc.domain.spec import Destination, JobSpec
+from dataproc.domain.spec import JobSpec
 from dataproc.domain.status import RunStatus
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.events import Event

@@ -11,8 +11,8 @@ import pyarrow as pa
 from psycopg import sql
 
 from dataproc.domain.chunk import REJECTS, Account, Chunk, LoadedChunk, no_rejects, number, with_positions
+from dataproc.domain.destination import Destination
 from dataproc.domain.job import JobId
-from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.warehouse import Load, LoadId, Published
 from dataproc.warehouse.warehouse import PostgresWarehouse

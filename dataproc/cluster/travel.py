@@ -25,11 +25,11 @@ HEAD: list[tuple[str, pa.DataType]] = [
     ("read", pa.int64()), ("filtered", pa.int64()), ("deduplicated", pa.int64()), ("mark", pa.string()),
     ("high", pa.string()),
 ]  # fmt: skip
-CHUNKS = pa.schema([*HEAD, ("rows", pa.large_binary()), ("rejects", pa.large_binary())])
+CHUNKS = pa.schema([*HEAD, ("rows", pa.large_binary()), ("rejects", pa.large_binary()), ("wire", pa.large_binary())])
 LOADED = pa.schema(
     [
         *HEAD, ("loaded", pa.int64()), ("rejected", pa.int64()), ("digest", pa.binary()),
-        ("payload", pa.large_binary()), ("rejects", pa.large_binary()),
+        ("payload", pa.large_binary()), ("rejects", pa.large_binary()), ("keys", pa.list_(pa.large_binary())),
     ]
 )  # fmt: skip
 
@@ -37,7 +37,7 @@ LOADED = pa.schema(
 def pack(chunk: Chunk) -> pa.Table:
     """Return a block of one row that holds `chunk`."""
     head = {name: getattr(chunk, name, None) for name, _ in HEAD}
-    body = {"rows": stream_of(chunk.rows), "rejects": stream_of(chunk.rejects)}
+    body = {"rows": stream_of(chunk.rows), "rejects": stream_of(chunk.rejects), "wire": chunk.wire}
     return one_row(CHUNKS, {**head, **body})
 
 
@@ -46,7 +46,9 @@ def unpack(block: pa.Table) -> Iterator[Chunk]:
     for row in rows_of(block):
         raise_failure(row)
         rows, rejects = table_of(row["rows"]), table_of(row["rejects"])
-        yield Chunk(**{name: row[name].as_py() for name, _ in HEAD if name != "failure"}, rows=rows, rejects=rejects)
+        wire = memoryview(row["wire"].as_buffer()) if row["wire"].is_valid else None
+        head = {name: row[name].as_py() for name, _ in HEAD if name != "failure"}
+        yield Chunk(**head, rows=rows, rejects=rejects, wire=wire)
 
 
 def pack_loaded(chunk: LoadedChunk) -> pa.Table:
@@ -58,7 +60,10 @@ def unpack_loaded(block: pa.Table) -> Iterator[LoadedChunk]:
     """Yield the loaded chunks of a block, or raise the error in it; the payload shares the block's memory."""
     for row in rows_of(block):
         raise_failure(row)
-        plain = {name: row[name].as_py() for name in LOADED.names if name not in {"failure", "payload", "rejects"}}
+        plain = {
+            name: row[name].as_py() for name in LOADED.names if name not in {"failure", "payload", "rejects", "keys"}
+        }
+        plain["keys"] = tuple(row["keys"].as_py())
         yield LoadedChunk(**plain, payload=memoryview(row["payload"].as_buffer()), rejects=row["rejects"].as_py())
 
 

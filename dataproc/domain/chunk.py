@@ -87,7 +87,12 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows of a unit on their way, with the account of those that left it; `mark` and `high` as in `Piece`."""
+    """Some rows of a unit on their way, with the account of those that left it; `mark` and `high` as in `Piece`.
+
+    `keys` holds a table for each rule over all rows of the run that a transform so far has, in their order. `wire` is
+    there instead of rows in a unit that is read as it is: whole rows as COPY has them. What is `read` of such a unit is
+    told by its last chunk, for all of them.
+    """
 
     unit: str
     seq: int
@@ -99,6 +104,8 @@ class Chunk:
     deduplicated: int = 0
     mark: str = ""
     high: str | None = None
+    keys: tuple[pa.Table, ...] = field(default=(), repr=False)
+    wire: bytes | memoryview | None = field(default=None, repr=False)
 
     def keep(
         self, rows: pa.Table, *, filtered: int = 0, deduplicated: int = 0, rejects: pa.Table | None = None
@@ -107,6 +114,10 @@ class Chunk:
         aside = self.rejects if rejects is None else pa.concat_tables([self.rejects, rejects])
         filtered, deduplicated = self.filtered + filtered, self.deduplicated + deduplicated
         return replace(self, rows=rows, filtered=filtered, deduplicated=deduplicated, rejects=aside)
+
+    def with_keys(self, keys: pa.Table) -> "Chunk":
+        """Return this chunk with the keys of its rows for one more rule over all rows of the run."""
+        return replace(self, keys=(*self.keys, keys))
 
     @property
     def rejected(self) -> int:
@@ -133,6 +144,7 @@ class LoadedChunk:
     deduplicated: int = 0
     mark: str = ""
     high: str | None = None
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
     def is_balanced(self) -> bool:
@@ -141,7 +153,7 @@ class LoadedChunk:
 
     def without_payload(self) -> "LoadedChunk":
         """Return only the account of this chunk."""
-        return replace(self, payload=b"", rejects=b"")
+        return replace(self, payload=b"", rejects=b"", keys=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ DataprocError
 │   ├── ContractViolationError
 │   ├── TargetRefusedError
 │   ├── RowRefusedError
+│   │   └── DoubledKeysError
 │   └── CountMismatchError
 └── StoppedError                 not a fault: the run was told to stop
     ├── CancelledRunError
@@ -204,6 +205,10 @@ class TargetRefusedError(FatalError):
 
 class RowRefusedError(FatalError):
     """The warehouse refused a row."""
+
+
+class DoubledKeysError(RowRefusedError):
+    """Rows with the same key came in different chunks; which of them stays is found out in staging."""
 
 
 class CountMismatchError(FatalError):

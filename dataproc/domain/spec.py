@@ -3,81 +3,25 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field
 
+from dataproc.domain.destination import Destination
 from dataproc.domain.duration import Duration
-from dataproc.domain.fields import ColumnName, Moment, Name, Spec
+from dataproc.domain.fields import Moment, Name, Spec
 from dataproc.domain.retry import RetryPolicy
-from dataproc.domain.rules import ColumnRule, ColumnType
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.sources.external import DltSource, PluginSource
 from dataproc.domain.sources.files import FilesSource, S3Source
 from dataproc.domain.sources.rest import RestSource
+from dataproc.domain.transforms.clean import CleanTransform
+from dataproc.domain.transforms.dedupe import DedupeTransform
+from dataproc.domain.transforms.validate import ValidateTransform
 
 AnySource = S3Source | FilesSource | DatabaseSource | RestSource | DltSource | PluginSource
 Source = Annotated[AnySource, Field(discriminator="kind")]
 
-
-class CleanTransform(Spec):
-    """Puts values in order; in this sequence: rename, drop, trim, nulls, drop_nulls, cast."""
-
-    kind: Literal["clean"]
-    rename: dict[ColumnName, ColumnName] = Field(default={}, description="Old name to new name.")
-    drop: tuple[ColumnName, ...] = Field(default=(), description="Columns to leave out.")
-    trim: bool | tuple[ColumnName, ...] = Field(
-        default=False, description="Strip white space: of all text columns, or of these."
-    )
-    nulls: dict[ColumnName, str | int | FiniteFloat | bool] = Field(
-        default={}, description="What to put in place of null, by column."
-    )
-    drop_nulls: tuple[ColumnName, ...] = Field(
-        default=(), description="Leave out the rows in which one of these is null; they count as filtered."
-    )
-    cast: dict[ColumnName, ColumnType] = Field(
-        default={}, description="Column to type; a value that does not fit is set aside."
-    )
-
-
-class ValidateTransform(Spec):
-    """Sets aside the rows that break a rule, with every rule they break."""
-
-    kind: Literal["validate"]
-    columns: dict[ColumnName, ColumnRule] = Field(min_length=1)
-    on_error: Literal["quarantine", "drop", "fail"] = Field(
-        default="quarantine",
-        description="Keep bad rows in the reject table, only count them, or fail the run at the first.",
-    )
-    max_rejects: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\d{1,3}(\.\d+)?%$")] | None = Field(
-        default=None, description="A count or a share such as `1%`: above it nothing is published. None: no limit."
-    )
-
-
-Transform = Annotated[CleanTransform | ValidateTransform, Field(discriminator="kind")]
-
-
-class Destination(Spec):
-    """A table of the warehouse."""
-
-    table: str = Field(
-        pattern=r'^[^."\x00]{1,63}\.[^."\x00]{1,63}$',
-        description="schema.table; made if it is missing.",
-        examples=["analytics.orders"],
-    )
-    mode: Literal["append"] = Field(default="append", description="Add the rows to what is there.")
-    load: Literal["auto", "direct", "staged"] = Field(
-        default="auto",
-        description="`direct`: one COPY in the publish transaction; `staged`: unit by unit; `auto` chooses by size.",
-    )
-
-    @property
-    def schema_name(self) -> str:
-        """The schema's name, without quotes."""
-        return self.table.partition(".")[0]
-
-    @property
-    def table_name(self) -> str:
-        """The table's name within its schema, without quotes."""
-        return self.table.partition(".")[2]
+AnyTransform = CleanTransform | ValidateTransform | DedupeTransform
+Transform = Annotated[AnyTransform, Field(discriminator="kind")]
 
 
 class JobSpec(Spec):

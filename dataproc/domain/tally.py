@@ -1,7 +1,7 @@
 """The tally of a load: proof that every unit came whole, once, and that no row went missing on the way."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 from dataproc.domain.chunk import Account, LoadedChunk
@@ -16,6 +16,7 @@ class Tally:
     chunks: dict[str, dict[int, LoadedChunk]] = field(default_factory=dict)
     account: Account = field(default_factory=Account)
     units_done: int = 0
+    moved: dict[str, Account] = field(default_factory=dict)
 
     def add(self, chunk: LoadedChunk) -> bool:
         """Return whether this chunk is new; the same chunk with other contents is refused."""
@@ -45,10 +46,16 @@ class Tally:
 
     def of(self, unit: Unit) -> Account:
         """Return the account of a unit."""
-        account = Account()
+        account = self.moved.get(unit.id, Account())
         for chunk in self.chunks.get(unit.id, {}).values():
             account += chunk
         return account
+
+    def take_out(self, unit: str, rows: Account) -> None:
+        """Count rows of a unit that were loaded as what became of them after all: rejected, filtered or doubled."""
+        change = replace(rows, loaded=-(rows.rejected + rows.filtered + rows.deduplicated))
+        self.moved[unit] = self.moved.get(unit, Account()) + change
+        self.account += change
 
     def highs(self) -> Iterator[str]:
         """Yield the greatest cursor values that chunks tell."""

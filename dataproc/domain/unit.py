@@ -23,7 +23,8 @@ class Unit:
     `span` is half-open: row groups of a Parquet file, bytes of a text file, or `None` for all of it.
     The same source in the same version always gives the same units with the same ids. `schema` is what
     the source needs to read every unit alike (the types its files hold), `detail` whatever else it needs; only the
-    source looks at them. A stream that was staged in part before is read on from where it `begun`.
+    source looks at them. A stream that was staged in part before is read on from where it `begun`. A unit that is
+    wanted `as_is` comes in the binary form that its plan's `wire` tells.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Unit:
     schema: pa.Schema | None = field(default=None, repr=False, compare=False)
     detail: object = field(default=None, repr=False, compare=False)
     begun: Begun | None = field(default=None, compare=False)
+    as_is: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class SourcePlan:
     `announced` is what the source says of all its rows together, where it says nothing of single units. `move` and
     `objects` are what the job remembers once this is published. A source that `streams` marks its chunks, so that a
     staged load goes on after the last one. `hold` keeps what the units need, such as a snapshot; a run enters it.
-    `notes` are sentences about the plan that whoever runs the job should read.
+    `notes` are sentences about the plan that whoever runs the job should read. `wire` is there where units can also be
+    read in the binary form of PostgreSQL's COPY: each column's name, and its type in PostgreSQL's words.
     """
 
     units: tuple[Unit, ...]
@@ -54,6 +57,7 @@ class SourcePlan:
     objects: tuple[SourceObject, ...] = ()
     streams: bool = False
     notes: tuple[str, ...] = ()
+    wire: tuple[tuple[str, str], ...] = ()
     hold: AbstractContextManager[object] = field(default_factory=nullcontext, repr=False, compare=False)
 
     @property

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
 from dataproc.domain.chunk import Chunk, LoadedChunk
+from dataproc.domain.keys import KeyRule
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
 
@@ -20,7 +21,8 @@ class Source(Protocol):
     def read(self, unit: Unit) -> Iterator[Chunk]:
         """Yield the chunks of a unit, each with the plan's schema and the column `POSITION` last.
 
-        A unit that was begun is read on from there. Closing the iterator ends connections and threads.
+        A unit that was begun is read on from there. A unit that is wanted `as_is` comes as `wire`, without rows.
+        Closing the iterator ends connections and threads.
         """
 
 
@@ -32,6 +34,14 @@ class Transform(Protocol):
 
     def apply(self, chunk: Chunk) -> Chunk:
         """Return the chunk transformed; `POSITION` stays with its rows, and the account stays balanced."""
+
+
+@runtime_checkable
+class Keyed(Protocol):
+    """A transform with rules over all rows of a run; `apply` adds a table to the chunk's `keys` for each of them."""
+
+    def rules(self, before: pa.Schema) -> Sequence[KeyRule]:
+        """Return the rules, always in the same order, for rows that come with the schema `before`."""
 
 
 Step = Callable[[Chunk], LoadedChunk]

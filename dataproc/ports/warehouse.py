@@ -9,9 +9,10 @@ from uuid import UUID
 import pyarrow as pa
 
 from dataproc.domain.chunk import Account, LoadedChunk
+from dataproc.domain.destination import Destination
 from dataproc.domain.job import JobId
+from dataproc.domain.keys import KeyRule
 from dataproc.domain.memory import Window
-from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.memory import Memory
 from dataproc.ports.pipeline import Step
@@ -76,6 +77,10 @@ class Load(Protocol):
         """
 
     @property
+    def as_is(self) -> bool:
+        """Whether units are wanted in the binary form that the plan's `wire` tells."""
+
+    @property
     def step(self) -> Step:
         """What each worker does with a transformed chunk; it pickles."""
 
@@ -92,8 +97,17 @@ class Warehouse(Protocol):
     def memory(self, name: str, target: str) -> Memory:
         """Return what the published runs of jobs of this name have read for a target."""
 
-    def open(self, load_id: LoadId, destination: Destination, schema: pa.Schema, plan: SourcePlan) -> Load:
+    def open(
+        self,
+        load_id: LoadId,
+        destination: Destination,
+        schema: pa.Schema,
+        plan: SourcePlan,
+        rules: Sequence[KeyRule] = (),
+    ) -> Load:
         """Look at the target and choose the way of the load; nothing is changed in the target.
+
+        `rules` are over all rows of the run: those that break one leave it in the publish.
 
         A staged load goes on with what earlier epochs have staged, if plan and target are still the same.
         """

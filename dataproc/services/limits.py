@@ -7,7 +7,8 @@ from typing import Literal, Protocol, assert_never
 
 from dataproc.domain.chunk import Account
 from dataproc.domain.errors import NoRowsError, TooManyRejectsError
-from dataproc.domain.spec import Transform, ValidateTransform
+from dataproc.domain.spec import Transform
+from dataproc.domain.transforms.validate import ValidateTransform
 
 Warn = Callable[[str], None]
 

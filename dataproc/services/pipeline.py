@@ -1,17 +1,18 @@
 """The pipeline: read, transform, load, publish. It knows units and chunks, not Ray and not SQL."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 import pyarrow as pa
 
 from dataproc.domain.chunk import Account, LoadedChunk
-from dataproc.domain.errors import RowRefusedError
+from dataproc.domain.destination import Destination
+from dataproc.domain.errors import DoubledKeysError, RowRefusedError
 from dataproc.domain.fault_points import FaultPoint, reached
-from dataproc.domain.spec import Destination
+from dataproc.domain.keys import KeyRule
 from dataproc.domain.unit import Begun, SourcePlan, Unit
-from dataproc.ports.pipeline import Engine, Source, Transform
+from dataproc.ports.pipeline import Engine, Keyed, Source, Transform
 from dataproc.ports.warehouse import LoadId, Published, Warehouse
 from dataproc.services.limits import Limit
 from dataproc.services.monitor import Monitor
@@ -44,22 +45,31 @@ class Pipeline:
         """Load as the destination says; what the direct way refuses is loaded the staged way."""
         try:
             return self.load(plan, self.destination, load_id, monitor)
-        except RowRefusedError:
+        except RowRefusedError as refused:
             if self.destination.load == "staged" or monitor.progress.load == "staged":
                 raise
             # COPY names no row. The staged way finds it, sets it aside, and loads the rest.
-            return self.load(plan, self.destination.model_copy(update={"load": "staged"}), load_id, monitor)
+            staged = self.destination.model_copy(update={"load": "staged"})
+            return self.load(
+                plan, staged, load_id, monitor, notes=(str(refused),) if isinstance(refused, DoubledKeysError) else ()
+            )
 
-    def load(self, plan: SourcePlan, destination: Destination, load_id: LoadId, monitor: Monitor) -> Published:
+    def load(
+        self,
+        plan: SourcePlan,
+        destination: Destination,
+        load_id: LoadId,
+        monitor: Monitor,
+        *,
+        notes: Sequence[str] = (),
+    ) -> Published:
         """Publish all units of `plan` in one transaction; those that an earlier run has staged are not read again."""
         # Without units there may be no columns either, and no row for any transform.
-        schema = plan.schema if plan.units else pa.schema([])
-        for transform in self.transforms if plan.units else ():
-            schema = transform.schema(schema)
-        load = self.warehouse.open(load_id, destination, schema, plan)
+        schema, rules = after(self.transforms, plan.schema) if plan.units else (pa.schema([]), ())
+        load = self.warehouse.open(load_id, destination, schema, plan, rules)
         left = list(unread(plan.units, load.staged_before))
         monitor.planned(plan, load.way, resumed=len(plan.units) - len(left))
-        for note in plan.notes:
+        for note in (*plan.notes, *notes):
             monitor.warn(note)
 
         def check(account: Account) -> None:
@@ -68,6 +78,16 @@ class Pipeline:
 
         with self.engine.run(left, self.source.read, self.transforms, load.step) as results:
             return load.publish(plan, monitor.watched(chain(load.staged_before, results)), check)
+
+
+def after(transforms: Iterable[Transform], schema: pa.Schema) -> tuple[pa.Schema, tuple[KeyRule, ...]]:
+    """Return the schema of rows after all transforms, and the rules that these have over all rows of a run."""
+    rules: list[KeyRule] = []
+    for transform in transforms:
+        found = transform.rules(schema) if isinstance(transform, Keyed) else ()
+        rules += found
+        schema = transform.schema(schema)
+    return schema, tuple(rules)
 
 
 def unread(units: Iterable[Unit], staged: Iterable[LoadedChunk]) -> Iterator[Unit]:

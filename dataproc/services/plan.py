@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from dataproc.domain.spec import Destination
+from dataproc.domain.destination import Destination
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.memory import Memory
 from dataproc.ports.pipeline import Source, Transform

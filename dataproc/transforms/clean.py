@@ -11,7 +11,7 @@ import pyarrow.types as t
 
 from dataproc.domain.chunk import POSITION, Chunk
 from dataproc.domain.errors import ContractViolationError
-from dataproc.domain.spec import CleanTransform
+from dataproc.domain.transforms.clean import CleanTransform
 from dataproc.transforms.breaks import Break, broken, reject_table
 from dataproc.transforms.cast import cast
 from dataproc.transforms.columns import cells_of, demand, with_column, with_type

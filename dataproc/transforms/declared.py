@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable
 
-from dataproc.domain.spec import CleanTransform, Transform, ValidateTransform
+from dataproc.domain.spec import Transform
+from dataproc.domain.transforms.clean import CleanTransform
+from dataproc.domain.transforms.dedupe import DedupeTransform
+from dataproc.domain.transforms.validate import ValidateTransform
 
 
 def text_columns(transforms: Iterable[Transform]) -> frozenset[str]:
@@ -13,6 +16,8 @@ def text_columns(transforms: Iterable[Transform]) -> frozenset[str]:
     found: set[str] = set()
     origin: dict[str, str | None] = {}
     for spec in transforms:
+        if isinstance(spec, DedupeTransform):
+            continue
         if isinstance(spec, CleanTransform):
             origin = origins_after(spec, origin)
         names = spec.columns if isinstance(spec, ValidateTransform) else spec.cast

@@ -13,7 +13,7 @@ from dataproc.domain.cells import Cells, failing
 from dataproc.domain.chunk import POSITION, Chunk
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.rules import ColumnRule, parse_value
-from dataproc.domain.spec import ValidateTransform
+from dataproc.domain.transforms.validate import ValidateTransform
 from dataproc.transforms.breaks import Break, broken, reject_table
 from dataproc.transforms.cast import cast
 from dataproc.transforms.columns import cells_of, demand, with_column, with_type

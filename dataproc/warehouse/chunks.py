@@ -4,7 +4,7 @@ A chunk's row in `load_chunk` is inserted before its rows are copied. So Postgre
 (a task that Ray ran twice): the second waits, finds the row, and copies nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import psycopg
@@ -13,14 +13,17 @@ from psycopg import sql
 
 from dataproc.domain.chunk import POSITION, REJECTS, Account, Chunk, LoadedChunk, texts_of
 from dataproc.domain.fault_points import FaultPoint, reached
+from dataproc.domain.keys import KeyRule
 from dataproc.domain.tally import twins_differ
 from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse import encoding, rejects
+from dataproc.warehouse.columns import Column
 from dataproc.warehouse.connection import ROW_ERRORS, column_of, connect, first_line
 from dataproc.warehouse.fitting import fit
+from dataproc.warehouse.keys import PLACE, UNIT
 from dataproc.warehouse.ledger import counts
-from dataproc.warehouse.staging import staging_table
-from dataproc.warehouse.target import Target
+from dataproc.warehouse.staging import key_tables, staging_table
+from dataproc.warehouse.target import Target, names_of
 
 ADD = """
 INSERT INTO dataproc_load.load_chunk
@@ -66,10 +69,22 @@ class Stage:
     url: str = field(repr=False)
     load_id: LoadId
     target: Target
+    rules: tuple[KeyRule, ...] = ()
+    numbers: Mapping[str, int] = field(default_factory=dict, repr=False)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the staging table; for rules over all rows, each row tells its place."""
+        return (*self.target.columns, *(PLACE if self.rules else ()))
+
+    @property
+    def column_list(self) -> sql.Composed:
+        """The quoted names of these columns."""
+        return names_of(self.columns)
 
     def __call__(self, chunk: Chunk) -> LoadedChunk:
         """Stage the chunk in one transaction, unless a twin did; return its account."""
-        fitted = fit(chunk.rows, self.target.columns)
+        fitted = fit(self.placed(chunk, chunk.rows), self.columns)
         payload = encoding.encode(fitted)
         loaded = LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
@@ -87,9 +102,23 @@ class Stage:
                 return self.twin_of(conn, loaded)
             reached(FaultPoint.CHUNK_RECORDED)
             staged = self.copy(conn, chunk, loaded, payload, fitted)
+            self.copy_keys(conn, chunk)
             reached(FaultPoint.CHUNK_COPIED)
         reached(FaultPoint.CHUNK_STAGED)
         return staged
+
+    def placed(self, chunk: Chunk, rows: pa.Table) -> pa.Table:
+        """Return rows with the number of their unit, if there are rules over all rows."""
+        if not self.rules:
+            return rows
+        number = pa.scalar(self.numbers[chunk.unit], pa.int32())
+        return rows.append_column(UNIT, pa.repeat(number, rows.num_rows))
+
+    def copy_keys(self, conn: psycopg.Connection, chunk: Chunk) -> None:
+        """Copy the keys of the chunk's rows for each rule."""
+        for table, keys in zip(key_tables(self.load_id, self.rules), chunk.keys, strict=True):
+            payload = encoding.encode(fit(self.placed(chunk, keys), table.columns))
+            copy_binary(conn, table.copy, payload)
 
     def key(self, chunk: Chunk | LoadedChunk) -> tuple[object, ...]:
         """Return a chunk's primary key."""
@@ -130,7 +159,7 @@ class Stage:
 
     def took(self, conn: psycopg.Connection, payload: bytes) -> Refusal | None:
         """Copy `payload` in a savepoint; return `None`, or what the warehouse had against a row."""
-        names, staging = self.target.column_list, staging_table(self.load_id)
+        names, staging = self.column_list, staging_table(self.load_id)
         into = staging if self.target.fits_directly else TEXTS
         try:
             with conn.transaction():
@@ -146,7 +175,7 @@ class Stage:
         """Return the statement that makes the temporary table."""
         columns = (
             sql.SQL("{} {}").format(sql.Identifier(c.name), sql.SQL("text" if c.is_text else c.sql_type))
-            for c in self.target.columns
+            for c in self.columns
         )
         return sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(TEXTS, sql.SQL(", ").join(columns))
 
@@ -156,10 +185,10 @@ class Stage:
             sql.SQL("{}::{}" if c.is_text else "{}").format(
                 sql.Identifier(c.name), *([sql.SQL(c.sql_type)] if c.is_text else [])
             )
-            for c in self.target.columns
+            for c in self.columns
         )
         return sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(
-            staging, self.target.column_list, sql.SQL(", ").join(values), TEXTS
+            staging, self.column_list, sql.SQL(", ").join(values), TEXTS
         )
 
 

@@ -8,6 +8,7 @@ A type without a binary encoding here travels as text into a temporary table and
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -83,6 +84,10 @@ FROM_SQL: dict[str, tuple[pa.DataType, Coding]] = {
     "timestamp": (pa.timestamp("us"), "plain"),
     "timestamptz": (pa.timestamp("us", "UTC"), "plain"),
 }
+FULL_NAMES = {"timestamp": "timestamp without time zone", "time": "time without time zone"}
+"""Types of new columns, as PostgreSQL calls them."""
+LIMITS = re.compile(r"\((\d+)(,-?\d+)?\)")
+TEXTS = frozenset({"text", "character varying", "character", "bpchar"})
 NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)")
 EVERYTHING = frozenset({"bool", "int", "float", "decimal", "text", "binary", "date", "time", "timestamp"})
 TAKES: dict[str, frozenset[str]] = {
@@ -104,6 +109,20 @@ TAKES: dict[str, frozenset[str]] = {
 """What kinds of values each kind of column takes. Arrow casts more, such as a number to a moment in time."""
 KINDS = {"json": "json", "jsonb": "json", "uuid": "uuid", "numeric": "decimal", "interval": "interval", "time": "time"}
 """The kinds of columns that their Arrow type does not tell."""
+
+
+def takes_as_is(columns: Sequence[Column], wire: Sequence[tuple[str, str]]) -> bool:
+    """Whether rows in the binary form of COPY are right for these columns: the same names, in order, and types."""
+    return len(columns) == len(wire) > 0 and all(
+        column.name == name and takes_bytes(FULL_NAMES.get(column.sql_type, column.sql_type), sql_type)
+        for column, (name, sql_type) in zip(columns, wire, strict=True)
+    )
+
+
+def takes_bytes(target: str, source: str) -> bool:
+    """Whether a value of one type has the same bytes, and stays the same, in another: one without the limits."""
+    unlimited = LIMITS.sub("", source)
+    return target in {source, "text" if unlimited in TEXTS else unlimited}
 
 
 def declare(field: pa.Field[pa.DataType]) -> Column:

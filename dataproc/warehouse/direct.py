@@ -12,12 +12,14 @@ from psycopg import sql
 from dataproc.domain.chunk import Account, Chunk, LoadedChunk
 from dataproc.domain.errors import ContractViolationError, CountMismatchError
 from dataproc.domain.fault_points import FaultPoint, reached
+from dataproc.domain.keys import KeyRule
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import LoadId, Published
 from dataproc.warehouse import encoding, rejects
 from dataproc.warehouse.columns import Column
 from dataproc.warehouse.fitting import fit
+from dataproc.warehouse.keys import Doubles, hashes
 from dataproc.warehouse.ledger import Entry, record, take_fence
 from dataproc.warehouse.publish import publishing
 from dataproc.warehouse.target import Target
@@ -28,6 +30,7 @@ class Encode:
     """Turns a chunk into bytes for COPY; runs in the workers."""
 
     columns: tuple[Column, ...]
+    rules: tuple[KeyRule, ...] = ()
 
     def __call__(self, chunk: Chunk) -> LoadedChunk:
         """Return the chunk encoded, with its account and its rejects."""
@@ -35,7 +38,21 @@ class Encode:
         return LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
             encoding.digest(payload), payload, rejects.pack(chunk.rejects), chunk.deduplicated, chunk.mark, chunk.high,
+            hashes(chunk.keys, self.rules),
         )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class HandOn:
+    """Takes a chunk's rows as they are; runs in the workers."""
+
+    def __call__(self, chunk: Chunk) -> LoadedChunk:
+        """Return the chunk's bytes with its account."""
+        if chunk.wire is None:
+            raise TypeError(chunk)
+        return LoadedChunk(
+            chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.read, 0, 0, encoding.digest(chunk.wire), chunk.wire
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +62,23 @@ class DirectLoad:
     url: str = field(repr=False)
     load_id: LoadId
     target: Target
+    rules: tuple[KeyRule, ...] = ()
     way: str = "direct"
     staged_before: tuple[LoadedChunk, ...] = ()
+    as_is: bool = False
 
     @property
-    def step(self) -> Encode:
+    def step(self) -> Encode | HandOn:
         """What workers do with a chunk."""
-        return Encode(self.target.columns)
+        return HandOn() if self.as_is else Encode(self.target.columns, self.rules)
 
     def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Account], None]) -> Published:
         """Stream all results into the target and commit, or leave it as it was."""
-        tally = Tally()
+        tally, doubles = Tally(), Doubles()
         with rejects.Aside() as aside, publishing(self.url, self.load_id, self.target) as conn:
-            copied = copy_all(conn, self.target, arrivals(results, tally, aside))
+            copied = copy_all(conn, self.target, arrivals(results, tally, doubles, aside))
             tally.verify(plan)
+            doubles.refuse()
             self.compare(copied, tally.account)
             check(tally.account)
             reached(FaultPoint.COPIED)
@@ -79,10 +99,13 @@ class DirectLoad:
         )
 
 
-def arrivals(results: Iterator[LoadedChunk], tally: Tally, aside: rejects.Aside) -> Iterator[bytes | memoryview]:
+def arrivals(
+    results: Iterator[LoadedChunk], tally: Tally, doubles: Doubles, aside: rejects.Aside
+) -> Iterator[bytes | memoryview]:
     """Yield the bytes of each new chunk, counting it, and keep the rejects for later."""
     for chunk in results:
         if tally.add(chunk):
+            doubles.add(chunk)
             yield chunk.payload
             aside.add(chunk)
 

@@ -9,10 +9,10 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import WarehouseUnavailableError
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.job import JobId
-from dataproc.domain.spec import Destination
 from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse.connection import connect, first_line, opened, translated
 from dataproc.warehouse.ledger import look_up

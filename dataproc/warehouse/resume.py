@@ -5,7 +5,7 @@ transaction. A zombie of the old epoch then finds neither: it cannot add a row t
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -16,14 +16,15 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from dataproc.domain.chunk import LoadedChunk
+from dataproc.domain.keys import KeyRule
 from dataproc.domain.tally import kept
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import LoadId
-from dataproc.warehouse.staging import end_users, identifier_of, staging_name, staging_table
+from dataproc.warehouse.staging import end_users, identifier_of, key_names, staging_name, staging_table
 from dataproc.warehouse.target import Target
 
 EARLIER = """
-SELECT epoch, staging_table FROM dataproc_load.load_staging
+SELECT epoch, staging_table, key_tables FROM dataproc_load.load_staging
 WHERE job_id = %s AND epoch < %s AND target = %s AND fingerprint = %s ORDER BY epoch DESC LIMIT 1 FOR UPDATE
 """
 SUM_LOADED = """
@@ -39,14 +40,19 @@ FROM dataproc_load.load_chunk WHERE job_id = %s AND epoch = %s AND target = %s O
 """
 
 
-def fingerprint(plan: SourcePlan, schema: pa.Schema, target: Target) -> bytes:
+def fingerprint(plan: SourcePlan, schema: pa.Schema, target: Target, rules: Sequence[KeyRule] = ()) -> bytes:
     """Return what tells two loads of a job apart.
 
     The ids of the units hold the versions of what they are read from; another version of this program may cut chunks
     otherwise.
     """
     told = hashlib.sha256(version("dataproc").encode())
-    load = (schema.to_string(), repr((target.columns, target.checks)), repr(plan.move))
+    load = (
+        schema.to_string(),
+        repr((target.columns, target.checks)),
+        repr(plan.move),
+        repr([(rule, rule.schema.to_string()) for rule in rules]),
+    )
     for part in (*load, *(unit.id for unit in plan.units)):
         told.update(b"\0" + part.encode())
     return told.digest()
@@ -57,11 +63,13 @@ def take_over(conn: psycopg.Connection, load_id: LoadId, target: Target, same: b
     row = conn.execute(EARLIER, (load_id.job_id, load_id.epoch, target.name, same)).fetchone()
     if row is None:
         return False
-    epoch, table = row
+    epoch, table, keys = row
     key = (load_id.job_id, epoch, target.name)
     # A transaction of its own within ours: what cannot be taken over is left for the next step to drop.
     with suppress(pg.UndefinedTable), conn.transaction():
-        rename(conn, table, load_id)
+        new = staging_name(load_id)
+        for name, after in zip((table, *key_names(table, keys)), (new, *key_names(new, keys)), strict=True):
+            rename(conn, name, after)
         if not is_as_told(conn, key, load_id):
             raise psycopg.Rollback
         conn.execute(MOVE_CHUNKS, (load_id.epoch, *key))
@@ -70,11 +78,10 @@ def take_over(conn: psycopg.Connection, load_id: LoadId, target: Target, same: b
     return False
 
 
-def rename(conn: psycopg.Connection, table: str, load_id: LoadId) -> None:
+def rename(conn: psycopg.Connection, table: str, new: str) -> None:
     """Give a staging table its new name; from here on the zombies of the earlier epoch find no table."""
     end_users(conn, table)
-    new = sql.Identifier(staging_name(load_id))
-    conn.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(identifier_of(table), new))
+    conn.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(identifier_of(table), sql.Identifier(new)))
 
 
 def is_as_told(conn: psycopg.Connection, key: tuple[object, ...], load_id: LoadId) -> bool:

@@ -135,6 +135,9 @@ STEPS = (
         slowed_at timestamptz NOT NULL DEFAULT now() - interval '1 day'
     ) WITH (fillfactor = 50);
     """,
+    """
+    ALTER TABLE dataproc_load.load_staging ADD COLUMN key_tables integer NOT NULL DEFAULT 0;
+    """,
 )
 """Each step brings the schema from its index to the next version. Add steps; never change one that was released."""
 

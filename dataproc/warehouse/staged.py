@@ -9,6 +9,7 @@ from psycopg import sql
 from dataproc.domain.chunk import Account, LoadedChunk
 from dataproc.domain.errors import CountMismatchError, WarehouseUnavailableError
 from dataproc.domain.fault_points import FaultPoint, reached
+from dataproc.domain.keys import KeyRule
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import LoadId, Published
@@ -16,7 +17,8 @@ from dataproc.warehouse import rejects
 from dataproc.warehouse.chunks import Stage
 from dataproc.warehouse.ledger import Entry, record, take_fence
 from dataproc.warehouse.publish import publishing
-from dataproc.warehouse.staging import drop_staging, forget_chunks, staging_table
+from dataproc.warehouse.settling import Settling
+from dataproc.warehouse.staging import drop_staging, forget_chunks, key_tables, staging_table
 from dataproc.warehouse.target import Target
 
 SUM_CHUNKS = """
@@ -41,13 +43,17 @@ class StagedLoad:
     url: str = field(repr=False)
     load_id: LoadId
     target: Target
+    plan: SourcePlan = field(repr=False)
+    rules: tuple[KeyRule, ...] = ()
     way: str = "staged"
     staged_before: tuple[LoadedChunk, ...] = ()
+    as_is: bool = False
 
     @property
     def step(self) -> Stage:
         """What workers do with a chunk."""
-        return Stage(self.url, self.load_id, self.target)
+        numbers = {unit.id: number for number, unit in enumerate(self.plan.units)} if self.rules else {}
+        return Stage(self.url, self.load_id, self.target, self.rules, numbers)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -60,11 +66,16 @@ class StagedLoad:
         for chunk in results:
             tally.add(chunk)
         tally.verify(plan)
-        check(tally.account)
+        if not self.rules:
+            check(tally.account)
         reached(FaultPoint.STAGED)
         with publishing(self.url, self.load_id, self.target) as conn:
             take_fence(conn, self.load_id)
             self.compare(conn, tally.account)
+            if self.rules:
+                tables = key_tables(self.load_id, self.rules)
+                Settling(conn, self.load_id, self.target, plan, tally).settle(tables)
+                check(tally.account)
             self.move_rows(conn, tally.account)
             self.move_rejects(conn)
             drop_staging(conn, self.load_id.job_id, self.load_id.epoch)

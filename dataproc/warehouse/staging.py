@@ -1,17 +1,23 @@
 """Staging tables: one a job and epoch, UNLOGGED, without indexes, registered before it is made."""
 
+from collections.abc import Iterable, Sequence
+
 import psycopg
 from psycopg import sql
 
+from dataproc.domain.keys import KeyRule
 from dataproc.ports.warehouse import LoadId
+from dataproc.warehouse.columns import Column
+from dataproc.warehouse.keys import PLACE, KeyTable
 from dataproc.warehouse.target import Target
 
 REGISTER = """
-INSERT INTO dataproc_load.load_staging (job_id, epoch, target, staging_table, fingerprint) VALUES (%s, %s, %s, %s, %s)
+INSERT INTO dataproc_load.load_staging (job_id, epoch, target, staging_table, fingerprint, key_tables)
+VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT DO NOTHING
 """
 UNREGISTER = """
-DELETE FROM dataproc_load.load_staging WHERE job_id = %s AND epoch <= %s RETURNING staging_table
+DELETE FROM dataproc_load.load_staging WHERE job_id = %s AND epoch <= %s RETURNING staging_table, key_tables
 """
 FORGET_CHUNKS = "DELETE FROM dataproc_load.load_chunk WHERE job_id = %s AND epoch <= %s"
 END_USERS = """
@@ -38,31 +44,56 @@ def staging_table(load_id: LoadId) -> sql.Identifier:
     return identifier_of(staging_name(load_id))
 
 
-def make_staging(conn: psycopg.Connection, load_id: LoadId, target: Target, fingerprint: bytes) -> None:
-    """Register the staging table, then make it: what is not registered is never dropped.
+def key_tables(load_id: LoadId, rules: Sequence[KeyRule]) -> tuple[KeyTable, ...]:
+    """Return the tables of the keys of a load."""
+    names = key_names(staging_name(load_id), len(rules))
+    return tuple(KeyTable(identifier_of(name), rule) for name, rule in zip(names, rules, strict=True))
+
+
+def key_names(staging: str, count: int) -> Sequence[str]:
+    """Return the names of the tables of keys beside a staging table."""
+    return [f"{staging}_keys{at}" for at in range(count)]
+
+
+def make_staging(
+    conn: psycopg.Connection, load_id: LoadId, target: Target, fingerprint: bytes, rules: Sequence[KeyRule] = ()
+) -> None:
+    """Register the staging table and those of keys, then make them: what is not registered is never dropped.
 
     It has the columns, the NOT NULLs and the CHECKs of the target, so that a row which breaks one is found here.
     """
-    conn.execute(REGISTER, (load_id.job_id, load_id.epoch, target.name, staging_name(load_id), fingerprint))
-    columns = (
+    name = staging_name(load_id)
+    conn.execute(REGISTER, (load_id.job_id, load_id.epoch, target.name, name, fingerprint, len(rules)))
+    checks = [sql.SQL("CONSTRAINT {} {}").format(sql.Identifier(name), sql.SQL(text)) for name, text in target.checks]
+    make_table(conn, staging_table(load_id), (*target.columns, *(PLACE if rules else ())), checks)
+    for table in key_tables(load_id, rules):
+        make_table(conn, table.identifier, table.columns)
+
+
+def make_table(
+    conn: psycopg.Connection,
+    name: sql.Identifier,
+    columns: Iterable[Column],
+    checks: Iterable[sql.Composable] = (),
+) -> None:
+    """Make an unlogged table."""
+    made = (
         sql.SQL("{} {}{}").format(
             sql.Identifier(c.name), sql.SQL(c.sql_type), sql.SQL(" NOT NULL" if c.required else "")
         )
-        for c in target.columns
+        for c in columns
     )
-    checks = (sql.SQL("CONSTRAINT {} {}").format(sql.Identifier(name), sql.SQL(text)) for name, text in target.checks)
     conn.execute(
-        sql.SQL("CREATE UNLOGGED TABLE IF NOT EXISTS {} ({})").format(
-            staging_table(load_id), sql.SQL(", ").join([*columns, *checks])
-        )
+        sql.SQL("CREATE UNLOGGED TABLE IF NOT EXISTS {} ({})").format(name, sql.SQL(", ").join([*made, *checks]))
     )
 
 
 def drop_staging(conn: psycopg.Connection, job_id: object, epoch: int) -> None:
     """Drop the registered staging tables of a job up to `epoch`, and end who still writes there: it is too late."""
-    for (name,) in conn.execute(UNREGISTER, (job_id, epoch)).fetchall():
-        end_users(conn, name)
-        conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(identifier_of(name)))
+    for staging, keys in conn.execute(UNREGISTER, (job_id, epoch)).fetchall():
+        for name in (staging, *key_names(staging, keys)):
+            end_users(conn, name)
+            conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(identifier_of(name)))
 
 
 def end_users(conn: psycopg.Connection, name: str) -> None:

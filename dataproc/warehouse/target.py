@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ import pyarrow as pa
 from psycopg import errors as pg
 from psycopg import sql
 
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import ContractViolationError, TargetRefusedError
-from dataproc.domain.spec import Destination
 from dataproc.warehouse.columns import Column, declare, meet
 
 RESERVED = ("dataproc_load", "information_schema")
@@ -89,12 +89,17 @@ class Target:
     @property
     def column_list(self) -> sql.Composed:
         """The quoted names of the columns, separated by commas."""
-        return sql.SQL(", ").join(sql.Identifier(column.name) for column in self.columns)
+        return names_of(self.columns)
 
     @property
     def fits_directly(self) -> bool:
         """Whether every value can travel in the binary form of its column."""
         return not any(column.is_text for column in self.columns)
+
+
+def names_of(columns: Iterable[Column]) -> sql.Composed:
+    """Return the quoted names of columns, separated by commas."""
+    return sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
 
 
 def find_target(conn: psycopg.Connection, destination: Destination, schema: pa.Schema) -> Target:

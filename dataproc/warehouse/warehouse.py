@@ -1,14 +1,15 @@
 """The warehouse as the services see it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psycopg
 import pyarrow as pa
 
+from dataproc.domain.destination import Destination
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.job import JobId
-from dataproc.domain.spec import Destination
+from dataproc.domain.keys import KeyRule
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import LoadId, Published, Reconciliation, TargetPreview
 from dataproc.warehouse import ledger, resume
@@ -42,7 +43,12 @@ class PostgresWarehouse:
         return WarehouseMemory(self.url, name, target)
 
     def open(
-        self, load_id: LoadId, destination: Destination, schema: pa.Schema, plan: SourcePlan
+        self,
+        load_id: LoadId,
+        destination: Destination,
+        schema: pa.Schema,
+        plan: SourcePlan,
+        rules: Sequence[KeyRule] = (),
     ) -> DirectLoad | StagedLoad:
         """Look at the target and choose the way of the load; nothing is changed in the target.
 
@@ -54,9 +60,10 @@ class PostgresWarehouse:
             target = find_target(conn, destination, schema)
             if self.goes_directly(destination, target, plan):
                 drop_earlier(conn, load_id)
-                load: DirectLoad | StagedLoad = DirectLoad(self.url, load_id, target)
+                load: DirectLoad | StagedLoad = DirectLoad(self.url, load_id, target, tuple(rules))
             else:
-                load = open_staged(conn, self.url, load_id, target, resume.fingerprint(plan, schema, target))
+                same = resume.fingerprint(plan, schema, target, rules)
+                load = open_staged(conn, StagedLoad(self.url, load_id, target, plan, tuple(rules)), same)
         reached(FaultPoint.OPENED)
         return load
 
@@ -118,13 +125,14 @@ class PostgresWarehouse:
             return server_version(conn)
 
 
-def open_staged(conn: psycopg.Connection, url: str, load_id: LoadId, target: Target, fingerprint: bytes) -> StagedLoad:
+def open_staged(conn: psycopg.Connection, load: StagedLoad, fingerprint: bytes) -> StagedLoad:
     """Return a load by way of a staging table: that of an earlier epoch, where it can be taken over, or a new one."""
+    load_id, target = load.load_id, load.target
     taken = load_id.epoch > 1 and resume.take_over(conn, load_id, target, fingerprint)
     drop_earlier(conn, load_id)
     if not taken:
-        make_staging(conn, load_id, target, fingerprint)
-    return StagedLoad(url, load_id, target, staged_before=resume.chunks_to_keep(conn, load_id, target))
+        make_staging(conn, load_id, target, fingerprint, load.rules)
+    return replace(load, staged_before=resume.chunks_to_keep(conn, load_id, target))
 
 
 def drop_earlier(conn: psycopg.Connection, load_id: LoadId) -> None:

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from dataproc.domain.chunk import Chunk
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import ContractViolationError, RetryableError, SourceUnavailableError
 from dataproc.domain.sources.database import DatabaseSource
-from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
 from dataproc.ports.pipeline import Source

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dataproc.domain.chunk import Account
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import BadDataError
-from dataproc.domain.spec import Destination
 from dataproc.services.monitor import Monitor
 from dataproc.services.pipeline import Pipeline
 from dataproc.warehouse.warehouse import PostgresWarehouse

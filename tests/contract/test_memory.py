@@ -7,10 +7,10 @@ from uuid import uuid4
 import pytest
 
 from dataproc.domain.chunk import Chunk, Piece, no_rejects, number, with_positions
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import ContractViolationError, MemoryChangedError, SourceUnavailableError
 from dataproc.domain.job import JobId
 from dataproc.domain.memory import CursorMove, SourceObject, Window
-from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
 from dataproc.ports.warehouse import LoadId, Published, Warehouse

@@ -10,10 +10,10 @@ from uuid import uuid4
 
 import pytest
 
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import BadDataError, InvalidSpecError, SourceNotFoundError
 from dataproc.domain.job import JobId
 from dataproc.domain.sources.external import DltSource
-from dataproc.domain.spec import Destination
 from dataproc.ports.pipeline import Source
 from dataproc.ports.warehouse import LoadId
 from dataproc.security.secrets import EnvironmentSecrets

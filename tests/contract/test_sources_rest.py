@@ -13,10 +13,10 @@ from uuid import uuid4
 
 import pytest
 
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import SourceChangedError, SourceUnavailableError
 from dataproc.domain.job import JobId
 from dataproc.domain.sources.rest import RestSource
-from dataproc.domain.spec import Destination
 from dataproc.ports.pipeline import Source
 from dataproc.ports.warehouse import LoadId, Published
 from dataproc.services.monitor import Monitor

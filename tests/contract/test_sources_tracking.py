@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataproc.domain.chunk import Chunk
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import (
     ContractViolationError,
     InvalidSpecError,
@@ -26,7 +27,6 @@ from dataproc.domain.errors import (
 )
 from dataproc.domain.job import JobId, RunId
 from dataproc.domain.sources.files import FilesSource, S3Source
-from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
 from dataproc.ports.pipeline import Source

@@ -7,9 +7,9 @@ from datetime import timedelta
 import anyio
 import pytest
 
+from dataproc.domain.destination import Destination
 from dataproc.domain.job import Claim, Job, JobId
 from dataproc.domain.sources.files import S3Source
-from dataproc.domain.spec import Destination
 from dataproc.domain.status import RunStatus
 from dataproc.ports.queue import NO_LIMITS, RunningLimits
 from dataproc.ports.store import Store

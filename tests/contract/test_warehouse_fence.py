@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from dataproc.domain.chunk import Account
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import CancelledRunError, FencedError, RowRefusedError, TooManyRejectsError
 from dataproc.domain.job import JobId
-from dataproc.domain.spec import Destination
 from dataproc.ports.warehouse import Load, LoadId, Published, UnitAccount, Warehouse
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.fakes.pipeline import FakeEngine, ListSource, look_away

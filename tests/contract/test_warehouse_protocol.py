@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from dataproc.domain.chunk import Account, Chunk, LoadedChunk
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import (
     CancelledRunError,
     ContractViolationError,
@@ -19,7 +20,6 @@ from dataproc.domain.errors import (
     TooManyRejectsError,
     WarehouseUnavailableError,
 )
-from dataproc.domain.spec import Destination
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Load, Published

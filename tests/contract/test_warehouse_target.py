@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from dataproc.domain.chunk import Account
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import (
     ContractViolationError,
     CountMismatchError,
@@ -18,7 +19,6 @@ from dataproc.domain.errors import (
     TargetRefusedError,
     WarehouseUnavailableError,
 )
-from dataproc.domain.spec import Destination
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Published
 from dataproc.warehouse.direct import DirectLoad

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 
 from dataproc.domain.chunk import Account, Chunk, LoadedChunk
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import (
     CancelledRunError,
     ContractViolationError,
@@ -16,8 +17,8 @@ from dataproc.domain.errors import (
     WarehouseUnavailableError,
 )
 from dataproc.domain.job import JobId
+from dataproc.domain.keys import KeyRule
 from dataproc.domain.memory import SourceObject
-from dataproc.domain.spec import Destination
 from dataproc.domain.tally import Tally, kept
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import LoadId, Published, Reconciliation, UnitAccount
@@ -76,7 +77,15 @@ class FakeWarehouse:
         self.check()
         return self.memories.setdefault((name, target), FakeMemory())
 
-    def open(self, load_id: LoadId, destination: Destination, schema: pa.Schema, plan: SourcePlan) -> "FakeLoad":
+    def open(
+        self,
+        load_id: LoadId,
+        destination: Destination,
+        schema: pa.Schema,
+        plan: SourcePlan,
+        rules: Sequence[KeyRule] = (),
+    ) -> "FakeLoad":
+        assert not rules, "this fake knows no rules over keys"
         self.demand_fence(load_id)
         self.opened.append((tuple(schema.names), plan.size))
         if destination.load == "direct" or (destination.load == "auto" and not plan.streams):

@@ -23,9 +23,9 @@ from ray.cluster_utils import Cluster
 
 from dataproc.cluster.engine import RayEngine
 from dataproc.domain.chunk import Chunk, LoadedChunk
+from dataproc.domain.destination import Destination
 from dataproc.domain.job import JobId
 from dataproc.domain.sources.files import FilesSource
-from dataproc.domain.spec import Destination
 from dataproc.domain.unit import Unit
 from dataproc.embedded.orders import orders, share
 from dataproc.embedded.ray_head import free_port

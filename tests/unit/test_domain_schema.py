@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
+from dataproc.domain.destination import Destination
 from dataproc.domain.document import pointer_of
 from dataproc.domain.retry import RetryPolicy
 from dataproc.domain.schema import FILE, job_schema, path_in_document
 from dataproc.domain.sources.files import CsvOptions, FilesSource, S3Source
-from dataproc.domain.spec import CleanTransform, Destination, JobSpec, ValidateTransform
+from dataproc.domain.spec import JobSpec
+from dataproc.domain.transforms.clean import CleanTransform
+from dataproc.domain.transforms.validate import ValidateTransform
 
 ROOT = Path(__file__).parents[2]
 VALIDATOR = Draft202012Validator(job_schema())

@@ -5,7 +5,7 @@ import pytest
 
 from dataproc.domain.chunk import POSITION, Chunk, no_rejects, with_positions
 from dataproc.domain.rules import ColumnRule
-from dataproc.domain.spec import ValidateTransform
+from dataproc.domain.transforms.validate import ValidateTransform
 from dataproc.embedded.orders import STATES, orders, parts, wrong_orders
 from dataproc.transforms.factory import transform_for
 

@@ -5,7 +5,8 @@ import pytest
 from dataproc.domain.chunk import Account
 from dataproc.domain.errors import NoRowsError, TooManyRejectsError
 from dataproc.domain.rules import ColumnRule
-from dataproc.domain.spec import CleanTransform, ValidateTransform
+from dataproc.domain.transforms.clean import CleanTransform
+from dataproc.domain.transforms.validate import ValidateTransform
 from dataproc.services.limits import NoRowsLimit, RejectLimit, limits_of
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from dataproc.domain.chunk import Account, Chunk
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import (
     CancelledRunError,
     ContractViolationError,
@@ -18,7 +19,6 @@ from dataproc.domain.errors import (
     TooManyRejectsError,
 )
 from dataproc.domain.job import JobId
-from dataproc.domain.spec import Destination
 from dataproc.domain.status import RunStatus
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory

@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 
 from dataproc.domain.chunk import Account
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import FencedError
 from dataproc.domain.job import Claim, Job, JobId
 from dataproc.domain.retry import RetryPolicy
-from dataproc.domain.spec import Destination
 from dataproc.domain.status import RunStatus
 from dataproc.ports.warehouse import LoadId, Published, Reconciliation
 from dataproc.services.endings import last_failure

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dataproc.domain.chunk import POSITION, Chunk, Piece, chunk_of, no_rejects, with_positions
 from dataproc.domain.errors import ContractViolationError
-from dataproc.domain.spec import CleanTransform
+from dataproc.domain.transforms.clean import CleanTransform
 from dataproc.ports.pipeline import Transform
 from dataproc.transforms.factory import transform_for
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dataproc.domain.chunk import POSITION, Chunk, Piece, chunk_of, no_rejects, with_positions
 from dataproc.domain.errors import BadDataError, ContractViolationError
-from dataproc.domain.spec import ValidateTransform
+from dataproc.domain.transforms.validate import ValidateTransform
 from dataproc.ports.pipeline import Transform
 from dataproc.transforms.factory import transform_for
 

@@ -27,11 +27,15 @@ WHOLE = "read as one unit: only tables are divided, or a column that split names
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a worker asks for: a statement, the columns that it gives, and the snapshot that it is asked on."""
+    """What a worker asks for: a statement, the columns that it gives, and the snapshot that it is asked on.
+
+    `as_is` is the statement whose rows are handed on as they are.
+    """
 
     statement: str
     columns: tuple[PostgresColumn, ...]
     snapshot: str | None
+    as_is: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import adbc_driver_manager as adbc
+import asyncpg
 import psycopg
 
 from dataproc.domain.errors import (
@@ -61,6 +62,17 @@ def translated(what: str) -> Iterator[None]:
         found = re.search(r"(?:ERROR|FATAL|PANIC):\s+(.*)", str(exc))
         logged_in = "Failed to connect" not in str(exc)
         raise ours(what, exc.sqlstate, found[1] if found else str(exc), logged_in=logged_in) from exc
+
+
+@contextmanager
+def asyncpg_translated(what: str, *, logged_in: bool = True) -> Iterator[None]:
+    """Turn the errors of asyncpg into ours; of a connection that is not made it raises those of the system as well."""
+    try:
+        yield
+    except asyncpg.PostgresError as exc:
+        raise ours(what, exc.sqlstate, str(exc.args[0]), logged_in=logged_in) from exc
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as exc:
+        raise without_state(what, str(exc), logged_in=logged_in) from exc
 
 
 def ours(what: str, sqlstate: str | None, told: str, *, logged_in: bool) -> DataprocError:

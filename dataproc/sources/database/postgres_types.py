@@ -6,7 +6,7 @@ warehouse reads back. Infinite moments have no place in Arrow's types; their row
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -39,6 +39,13 @@ NATIVE: dict[str, pa.DataType] = {
     "jsonb": JSON,
 }
 """Types that come as they are."""
+SAME_EVERYWHERE = frozenset(
+    {
+        "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "bytea", "date",
+        "time", "timetz", "timestamp", "timestamptz", "uuid", "json", "jsonb",
+    }
+)  # fmt: skip
+"""Types whose binary form every version from 15 on writes and reads alike; in `interval` that of infinity is new."""
 CAST_LATER = frozenset({"uuid", "jsonb"})
 """Types of which a later step casts the text, and not the bytes."""
 NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)")
@@ -64,12 +71,16 @@ NO_NUMBER = "is not a number of the declared digits (NaN); name the column in as
 
 @dataclass(frozen=True, slots=True)
 class PostgresColumn:
-    """A column: its name, PostgreSQL's name for its type, what is selected for it, and the Arrow type of its cells."""
+    """A column: its name, PostgreSQL's name for its type, what is selected for it, and the Arrow type of its cells.
+
+    `as_is` is what is selected for it where its bytes are handed on, and PostgreSQL's name for the type of that.
+    """
 
     name: str
     sql_type: str
     expression: str
     arrow_type: pa.DataType
+    as_is: tuple[str, str] | None = None
 
     def fit(self, cells: Cells) -> Fitted:
         """Return cells in the column's type; those that it cannot hold are marked."""
@@ -109,9 +120,23 @@ def describe(
         name for name, (typname, _) in zip(names, types, strict=True) if name in text_columns and typname in CAST_LATER
     }
     return tuple(
-        column_of(name, "" if name in as_text else typname, sql_type, relation.quoted(name), digits)
+        with_bytes(
+            column_of(name, "" if name in as_text else typname, sql_type, relation.quoted(name), digits),
+            typname, is_text=name in as_text,
+        )
         for name, (typname, sql_type) in zip(names, types, strict=True)
-    )
+    )  # fmt: skip
+
+
+def with_bytes(column: PostgresColumn, typname: str, *, is_text: bool) -> PostgresColumn:
+    """Return a column with how its bytes are handed on, where their form is that of one of `SAME_EVERYWHERE`."""
+    if is_text:
+        return replace(column, as_is=(column.expression, "text"))
+    if typname == "oid":
+        return replace(column, as_is=(column.expression, "bigint"))
+    if typname in SAME_EVERYWHERE:
+        return replace(column, as_is=(column.expression.removesuffix("::text"), column.sql_type))
+    return column
 
 
 def column_of(name: str, typname: str, sql_type: str, quoted: str, digits_of_money: int) -> PostgresColumn:
