@@ -6,7 +6,7 @@ N ?= 50
 SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
-BENCHMARKS := append latency api concurrent database files rest
+BENCHMARKS := append latency api concurrent database files rest transforms merge replace
 export RAY_AUTH_MODE := disabled
 
 .PHONY: help setup check test test-faults test-kill test-kill-peers test-recovery demo bench lock clean

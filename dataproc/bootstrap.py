@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -18,14 +18,16 @@ from dataproc.domain.job import Claim
 from dataproc.domain.spec import JobSpec
 from dataproc.notifications.log import EventLog
 from dataproc.notifications.webhook import Webhook, demand_url, webhook_client
+from dataproc.ports.cipher import Cipher
 from dataproc.ports.events import Receiver
-from dataproc.ports.pipeline import Engine, Source
+from dataproc.ports.pipeline import Engine, Source, Transform
 from dataproc.ports.queue import RunningLimits
 from dataproc.ports.secrets import Secrets
 from dataproc.ports.store import Connection, Store
 from dataproc.ports.throttle import UNLIMITED, Throttle
 from dataproc.repositories.migrate import migrate, revisions
 from dataproc.repositories.store import PostgresStore
+from dataproc.security.ciphers import DataKeyCipher
 from dataproc.security.secrets import AwsSecrets, EnvironmentSecrets, FileSecrets
 from dataproc.services.attendance import Rhythm
 from dataproc.services.deliver import Deliverer
@@ -34,18 +36,24 @@ from dataproc.services.duties import Duty
 from dataproc.services.jobs import JobService
 from dataproc.services.limits import Limit, NoRowsLimit, limits_of
 from dataproc.services.pipeline import Pipeline
-from dataproc.services.plan import Planner
+from dataproc.services.plan import Planner, PlanService
 from dataproc.services.reconcile import Janitor, Reaper
 from dataproc.services.reconciliation import ReconciliationService
+from dataproc.services.rejects import RejectService
 from dataproc.services.runs import RunService
 from dataproc.services.sources import SourceService
 from dataproc.settings import Settings
 from dataproc.sources.factory import Surroundings, connector_for, source_for
 from dataproc.sources.files.run import SourceRun
+from dataproc.sources.lookups import SourceLookups
 from dataproc.telemetry.journal import RunJournal
 from dataproc.telemetry.logs import configure_logs
 from dataproc.transforms.declared import text_columns
+from dataproc.transforms.enrich_cache import CachedLookups
+from dataproc.transforms.factory import Surroundings as TransformSurroundings
 from dataproc.transforms.factory import transform_for
+from dataproc.transforms.origins import contract_at_source
+from dataproc.warehouse.reject_table import WarehouseRejects
 from dataproc.warehouse.throttle import WarehouseThrottle
 from dataproc.warehouse.warehouse import PostgresWarehouse
 
@@ -57,6 +65,8 @@ class Services:
     jobs: JobService
     sources: SourceService
     reconciliation: ReconciliationService
+    rejects: RejectService
+    plans: PlanService
     store: Store
 
     async def check(self) -> str:
@@ -106,15 +116,16 @@ def open_warehouse(settings: Settings) -> PostgresWarehouse:
 def open_services(settings: Settings) -> Services:
     """Return the services of the HTTP API."""
     configure_logs(settings.log_level)
-    store = open_store(settings)
-    return services_of(store, settings)
+    return services_of(open_store(settings), settings)
 
 
 def services_of(store: Store, settings: Settings) -> Services:
     """Return the services of the HTTP API on this store; the warehouse is only asked for what is in it."""
     reconciliation = ReconciliationService(store, lambda: open_warehouse(settings))
     sources = SourceService(store, lambda connection: connector_for(surroundings(settings, connection)))
-    return Services(JobService(store, uuid4), sources, reconciliation, store)
+    jobs = JobService(store, uuid4)
+    plans = PlanService(lambda spec: open_planner(spec, settings), settings.plan_timeout)
+    return Services(jobs, sources, reconciliation, RejectService(jobs, lambda: open_rejects(settings)), plans, store)
 
 
 def open_workshop(settings: Settings, engine: Engine) -> Workshop:
@@ -123,11 +134,12 @@ def open_workshop(settings: Settings, engine: Engine) -> Workshop:
     store, warehouse = open_store(settings), open_warehouse(settings)
 
     async def pipeline_for(claim: Claim) -> Pipeline:
-        connection = await connection_of(store, claim.spec)
-        source = open_source(claim.spec, connection, settings, run_of(claim))
-        transforms = tuple(transform_for(spec) for spec in claim.spec.transforms)
+        known = await connections_of(store, claim.spec)
+        source = open_source(claim.spec, known.get(claim.spec.connection or ""), settings, run_of(claim))
+        transforms = open_transforms(claim.spec, known, settings)
         limits: tuple[Limit, ...] = (*limits_of(claim.spec.transforms), await no_rows_limit(store, claim))
-        return Pipeline(source, transforms, claim.spec.destination, limits, engine, warehouse)
+        hiding = warehouse.hiding(open_cipher(settings), personal=claim.spec.source.personal)
+        return Pipeline(source, transforms, claim.spec.destination, limits, engine, hiding)
 
     journal = RunJournal()
     journal.listen()
@@ -158,9 +170,8 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
 
 def receiver_of(settings: Settings, client: httpx2.AsyncClient) -> Receiver:
     """Return who is told of events."""
-    if settings.events_url is None:
-        return EventLog()
-    return Webhook(client, demand_url(settings.events_url.get_secret_value()))
+    url = settings.events_url
+    return EventLog() if url is None else Webhook(client, demand_url(url.get_secret_value()))
 
 
 def running_limits(settings: Settings) -> RunningLimits:
@@ -184,16 +195,16 @@ async def no_rows_limit(store: Store, claim: Claim) -> NoRowsLimit:
 
 async def open_planner(spec: JobSpec, settings: Settings) -> Planner:
     """Return what plans this job; a job that names a connection needs the metadata database as well."""
-    connection = None
-    if spec.connection is not None:
+    known: Mapping[str, Connection] = {}
+    if spec.connections:
         store = open_store(settings)
         try:
-            connection = await connection_of(store, spec)
+            known = await connections_of(store, spec)
         finally:
             await store.close()
-    source = open_source(spec, connection, settings)
-    transforms = tuple(transform_for(each) for each in spec.transforms)
-    warehouse = open_warehouse(settings)
+    source = open_source(spec, known.get(spec.connection or ""), settings)
+    transforms = open_transforms(spec, known, settings)
+    warehouse = open_warehouse(settings).hiding(open_cipher(settings), personal=spec.source.personal)
     memory = warehouse.memory(spec.name, spec.destination.table)
     return Planner(source, transforms, spec.destination, warehouse, memory)
 
@@ -216,7 +227,17 @@ def open_source(
 ) -> Source:
     """Return the source of a job, ready to plan and read."""
     around = surroundings(settings, connection, text_columns(spec.transforms))
-    return source_for(spec.source, replace(around, run=run))
+    return source_for(spec.source, replace(around, run=run, contract=contract_at_source(spec)))
+
+
+def open_transforms(spec: JobSpec, known: Mapping[str, Connection], settings: Settings) -> tuple[Transform, ...]:
+    """Return the transforms of a job; its lookups are read as sources are."""
+    url = settings.warehouse_url.get_secret_value() if settings.warehouse_url else None
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    lookups = SourceLookups(surroundings(settings, None), url, known)
+    cached = CachedLookups(lookups, repr((url, settings.files_root, known)), redis_url)
+    around = TransformSurroundings(open_secrets(settings), open_cipher(settings), settings.python_modules, cached)
+    return tuple(transform_for(each, around) for each in spec.transforms)
 
 
 def run_of(claim: Claim) -> SourceRun:
@@ -228,8 +249,18 @@ def surroundings(settings: Settings, connection: Connection | None, text: frozen
     """Return what sources are given besides their specification."""
     return Surroundings(
         open_secrets(settings), connection, settings.files_root, text, python_modules=settings.python_modules,
-        throttle=throttle_of(settings),
+        throttle=throttle_of(settings), rejected=None if settings.warehouse_url is None else open_rejects(settings),
     )  # fmt: skip
+
+
+def open_cipher(settings: Settings) -> Cipher:
+    """Return what encrypts and decrypts with the keys of this installation."""
+    return DataKeyCipher(settings.encryption_keys, open_secrets(settings))
+
+
+def open_rejects(settings: Settings) -> WarehouseRejects:
+    """Return what was set aside of published loads."""
+    return WarehouseRejects(required(settings.warehouse_url, "DATAPROC_WAREHOUSE_URL"), open_cipher(settings))
 
 
 def throttle_of(settings: Settings) -> Throttle:
@@ -251,12 +282,12 @@ def open_secrets(settings: Settings) -> Secrets:
             return AwsSecrets()
 
 
-async def connection_of(store: Store, spec: JobSpec) -> Connection | None:
-    """Return the registered source that a job names, if it names one."""
-    if (name := spec.connection) is None:
-        return None
+async def connections_of(store: Store, spec: JobSpec) -> Mapping[str, Connection]:
+    """Return the registered sources that a job names, by their names."""
+    if not spec.connections:
+        return {}
     async with store.begin() as tables:
-        return await tables.connections.get(name)
+        return {name: await tables.connections.get(name) for name in spec.connections}
 
 
 def required(url: SecretStr | None, name: str) -> str:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dataproc.domain.duration import Duration
@@ -15,10 +15,21 @@ def by_commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def references(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Return keys, unless one stands here itself, in place of where it is."""
+    if not all(key.startswith(("secret://", "kms://")) for key in keys):
+        msg = "write where each key is, never the key: secret://name#key, or kms:// and an encrypted data key"
+        raise ValueError(msg)
+    return keys
+
+
+KeyReferences = Annotated[tuple[str, ...], NoDecode, BeforeValidator(by_commas), AfterValidator(references)]
+
+
 class Settings(BaseSettings):
     """How this installation is set up. With none of them given, everything is embedded and local."""
 
-    model_config = SettingsConfigDict(env_prefix="DATAPROC_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="DATAPROC_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     metadata_url: SecretStr | None = Field(default=None, description="PostgreSQL that holds jobs; none: embedded.")
     warehouse_url: SecretStr | None = Field(
@@ -47,6 +58,14 @@ class Settings(BaseSettings):
     python_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(by_commas)] = Field(
         default=(), description="Packages, with commas between, of which jobs may name functions; none: no package."
     )
+    encryption_keys: KeyReferences = Field(
+        default=(),
+        description="Keys of `mask` and of personal rejects, with commas between: `secret://name#key`, or `kms://` and "
+        "a data key that AWS KMS encrypted. The first one encrypts, all decrypt, the last one makes hashes.",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None, description="Redis that keeps the lookups of `enrich` for all runners; none: each keeps its own."
+    )
     http_host: str = Field(default="127.0.0.1", description="Address of the HTTP API.")
     http_port: int = Field(default=8000, ge=0, le=65535, description="Port of the HTTP API.")
     api_replicas: int = Field(default=1, ge=1, description="Replicas of the HTTP API.")
@@ -74,6 +93,9 @@ class Settings(BaseSettings):
     )
     direct_limit: int = Field(
         default=2 * 1024**3, ge=0, description="With `load: auto`, sources of up to so many bytes are loaded directly."
+    )
+    plan_timeout: Duration = Field(
+        default=timedelta(seconds=30), description="The longest that the HTTP API plans a job."
     )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 

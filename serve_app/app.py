@@ -10,7 +10,7 @@ from serve_app import errors
 from serve_app.description import DescribedApi
 from serve_app.metrics import Metrics
 from serve_app.middleware import BodyLimit, HeadAsGet, RequestLog
-from serve_app.routes import health, jobs, sources
+from serve_app.routes import health, jobs, plans, rejects, sources
 
 DESCRIPTION = "Bring data from many sources into a PostgreSQL warehouse: cleaned, checked, and loaded exactly once."
 
@@ -31,6 +31,6 @@ def create_app(open_services: Callable[[], Services], *, tells_request_id: bool 
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestLog, metrics=app.state.metrics, tells_id=tells_request_id)
     errors.install(app)
-    for router in (jobs.router, sources.router, health.router):
+    for router in (plans.router, jobs.router, rejects.router, sources.router, health.router):
         app.include_router(router)
     return app

@@ -7,7 +7,9 @@ from fastapi import Depends, Request
 from dataproc.bootstrap import Services
 from dataproc.domain.identity import LOCAL, Caller
 from dataproc.services.jobs import JobService
+from dataproc.services.plan import PlanService
 from dataproc.services.reconciliation import ReconciliationService
+from dataproc.services.rejects import RejectService
 from dataproc.services.sources import SourceService
 
 
@@ -31,6 +33,16 @@ def reconciliation_of(request: Request) -> ReconciliationService:
     return services_of(request).reconciliation
 
 
+def rejects_of(request: Request) -> RejectService:
+    """Return the service of what was set aside."""
+    return services_of(request).rejects
+
+
+def plans_of(request: Request) -> PlanService:
+    """Return the service that plans jobs."""
+    return services_of(request).plans
+
+
 def caller_of(_: Request) -> Caller:
     """Return who calls. The one seam for tokens and roles: until they exist, whoever reaches the API is `local`."""
     return LOCAL
@@ -38,5 +50,7 @@ def caller_of(_: Request) -> Caller:
 
 Jobs = Annotated[JobService, Depends(jobs_of)]
 Reconciliations = Annotated[ReconciliationService, Depends(reconciliation_of)]
+Rejections = Annotated[RejectService, Depends(rejects_of)]
+Plans = Annotated[PlanService, Depends(plans_of)]
 Sources = Annotated[SourceService, Depends(sources_of)]
 By = Annotated[Caller, Depends(caller_of)]

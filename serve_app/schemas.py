@@ -12,7 +12,7 @@ from dataproc.domain.job import Failure, Job, JobRun, Progress
 from dataproc.domain.spec import JobSpec
 from dataproc.domain.status import RunStatus
 from dataproc.ports.queue import Cursor
-from dataproc.ports.warehouse import Reconciliation
+from dataproc.ports.warehouse import Effect, Reconciliation
 from dataproc.services.jobs import RunLog
 
 TIME = TypeAdapter(AwareDatetime)
@@ -209,6 +209,27 @@ class WindowView(BaseModel):
     up_to: str | None
 
 
+class EffectView(BaseModel):
+    """What a load has done to the rows of its target."""
+
+    inserted: int
+    updated: int
+    deleted: int | None = Field(description="Null: nobody counted, the table was swapped for a new one.")
+    unchanged: int = Field(description="Rows that were in the target just as they came.")
+    notes: list[str] = Field(description="How it was done, where somebody should know.")
+
+    @classmethod
+    def of(cls, effect: Effect) -> "EffectView":
+        """Return what is told of `effect`."""
+        return cls(
+            inserted=effect.inserted,
+            updated=effect.updated,
+            deleted=effect.deleted,
+            unchanged=effect.unchanged,
+            notes=list(effect.notes),
+        )
+
+
 class ReconciliationView(BaseModel):
     """The proof that a load is complete; it was checked before the load was published."""
 
@@ -217,6 +238,7 @@ class ReconciliationView(BaseModel):
     published_at: datetime
     window: WindowView | None = Field(description="Which rows these were, where the source is incremental.")
     rows: AccountView
+    effect: EffectView | None = Field(description="Null: the load is of a version that did not count it.")
     units: list[UnitView]
 
     @classmethod
@@ -227,7 +249,8 @@ class ReconciliationView(BaseModel):
         told = found.window
         window = None if told is None else WindowView(cursor=told.cursor, after=told.after, up_to=told.up_to)
         head = {"target": found.target, "load": found.way, "published_at": found.published_at}
-        return cls(**head, window=window, rows=total, units=units)
+        effect = None if found.effect is None else EffectView.of(found.effect)
+        return cls(**head, window=window, rows=total, effect=effect, units=units)
 
 
 class HealthView(BaseModel):

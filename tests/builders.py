@@ -16,6 +16,7 @@ from dataproc.ports.events import Event
 from dataproc.ports.queue import LogLine
 from dataproc.ports.store import Connection, StoredReply
 from dataproc.sources.factory import Surroundings
+from dataproc.transforms.factory import Surroundings as TransformSurroundings
 from tests.fakes.secrets import FakeSecrets
 
 SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -86,6 +87,12 @@ def surroundings(**fields: Any) -> Surroundings:
     """Return what a source is given besides its specification: no connection, no folder, no secrets."""
     defaults: dict[str, Any] = {"secrets": FakeSecrets()}
     return Surroundings(**(defaults | fields))
+
+
+def around_transforms(**fields: Any) -> TransformSurroundings:
+    """Return what a transform is given besides its specification: no keys, no secrets, no lookups."""
+    defaults: dict[str, Any] = {"secrets": FakeSecrets()}
+    return TransformSurroundings(**(defaults | fields))
 
 
 def plan_of_size(size: int, **fields: Any) -> SourcePlan:

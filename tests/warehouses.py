@@ -75,10 +75,11 @@ class LoadTrial:
     way: str = "auto"
     table: str = TABLE
     load_id: LoadId = field(default_factory=a_load_id)
+    terms: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def destination(self) -> Destination:
-        return Destination.model_validate({"table": self.table, "load": self.way})
+        return Destination.model_validate({"table": self.table, "load": self.way, **self.terms})
 
     def open(self, schema: pa.Schema, plan: SourcePlan | None = None) -> Load:
         """Raise the fence and open the load."""

@@ -71,7 +71,7 @@ class ApiClient:
 
     def jobs(self, which: Mapping[str, object]) -> Document:
         """Return a page of jobs."""
-        return self.call("GET", "/jobs", params={key: value for key, value in which.items() if value is not None})
+        return self.call("GET", "/jobs", params=given(which))
 
     def logs(self, job_id: UUID, *, limit: int) -> Document:
         """Return the last lines of each attempt at a job."""
@@ -80,6 +80,29 @@ class ApiClient:
     def reconciliation(self, job_id: UUID) -> Document:
         """Return where the rows of a published load went."""
         return self.call("GET", f"/jobs/{job_id}/reconciliation")
+
+    def rejects(self, job_id: UUID, which: Mapping[str, object]) -> Document:
+        """Return a page of what a job has set aside."""
+        return self.call("GET", f"/jobs/{job_id}/rejects", params=given(which))
+
+    def reject_counts(self, job_id: UUID) -> Document:
+        """Return how often each rule was broken."""
+        return self.call("GET", f"/jobs/{job_id}/rejects/counts")
+
+    def reject_file(self, job_id: UUID, which: Mapping[str, object]) -> Iterator[str]:
+        """Yield all that a job has set aside, as a file of the format that `which` names."""
+        path = f"/jobs/{job_id}/rejects"
+        with translated(str(self.http.base_url)), self.http.stream("GET", path, params=given(which)) as response:
+            if not response.is_success:
+                response.read()
+                document_of(response)
+            yield from response.iter_text()
+
+    def replay(self, job_id: UUID, text: str, which: Mapping[str, object], key: str) -> Document:
+        """Replay what a job has set aside by a specification as it was written; `key` makes a repeat harmless."""
+        headers = {"Idempotency-Key": key, "Content-Type": "application/yaml"}
+        path = f"/jobs/{job_id}/rejects/replay"
+        return self.call("POST", path, content=text.encode(), headers=headers, params=given(which))
 
     def cancel(self, job_id: UUID) -> Document:
         """Cancel a job; a second time changes nothing."""
@@ -126,6 +149,11 @@ class ApiClient:
                     response = self.http.request(method, path, **options)
                     refuse_busy(response)
         return document_of(response)
+
+
+def given(which: Mapping[str, object]) -> dict[str, str]:
+    """Return the parameters that were given."""
+    return {key: str(value) for key, value in which.items() if value is not None}
 
 
 def quoted(name: str) -> str:

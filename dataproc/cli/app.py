@@ -6,8 +6,22 @@ from uuid import uuid4
 
 import typer
 
-from dataproc.cli.arguments import Api, AsJson, JobArgument, SpecFile, settings, text_of
+from dataproc.cli.arguments import (
+    Api,
+    AsJson,
+    ColumnOption,
+    FileFormat,
+    JobArgument,
+    Key,
+    ReplayFile,
+    RuleOption,
+    SpecFile,
+    Wait,
+    settings,
+    text_of,
+)
 from dataproc.cli.exit_codes import epilog
+from dataproc.cli.keys_app import decrypt, keys
 from dataproc.cli.output import output
 from dataproc.cli.sources_app import sources
 from dataproc.domain.status import RunStatus
@@ -20,9 +34,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-jobs = typer.Typer(help="List, show, cancel and retry jobs.", no_args_is_help=True)
+jobs = typer.Typer(help="List, show, cancel, retry and replay jobs.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 app.add_typer(sources, name="sources")
+app.add_typer(keys, name="keys")
+app.command()(decrypt)
 
 
 @app.command()
@@ -45,8 +61,8 @@ def up(*, as_json: AsJson = False) -> None:
 def submit(
     file: SpecFile,
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until the job ends; Ctrl-C leaves it running.")] = False,
-    key: Annotated[str | None, typer.Option("--key", help="Idempotency-Key: the same key gives the same job.")] = None,
+    wait: Wait = False,
+    key: Key = None,
     api: Api = None,
     as_json: AsJson = False,
 ) -> None:
@@ -112,6 +128,61 @@ def show_reconciliation(job_id: JobArgument, *, api: Api = None, as_json: AsJson
 
     with output(as_json=as_json) as out:
         jobs_commands.show_reconciliation(out, api or settings().api_url, job_id)
+
+
+@jobs.command("rejects")
+def show_rejects(
+    job_id: JobArgument,
+    *,
+    rule: RuleOption = None,
+    column: ColumnOption = None,
+    file_format: Annotated[
+        FileFormat | None, typer.Option("--format", help="Write all of them as a file to standard output.")
+    ] = None,
+    after: Annotated[int, typer.Option(min=0, metavar="ID", help="Go on where a page ended.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many at most.")] = 50,
+    api: Api = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a completed job has set aside, with the reasons."""
+    from dataproc.cli import rejects_commands
+
+    which, url = {"rule": rule, "column": column}, api or settings().api_url
+    with output(as_json=as_json) as out:
+        if file_format is not None:
+            rejects_commands.write_file(out, url, job_id, which | {"format": file_format.value})
+        else:
+            rejects_commands.show_rejects(out, url, job_id, which | {"after": after, "limit": limit})
+
+
+@jobs.command("reject-counts")
+def show_reject_counts(job_id: JobArgument, *, api: Api = None, as_json: AsJson = False) -> None:
+    """Show how often each rule was broken, and how many of these rows were replayed."""
+    from dataproc.cli import rejects_commands
+
+    with output(as_json=as_json) as out:
+        rejects_commands.show_counts(out, api or settings().api_url, job_id)
+
+
+@jobs.command("replay")
+def replay_rejects(
+    job_id: JobArgument,
+    file: ReplayFile,
+    *,
+    rule: RuleOption = None,
+    column: ColumnOption = None,
+    wait: Wait = False,
+    key: Key = None,
+    api: Api = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load what a job has set aside by a corrected specification, each row once."""
+    from dataproc.cli import rejects_commands
+
+    which, key = {"rule": rule, "column": column}, key or str(uuid4())
+    with output(as_json=as_json) as out:
+        url, text = api or settings().api_url, text_of(file)
+        raise typer.Exit(rejects_commands.replay(out, url, job_id, text, which, key=key, wait=wait))
 
 
 @jobs.command("cancel")

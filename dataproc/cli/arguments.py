@@ -1,6 +1,7 @@
 """What commands have in common: their arguments, and what they read from the environment and from files."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -14,7 +15,21 @@ from dataproc.settings import Settings
 SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="A job in YAML or JSON; - reads standard input.")]
 Api = Annotated[str | None, typer.Option("--api", metavar="URL", help="Where the API is; else DATAPROC_API_URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on standard output.")]
+ReplayFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A job in YAML or JSON, without its source; - reads standard input.")
+]
+RuleOption = Annotated[str | None, typer.Option("--rule", help="Only rows that broke this rule.")]
+ColumnOption = Annotated[str | None, typer.Option("--column", help="Only rows in which this column broke a rule.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job ends; Ctrl-C leaves it running.")]
+Key = Annotated[str | None, typer.Option("--key", help="Idempotency-Key: the same key gives the same job.")]
 JobArgument = Annotated[UUID, typer.Argument(metavar="ID", help="The id of a job.")]
+
+
+class FileFormat(StrEnum):
+    """What all rejects of a job can be taken away as."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
 
 
 def settings() -> Settings:

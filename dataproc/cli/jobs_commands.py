@@ -17,6 +17,11 @@ def submit(out: Output, url: str, text: str, *, key: str, wait: bool) -> ExitCod
     """Submit a specification, and wait for the end of the job if asked to."""
     with api_client(url) as client:
         document = client.submit(text, key)
+    return accepted(out, url, document, wait=wait)
+
+
+def accepted(out: Output, url: str, document: Document, *, wait: bool) -> ExitCode:
+    """Show a job that was just accepted, or wait for its end."""
     if wait:
         return wait_and_show(out, url, job_of(document))
     job = job_of(document)

@@ -38,9 +38,24 @@ def as_document(plan: JobPlan) -> dict[str, object]:
             "table": target.table,
             "exists": target.exists,
             "columns": [{"name": name, "type": sql_type} for name, sql_type in target.columns],
+            "left_out": target.left_out,
             "statements": target.statements,
+            "changes": [
+                {"statement": each.statement, "safe": each.unsafe is None, "reason": each.unsafe}
+                for each in target.changes
+            ],
+            "fingerprint": target.fingerprint,
+            "accepted": target.accepted,
         },
+        "mode": plan.destination.mode,
         "load": target.way,
+        "access": {
+            "allowed": plan.is_allowed,
+            "permissions": [
+                {"what": each.what, "granted": each.granted, "advice": each.advice} for each in target.permissions
+            ],
+        },
+        "warnings": plan.warnings,
     }
 
 
@@ -58,13 +73,18 @@ def for_people(plan: JobPlan) -> Group:
         ("bytes", f"{plan.source.size:,}"),
         ("rows", rows),
         ("target", f"{plan.target.table}, {'is there' if plan.target.exists else 'will be made'}"),
+        ("mode", plan.destination.mode),
         ("load", plan.target.way),
+        ("access", "granted" if plan.is_allowed else "not granted"),
     ):
         facts.add_row(name, shown(value))
-    for note in plan.source.notes:
-        facts.add_row("note", shown(note))
+    for warning in plan.warnings:
+        facts.add_row("warning", shown(warning))
     statements: list[RenderableType] = [shown(f"{statement};") for statement in plan.target.statements]
-    return Group(facts, column_table(plan), *statements)
+    changes = [
+        shown(f"{each.statement};{f'  -- {each.unsafe}' if each.unsafe else ''}") for each in plan.target.changes
+    ]
+    return Group(facts, column_table(plan), *statements, *changes)
 
 
 def column_table(plan: JobPlan) -> Table:

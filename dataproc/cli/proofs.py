@@ -32,6 +32,7 @@ def account_table(found: ReconciliationView) -> Table:
     """Return where the rows of each unit went, and the total."""
     title = f"{found.target}, published {when(found.published_at)} ({found.load}){window_of(found)}"
     table = Table(title=shown(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
+    table.caption, table.caption_justify = effect_of(found), "left"
     table.add_column("UNIT", "total", overflow="fold")
     for heading, total in zip(COUNTS, figures(found.rows), strict=True):
         table.add_column(heading.upper(), total, justify="right", no_wrap=True)
@@ -45,6 +46,15 @@ def window_of(found: ReconciliationView) -> str:
     if (window := found.window) is None:
         return ""
     return f", {window.cursor} after {window.after or 'the beginning'} up to {window.up_to or 'nothing'}"
+
+
+def effect_of(found: ReconciliationView) -> Text | None:
+    """Return what the load has done to its target, and how."""
+    if (effect := found.effect) is None:
+        return None
+    counts = [("inserted", effect.inserted), ("updated", effect.updated), ("deleted", effect.deleted)]
+    told = [f"{count:,} {name}" for name, count in (*counts, ("unchanged", effect.unchanged)) if count is not None]
+    return shown("\n".join([", ".join(told), *effect.notes]))
 
 
 def figures(rows: AccountView) -> list[str]:

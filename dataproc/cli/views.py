@@ -108,6 +108,16 @@ class WindowView(BaseModel):
     up_to: str | None
 
 
+class EffectView(BaseModel):
+    """What a load has done to its target."""
+
+    inserted: int
+    updated: int
+    deleted: int | None
+    unchanged: int
+    notes: list[str]
+
+
 class ReconciliationView(BaseModel):
     """Where all rows of a published load went."""
 
@@ -116,6 +126,7 @@ class ReconciliationView(BaseModel):
     published_at: datetime
     window: WindowView | None = None
     rows: AccountView
+    effect: EffectView | None = None
     units: list[UnitView]
 
 

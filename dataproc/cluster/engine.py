@@ -21,7 +21,7 @@ from dataproc.cluster.travel import LOADED, pack_failure, pack_loaded, unpack, u
 from dataproc.domain.chunk import Chunk, LoadedChunk, number
 from dataproc.domain.errors import ClusterUnavailableError, FatalError
 from dataproc.domain.unit import Unit
-from dataproc.ports.pipeline import Step, Transform
+from dataproc.ports.pipeline import Step, Transform, needs_of
 
 EACH_CHUNK = 1
 """Bytes that Ray gathers before it hands a block on. Our readers cut chunks of a good size; gathered to more, the first
@@ -89,11 +89,16 @@ class RayEngine:
 
     def start(self, units: Sequence[Unit], read: Read, work: Work) -> Iterator[Any]:
         """Start the Dataset and return its blocks; Ray fuses read and work of a unit into one task."""
-        options = {"max_retries": self.task_retries}
-        source = UnitDatasource(units, read)
+        needs = needs_of(work.transforms)
         # `max_retries` has no named parameter, and without it a task would be retried for ever.
-        rows = ray.data.read_datasource(source, override_num_blocks=len(units), ray_remote_args=options)
-        done = rows.map_batches(work, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, **options)
+        options = {"max_retries": self.task_retries, "num_cpus": needs.cpus}
+        if needs.memory is not None:
+            options["memory"] = needs.memory
+        # The same for both, or Ray would not fuse them.
+        pool: dict[str, Any] = {} if needs.concurrency is None else {"concurrency": needs.concurrency}
+        source = UnitDatasource(units, read)
+        rows = ray.data.read_datasource(source, override_num_blocks=len(units), ray_remote_args=options, **pool)
+        done = rows.map_batches(work, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, **options, **pool)
         return blocks_of(done)
 
 

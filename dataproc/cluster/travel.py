@@ -23,7 +23,7 @@ from dataproc.domain.errors import DataprocError, FatalError
 HEAD: list[tuple[str, pa.DataType]] = [
     ("failure", pa.large_binary()), ("unit", pa.string()), ("seq", pa.int32()), ("last", pa.bool_()),
     ("read", pa.int64()), ("filtered", pa.int64()), ("deduplicated", pa.int64()), ("mark", pa.string()),
-    ("high", pa.string()),
+    ("high", pa.string()), ("discarded", pa.map_(pa.string(), pa.int64())),
 ]  # fmt: skip
 CHUNKS = pa.schema([*HEAD, ("rows", pa.large_binary()), ("rejects", pa.large_binary()), ("wire", pa.large_binary())])
 LOADED = pa.schema(
@@ -48,6 +48,7 @@ def unpack(block: pa.Table) -> Iterator[Chunk]:
         rows, rejects = table_of(row["rows"]), table_of(row["rejects"])
         wire = memoryview(row["wire"].as_buffer()) if row["wire"].is_valid else None
         head = {name: row[name].as_py() for name, _ in HEAD if name != "failure"}
+        head["discarded"] = tuple(head["discarded"])
         yield Chunk(**head, rows=rows, rejects=rejects, wire=wire)
 
 
@@ -63,7 +64,7 @@ def unpack_loaded(block: pa.Table) -> Iterator[LoadedChunk]:
         plain = {
             name: row[name].as_py() for name in LOADED.names if name not in {"failure", "payload", "rejects", "keys"}
         }
-        plain["keys"] = tuple(row["keys"].as_py())
+        plain |= {name: tuple(row[name].as_py()) for name in ("keys", "discarded")}
         yield LoadedChunk(**plain, payload=memoryview(row["payload"].as_buffer()), rejects=row["rejects"].as_py())
 
 

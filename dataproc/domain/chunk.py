@@ -6,14 +6,14 @@ its chunks are 0, 1, … up to the one marked last. Each chunk keeps the account
 `read = rows + rejected + deduplicated + filtered`.
 """
 
-import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+
+from dataproc.domain.row_text import written
 
 POSITION = "__position"
 """Name of the column (int64, not null) that numbers the rows of a unit from 0; it never reaches the target."""
@@ -25,8 +25,8 @@ REJECTS = pa.schema([("position", pa.int64()), ("rule", TEXT), ("column", TEXT),
 """Rows set aside: where in the unit, which rule, which column, why, and the row as JSON text (or raw text)."""
 
 
-LONGEST_ROW = 10_000
-"""Bytes of a row's text that a reject keeps."""
+LONGEST_ROW = 1024 * 1024
+"""Bytes of a row's text that a reject keeps; one that is cut cannot be read again."""
 
 
 def shortened(text: str) -> str:
@@ -39,15 +39,15 @@ def shortened(text: str) -> str:
 def texts_of(rows: pa.Table) -> list[str]:
     """Return rows as JSON texts, cut to what a reject may hold; also rows that Python cannot hold."""
     try:
-        found = rows.to_pylist()
-    except (OverflowError, ValueError):
+        found = rows.to_pylist(maps_as_pydicts="strict")
+    except (OverflowError, ValueError, KeyError, TypeError):
         found = [{name: python_value(rows[name][i]) for name in rows.column_names} for i in range(rows.num_rows)]
     return [row_text(row) for row in found]
 
 
 def row_text(row: Mapping[str, object]) -> str:
     """Return a row as JSON text, cut to what a reject may hold."""
-    return shortened(json.dumps({name: plain(value) for name, value in row.items()}, ensure_ascii=False, default=str))
+    return shortened(written(row))
 
 
 def python_value(cell: "pa.Scalar[Any]") -> object:
@@ -58,18 +58,13 @@ def python_value(cell: "pa.Scalar[Any]") -> object:
         return getattr(cell, "value", None)
 
 
-def plain(value: object) -> object:
-    """Return a value that JSON has."""
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
 def no_rejects() -> pa.Table:
     """Return an empty table of rejects."""
     return REJECTS.empty_table()
+
+
+Discards = tuple[tuple[str, int], ...]
+"""Columns, and how many of their values did not fit and were left out (null) while their rows went on."""
 
 
 class Piece(NamedTuple):
@@ -83,6 +78,7 @@ class Piece(NamedTuple):
     mark: str = ""
     high: str | None = None
     filtered: int = 0
+    discarded: Discards = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +101,7 @@ class Chunk:
     mark: str = ""
     high: str | None = None
     keys: tuple[pa.Table, ...] = field(default=(), repr=False)
+    discarded: Discards = ()
     wire: bytes | memoryview | None = field(default=None, repr=False)
 
     def keep(
@@ -145,6 +142,7 @@ class LoadedChunk:
     mark: str = ""
     high: str | None = None
     keys: tuple[bytes, ...] = field(default=(), repr=False)
+    discarded: Discards = ()
 
     @property
     def is_balanced(self) -> bool:
@@ -196,7 +194,10 @@ def number(
 
 def chunk_of(unit: str, seq: int, piece: Piece, *, last: bool) -> Chunk:
     """Return a chunk whose rows were just read."""
-    chunk = Chunk(unit, seq, last, 0, piece.rows, piece.rejects, piece.filtered, mark=piece.mark, high=piece.high)
+    chunk = Chunk(
+        unit, seq, last, 0, piece.rows, piece.rejects, piece.filtered,
+        mark=piece.mark, high=piece.high, discarded=piece.discarded,
+    )  # fmt: skip
     return replace(chunk, read=piece.rows.num_rows + chunk.rejected + piece.filtered)
 
 

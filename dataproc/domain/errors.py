@@ -29,6 +29,8 @@ DataprocError
 │   ├── SourceNotFoundError
 │   ├── SourceRefusedError
 │   ├── BadDataError
+│   ├── TransformFailedError
+│   ├── DecryptionError
 │   ├── NoRowsError
 │   ├── TooManyRejectsError
 │   ├── ContractViolationError
@@ -185,6 +187,14 @@ class SourceRefusedError(FatalError):
 
 class BadDataError(FatalError):
     """The source holds data that cannot be read."""
+
+
+class TransformFailedError(FatalError):
+    """A transform cannot do its work with these rows."""
+
+
+class DecryptionError(FatalError):
+    """The value cannot be decrypted."""
 
 
 class NoRowsError(FatalError):

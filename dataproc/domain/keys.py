@@ -22,7 +22,7 @@ BY = "by"
 class KeyRule:
     """One row for each key: which one stays, and what becomes of the others.
 
-    `schema` is that of the keys: a field `k0`, `k1`, … for each column, and `BY` where `keep` is `latest` or `earliest`.
+    `schema` is that of the keys: a field `k0`, `k1`, … for each column, and `BY` if `keep` is `latest` or `earliest`.
     The others are left out as doubled (`dedupe`), or as rows that break a rule (`quarantine`, `drop`, `fail`), which a
     null in the key never does. `columns` is what errors call the key.
     """
@@ -75,7 +75,8 @@ def keys_of(rows: pa.Table, columns: tuple[str, ...], by: str | None = None) -> 
 
 def with_one_zero(values: "pa.ChunkedArray[Any]") -> "pa.ChunkedArray[Any]":
     """Return values without the second zero that binary fractions have."""
-    return pc.add(values, pa.scalar(0, values.type)) if t.is_floating(values.type) else values
+    zero: Any = pa.scalar(0.0, values.type) if t.is_floating(values.type) else None
+    return values if zero is None else pc.add(values, zero)
 
 
 def without_nan(values: "pa.ChunkedArray[Any]") -> "pa.ChunkedArray[Any]":

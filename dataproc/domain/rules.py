@@ -1,8 +1,8 @@
 """The little language of column rules: `int64!`, `decimal(12,2) >= 0`, `email?`, `string ~ /^[A-Z]+$/`.
 
 A rule is a type, then `!` (never null) or `?` (may be null, the default), then any number of
-`>= 1`, `> 1`, `<= 9`, `< 9`, `in (a, b)` and `~ /pattern/`. The long form is a mapping with the
-names of `ColumnRule`.
+`>= 1`, `> 1`, `<= 9`, `< 9`, `in (a, b)`, `length 2..50`, `~ /pattern/` and `unique`. The long form
+is a mapping with the names of `ColumnRule`.
 """
 
 import re
@@ -27,6 +27,8 @@ TYPE = re.compile(r"\s*(?P<type>[a-z]+\d*(?:\(\d+,\s*\d+\))?)(?P<null>[!?])?\s*"
 BOUND = re.compile(r"(?P<op>>=|<=|>|<)\s*(?P<value>[^\s<>~]+)\s*")
 PATTERN = re.compile(r"~\s*/(?P<pattern>(?:[^/\\]|\\.)*)/\s*")
 MEMBERS = re.compile(r"in\s*\((?P<members>[^)]*)\)\s*")
+LENGTH = re.compile(r"length\s*(?P<least>\d*)\s*(?P<dots>\.\.)?\s*(?P<most>\d*)\s*")
+UNIQUE = re.compile(r"unique\b\s*")
 BOUNDS = {">=": "ge", ">": "gt", "<=": "le", "<": "lt"}
 
 
@@ -90,6 +92,9 @@ class ColumnRule(BaseModel):
     pattern: Annotated[str | None, AfterValidator(compiled)] = Field(
         default=None, description="Regular expression (RE2) that must match somewhere in the text."
     )
+    min_length: int | None = Field(default=None, ge=0, description="The fewest characters; of `binary`, bytes.")
+    max_length: int | None = Field(default=None, ge=0, description="The most characters; of `binary`, bytes.")
+    unique: bool = Field(default=False, description="Whether a value may come only once in a run; null may come often.")
 
     @property
     def bounds(self) -> Mapping[str, str]:
@@ -113,7 +118,18 @@ class ColumnRule(BaseModel):
         if self.pattern is not None and self.type not in TEXTS:
             msg = f"pattern: only text has patterns ({', '.join(TEXTS)}), not {self.type}; leave it out"
             raise ValueError(msg)
+        self.demand_length()
         return self
+
+    def demand_length(self) -> None:
+        """Refuse lengths that no value can have."""
+        least, most = self.min_length, self.max_length
+        if (least, most) != (None, None) and self.type not in (*TEXTS, "json", "binary"):
+            msg = f"length: values of type {self.type} have none; use bounds such as `>= 1`"
+            raise ValueError(msg)
+        if least is not None and most is not None and least > most:
+            msg = f"length: nothing is at least {least} and at most {most} long; swap them"
+            raise ValueError(msg)
 
     @model_validator(mode="before")
     @classmethod
@@ -185,22 +201,35 @@ def parse_rule(text: str) -> dict[str, object]:
     rule: dict[str, object] = {"type": head["type"], "required": head["null"] == "!"}
     rest = text[head.end() :]
     while rest:
-        key, value, length = parse_clause(rest)
-        if key in rule:
-            msg = f"{text!r} says {key} twice"
+        clause, end = parse_clause(rest)
+        if twice := rule.keys() & clause.keys():
+            msg = f"{text!r} says {', '.join(sorted(twice))} twice"
             raise ValueError(msg)
-        rule[key] = value
-        rest = rest[length:]
+        rule |= clause
+        rest = rest[end:]
     return rule
 
 
-def parse_clause(text: str) -> tuple[str, object, int]:
-    """Return the name, the value and the length of the clause that `text` begins with."""
+def parse_clause(text: str) -> tuple[dict[str, object], int]:
+    """Return what the clause says that `text` begins with, and its length."""
     if bound := BOUND.match(text):
-        return BOUNDS[bound["op"]], bound["value"], bound.end()
+        return {BOUNDS[bound["op"]]: bound["value"]}, bound.end()
     if pattern := PATTERN.match(text):
-        return "pattern", pattern["pattern"].replace("\\/", "/"), pattern.end()
+        return {"pattern": pattern["pattern"].replace("\\/", "/")}, pattern.end()
     if members := MEMBERS.match(text):
-        return "one_of", tuple(m.strip() for m in members["members"].split(",") if m.strip()), members.end()
-    msg = f"cannot read {text!r}; after the type come clauses like `>= 0`, `< 10`, `in (a, b)`, `~ /pattern/`"
+        return {"one_of": tuple(m.strip() for m in members["members"].split(",") if m.strip())}, members.end()
+    if unique := UNIQUE.match(text):
+        return {"unique": True}, unique.end()
+    if (length := LENGTH.match(text)) and (length["least"] or length["most"]):
+        return parse_length(length), length.end()
+    msg = (
+        f"cannot read {text!r}; after the type come clauses like `>= 0`, `< 10`, `in (a, b)`, `length 2..50`, "
+        "`~ /pattern/`, `unique`"
+    )
     raise ValueError(msg)
+
+
+def parse_length(found: re.Match[str]) -> dict[str, object]:
+    """Return the bounds of a length: `2..50`, `2..`, `..50`, or `8` for exactly that."""
+    least, most = found["least"], found["most"] if found["dots"] else found["least"]
+    return {name: int(text) for name, text in (("min_length", least), ("max_length", most)) if text}

@@ -47,7 +47,7 @@ def path_in_document(model: type[BaseModel], location: Sequence[int | str]) -> I
         if "discriminator" in node:
             node = tagged(node, str(step))
         elif is_label(node, step):
-            node = {}
+            node = form(node, str(step), root)
         else:
             yield step, node
             node = child(node, step)
@@ -58,9 +58,18 @@ def is_label(node: Schema, step: int | str) -> bool:
     return step == "[key]" or len(alternatives(node)) > 1
 
 
+def form(node: Schema, key: str, root: Schema) -> Schema:
+    """Return the member of a union that is told from the others by a key."""
+    for member in alternatives(node):
+        match resolved(member, root):
+            case {"properties": dict(fields)} if key in fields:
+                return member
+    return {}
+
+
 def alternatives(node: Schema) -> list[Schema]:
     """Return the members of a union, without null."""
-    members = node.get("anyOf")
+    members = node.get("anyOf", node.get("oneOf"))
     return [m for m in members if m.get("type") != "null"] if isinstance(members, list) else []
 
 

@@ -1,26 +1,37 @@
 """What a user asks for: the specification of a job, the same for the API, YAML files and JSON Schema."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dataproc.domain.destination import Destination
 from dataproc.domain.duration import Duration
 from dataproc.domain.fields import Moment, Name, Spec
 from dataproc.domain.retry import RetryPolicy
-from dataproc.domain.sources.database import DatabaseSource
-from dataproc.domain.sources.external import DltSource, PluginSource
-from dataproc.domain.sources.files import FilesSource, S3Source
-from dataproc.domain.sources.rest import RestSource
+from dataproc.domain.sources.kinds import Source
 from dataproc.domain.transforms.clean import CleanTransform
 from dataproc.domain.transforms.dedupe import DedupeTransform
+from dataproc.domain.transforms.derive import DeriveTransform
+from dataproc.domain.transforms.enrich import EnrichTransform, LookupSource
+from dataproc.domain.transforms.filter import FilterTransform
+from dataproc.domain.transforms.mask import MaskTransform
+from dataproc.domain.transforms.python import PythonTransform
+from dataproc.domain.transforms.sql import SqlTransform
 from dataproc.domain.transforms.validate import ValidateTransform
 
-AnySource = S3Source | FilesSource | DatabaseSource | RestSource | DltSource | PluginSource
-Source = Annotated[AnySource, Field(discriminator="kind")]
-
-AnyTransform = CleanTransform | ValidateTransform | DedupeTransform
+AnyTransform = (
+    CleanTransform
+    | ValidateTransform
+    | DedupeTransform
+    | EnrichTransform
+    | MaskTransform
+    | FilterTransform
+    | DeriveTransform
+    | SqlTransform
+    | PythonTransform
+)
 Transform = Annotated[AnyTransform, Field(discriminator="kind")]
 
 
@@ -58,10 +69,44 @@ class JobSpec(Spec):
         return getattr(self.source, "connection", None)
 
     @property
+    def connections(self) -> tuple[str, ...]:
+        """The names of all registered sources that the job reads, also for its lookups."""
+        return tuple(dict.fromkeys(self.connections_at.values()))
+
+    @property
+    def connections_at(self) -> Mapping[str, str]:
+        """These names by where they stand, as JSON pointers."""
+        found = {"/source/connection": self.connection}
+        for at, each in enumerate(self.transforms):
+            if isinstance(each, EnrichTransform) and isinstance(each.place, LookupSource):
+                found[f"/transforms/{at}/from/source/connection"] = each.place.connection
+        return {pointer: name for pointer, name in found.items() if name is not None}
+
+    @model_validator(mode="after")
+    def keeps_what_it_does_not_read(self) -> Self:
+        """Refuse to take for missing what a source only leaves out because it has given it before."""
+        if self.destination.drops_what_is_missing and self.reads_what_is_new:
+            msg = (
+                f"destination: mode {self.destination.mode} drops what the source does not give, and this one gives "
+                "only what is new; use mode merge or append, or read all of it"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def asks_over_the_run_last(self) -> Self:
+        """Refuse a step after one that waits for all rows of the run."""
+        over_run = [getattr(each, "over", "batch") == "run" for each in self.transforms]
+        if over_run != sorted(over_run):
+            msg = "transforms: a step with `over: run` is done when all rows are staged; put it after the other steps"
+            raise ValueError(msg)
+        return self
+
+    @property
     def reads_what_is_new(self) -> bool:
         """Whether the job leaves out what its earlier runs have read."""
         incremental, track = getattr(self.source, "incremental", None), getattr(self.source, "track", "off")
-        return incremental is not None or track != "off"
+        return incremental is not None or track != "off" or self.source.kind == "rejects"
 
     @property
     def source_name(self) -> str:

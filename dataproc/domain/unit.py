@@ -1,11 +1,12 @@
 """Units: the deterministic pieces a source is cut into."""
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from dataproc.domain.memory import CursorMove, SourceObject
+from dataproc.domain.replay import Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class SourcePlan:
     `objects` are what the job remembers once this is published. A source that `streams` marks its chunks, so that a
     staged load goes on after the last one. `hold` keeps what the units need, such as a snapshot; a run enters it.
     `notes` are sentences about the plan that whoever runs the job should read. `wire` is there where units can also be
-    read in the binary form of PostgreSQL's COPY: each column's name, and its type in PostgreSQL's words.
+    read in the binary form of PostgreSQL's COPY: each column's name, and its type in PostgreSQL's words. `replay`
+    tells which rejects are marked as replayed once this is published.
     """
 
     units: tuple[Unit, ...]
@@ -58,7 +60,12 @@ class SourcePlan:
     streams: bool = False
     notes: tuple[str, ...] = ()
     wire: tuple[tuple[str, str], ...] = ()
+    replay: Replay | None = None
     hold: AbstractContextManager[object] = field(default_factory=nullcontext, repr=False, compare=False)
+
+    def decoded(self) -> "SourcePlan":
+        """Return this plan for rows that somebody looks at on their way, so that none can be read as they are."""
+        return replace(self, wire=())
 
     @property
     def size(self) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -42,6 +43,43 @@ class Keyed(Protocol):
 
     def rules(self, before: pa.Schema) -> Sequence[KeyRule]:
         """Return the rules, always in the same order, for rows that come with the schema `before`."""
+
+
+@runtime_checkable
+class Shaping(Protocol):
+    """A transform of all rows of a run at once; its `apply` and `schema` change nothing."""
+
+    @property
+    def over_run(self) -> str:
+        """The query that is asked where the rows are staged, of the relation `staged`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What each task needs: cores, and bytes that must be free; and how many tasks of a run there may be at once."""
+
+    cpus: float = 1
+    memory: int | None = None
+    concurrency: int | None = None
+
+
+@runtime_checkable
+class Demanding(Protocol):
+    """A transform that says what its tasks need."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it needs; the tasks of a run have what all their transforms need."""
+
+
+def needs_of(transforms: Sequence[Transform]) -> Needs:
+    """Return what tasks need that run all these transforms, one after the other."""
+    needs = [each.needs for each in transforms if isinstance(each, Demanding)]
+    return Needs(
+        max((each.cpus for each in needs), default=1),
+        max((each.memory for each in needs if each.memory is not None), default=None),
+        min((each.concurrency for each in needs if each.concurrency is not None), default=None),
+    )
 
 
 Step = Callable[[Chunk], LoadedChunk]

@@ -1,17 +1,17 @@
 """Where the data go, together with fence, chunks, ledger and rejects. Sync, as the pipeline is."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 import pyarrow as pa
 
+from dataproc.domain.across import NOTHING, Across
 from dataproc.domain.chunk import Account, LoadedChunk
 from dataproc.domain.destination import Destination
 from dataproc.domain.job import JobId
-from dataproc.domain.keys import KeyRule
 from dataproc.domain.memory import Window
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.memory import Memory
@@ -20,12 +20,27 @@ from dataproc.ports.pipeline import Step
 
 @dataclass(frozen=True, slots=True)
 class LoadId:
-    """Which load: the job, the claim's epoch, the run, and the job's name, by which it remembers its source."""
+    """Which load: the job, the claim's epoch, the run and its attempt, and the name by which the job remembers."""
 
     job_id: JobId
     epoch: int
     run_id: UUID
     name: str = ""
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a load has done to the rows of its target, and what somebody should know of how it did that.
+
+    `deleted` is `None` where nobody counted: the table was swapped. `unchanged` rows were there just as they came.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int | None = 0
+    unchanged: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +50,7 @@ class Published:
     target: str
     account: Account
     way: str
+    effect: Effect = field(default_factory=Effect, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,7 @@ class Reconciliation:
     announced: int | None
     units: Sequence[UnitAccount]
     window: Window | None = None
+    effect: Effect | None = field(default=None, compare=False)
 
 
 class Load(Protocol):
@@ -103,11 +120,11 @@ class Warehouse(Protocol):
         destination: Destination,
         schema: pa.Schema,
         plan: SourcePlan,
-        rules: Sequence[KeyRule] = (),
+        across: Across = NOTHING,
     ) -> Load:
         """Look at the target and choose the way of the load; nothing is changed in the target.
 
-        `rules` are over all rows of the run: those that break one leave it in the publish.
+        What is done `across` all rows of the run is done in the publish.
 
         A staged load goes on with what earlier epochs have staged, if plan and target are still the same.
         """
@@ -132,18 +149,46 @@ class Warehouse(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Permission:
+    """Something that a load must be allowed to do, whether it is, and what to do if not."""
+
+    what: str
+    granted: bool
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alteration:
+    """A statement that changes a target which is there; `unsafe` tells why somebody should accept it first."""
+
+    statement: str
+    unsafe: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TargetPreview:
-    """A target as a load would find it: its columns (name and type), or the statements that would make it."""
+    """A target as a load would find it: its columns (name and type), or the statements that would make it.
+
+    `changes` are those that its contract asks for: they run in the publish, and their `fingerprint` accepts the unsafe
+    ones. `left_out` are columns of the source that it does not take.
+    """
 
     table: str
     exists: bool
     columns: tuple[tuple[str, str], ...]
     statements: tuple[str, ...]
     way: str
+    changes: tuple[Alteration, ...] = ()
+    fingerprint: str | None = None
+    accepted: bool = True
+    left_out: tuple[str, ...] = ()
+    permissions: tuple[Permission, ...] = ()
 
 
 class TargetPreviewer(Protocol):
     """What planning needs of a warehouse."""
 
-    def preview(self, destination: Destination, schema: pa.Schema, plan: SourcePlan) -> TargetPreview:
+    def preview(
+        self, destination: Destination, schema: pa.Schema, plan: SourcePlan, queries: Sequence[str] = ()
+    ) -> TargetPreview:
         """Return what a load of rows of `schema` would meet; nothing is changed."""

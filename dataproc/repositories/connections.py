@@ -1,5 +1,6 @@
 """Registered sources."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,9 @@ from dataproc.repositories.tables import NOW, data_sources
 
 UNFINISHED = [status.value for status in RunStatus if not status.is_final]
 NEEDED_BY = text("""
-SELECT count(*) FROM jobs WHERE status = ANY(:unfinished) AND spec #>> '{source,connection}' = :name
+SELECT count(*) FROM jobs
+WHERE status = ANY(:unfinished)
+  AND (spec #>> '{source,connection}' = :name OR spec -> 'transforms' @> CAST(:lookup AS jsonb))
 """)
 
 
@@ -46,7 +49,9 @@ class PostgresConnections:
         if (await self.conn.execute(found)).rowcount == 0:
             raise NotFoundError(f"there is no connection {name!r}")
         # Asked after the row was locked: a job that named it a moment ago is recorded by now.
-        if waiting := await self.conn.scalar(NEEDED_BY, {"name": name, "unfinished": UNFINISHED}):
+        lookup = json.dumps([{"from": {"source": {"connection": name}}}])
+        told = {"name": name, "lookup": lookup, "unfinished": UNFINISHED}
+        if waiting := await self.conn.scalar(NEEDED_BY, told):
             raise ConflictError(f"{waiting} jobs that have not ended use {name!r}; cancel them, or wait for their end")
 
     async def all(self) -> Sequence[Connection]:

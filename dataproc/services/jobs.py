@@ -147,12 +147,11 @@ async def stop(tables: Tables, job_id: JobId) -> None:
 
 async def require_connection(tables: Tables, spec: JobSpec) -> None:
     """Refuse a spec that names a connection nobody registered."""
-    if spec.connection is None:
-        return
-    try:
-        await tables.connections.get(spec.connection)
-    except NotFoundError as exc:
-        raise InvalidSpecError(str(exc), (Problem("/source/connection", str(exc)),)) from exc
+    for pointer, name in spec.connections_at.items():
+        try:
+            await tables.connections.get(name)
+        except NotFoundError as exc:
+            raise InvalidSpecError(str(exc), (Problem(pointer, str(exc)),)) from exc
 
 
 def refuse_nul(spec: JobSpec) -> None:

@@ -6,14 +6,16 @@ from itertools import chain
 
 import pyarrow as pa
 
+from dataproc.domain.across import NOTHING, Across
 from dataproc.domain.chunk import Account, LoadedChunk
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import DoubledKeysError, RowRefusedError
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.keys import KeyRule
 from dataproc.domain.unit import Begun, SourcePlan, Unit
-from dataproc.ports.pipeline import Engine, Keyed, Source, Transform
+from dataproc.ports.pipeline import Engine, Keyed, Shaping, Source, Transform
 from dataproc.ports.warehouse import LoadId, Published, Warehouse
+from dataproc.services.discards import DiscardCount
 from dataproc.services.limits import Limit
 from dataproc.services.monitor import Monitor
 
@@ -65,29 +67,37 @@ class Pipeline:
     ) -> Published:
         """Publish all units of `plan` in one transaction; those that an earlier run has staged are not read again."""
         # Without units there may be no columns either, and no row for any transform.
-        schema, rules = after(self.transforms, plan.schema) if plan.units else (pa.schema([]), ())
-        load = self.warehouse.open(load_id, destination, schema, plan, rules)
-        left = list(unread(plan.units, load.staged_before))
+        schema, across = after(self.transforms, plan.schema) if plan.units else (pa.schema([]), NOTHING)
+        plan = plan.decoded() if self.transforms else plan
+        load = self.warehouse.open(load_id, destination, schema, plan, across)
+        left = [replace(unit, as_is=load.as_is) for unit in unread(plan.units, load.staged_before)]
         monitor.planned(plan, load.way, resumed=len(plan.units) - len(left))
         for note in (*plan.notes, *notes):
             monitor.warn(note)
 
+        discards = DiscardCount()
+
         def check(account: Account) -> None:
+            discards.tell(monitor.warn)
             for limit in self.limits:
                 limit.check(account, monitor.warn)
 
         with self.engine.run(left, self.source.read, self.transforms, load.step) as results:
-            return load.publish(plan, monitor.watched(chain(load.staged_before, results)), check)
+            published = load.publish(plan, monitor.watched(discards.watched(chain(load.staged_before, results))), check)
+        for note in published.effect.notes:
+            monitor.warn(note)
+        return published
 
 
-def after(transforms: Iterable[Transform], schema: pa.Schema) -> tuple[pa.Schema, tuple[KeyRule, ...]]:
-    """Return the schema of rows after all transforms, and the rules that these have over all rows of a run."""
+def after(transforms: Sequence[Transform], schema: pa.Schema) -> tuple[pa.Schema, Across]:
+    """Return the schema of rows after all transforms, and what these do across all rows of a run."""
+    queries = tuple(transform.over_run for transform in transforms if isinstance(transform, Shaping))
     rules: list[KeyRule] = []
     for transform in transforms:
         found = transform.rules(schema) if isinstance(transform, Keyed) else ()
         rules += found
         schema = transform.schema(schema)
-    return schema, tuple(rules)
+    return schema, Across(tuple(rules), queries)
 
 
 def unread(units: Iterable[Unit], staged: Iterable[LoadedChunk]) -> Iterator[Unit]:

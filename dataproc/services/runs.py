@@ -70,7 +70,7 @@ class RunService:
         """Build the pipeline and run it in a thread."""
         try:
             pipeline = await self.pipeline_for(claim)
-            load_id = LoadId(claim.job_id, claim.epoch, claim.run_id, claim.spec.name)
+            load_id = LoadId(claim.job_id, claim.epoch, claim.run_id, claim.spec.name, claim.attempt)
             return await asyncio.to_thread(pipeline.run, load_id, monitor)
         except DataprocError:
             raise

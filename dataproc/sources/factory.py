@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
-from dataproc.domain.errors import InvalidSpecError, Problem
+from dataproc.domain.contract import NO_CONTRACT, Contract
+from dataproc.domain.errors import InvalidSpecError, Problem, SetupError
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.sources.external import DltSource, PluginSource
 from dataproc.domain.sources.files import FilesSource, S3Source
+from dataproc.domain.sources.kinds import AnySource
+from dataproc.domain.sources.rejects import RejectsSource
 from dataproc.domain.sources.rest import RestSource
-from dataproc.domain.spec import AnySource
 from dataproc.ports.connector import Connector
 from dataproc.ports.pipeline import Source
+from dataproc.ports.rejects import RejectedRows
 from dataproc.ports.secrets import Secrets
 from dataproc.ports.store import Connection
 from dataproc.ports.throttle import UNLIMITED, Throttle
@@ -23,6 +26,7 @@ from dataproc.sources.external.dlt import DltResourceSource
 from dataproc.sources.external.plugins import PluginConnector, plugin_source
 from dataproc.sources.files.factory import files_source, s3_source
 from dataproc.sources.files.run import SourceRun
+from dataproc.sources.rejected.source import RejectedSource
 from dataproc.sources.rest.connection import rest_connection
 from dataproc.sources.rest.connector import RestConnector
 from dataproc.sources.rest.source import ApiSource
@@ -43,15 +47,18 @@ class Surroundings:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     run: SourceRun | None = None
     throttle: Throttle = UNLIMITED
+    contract: Contract = NO_CONTRACT
+    rejected: RejectedRows | None = None
 
 
-def source_for(spec: AnySource, around: Surroundings) -> Source:
+def source_for(spec: AnySource, around: Surroundings) -> Source:  # noqa: PLR0911 - one for each kind
     """Return the source that `spec` means."""
     match spec:
         case S3Source():
-            return s3_source(spec, s3_service(around), around.text_columns, around.run)
+            return s3_source(spec, s3_service(around), around.text_columns, around.run, around.contract)
         case FilesSource():
-            return files_source(spec, around.files_root, s3_service(around), around.text_columns, around.run)
+            service, text = s3_service(around), around.text_columns
+            return files_source(spec, around.files_root, service, text, around.run, contract=around.contract)
         case RestSource():
             connection = rest_connection(around.connection)
             return ApiSource(spec, connection, around.secrets, around.throttle, around.text_columns)
@@ -61,8 +68,17 @@ def source_for(spec: AnySource, around: Surroundings) -> Source:
             return DltResourceSource(spec, around.secrets, around.python_modules)
         case PluginSource():
             return plugin_source(spec, around)
+        case RejectsSource():
+            return RejectedSource(spec, rejected_rows(around), around.text_columns)
         case _:
             assert_never(spec)
+
+
+def rejected_rows(around: Surroundings) -> RejectedRows:
+    """Return the rows that were set aside, which are in the warehouse."""
+    if around.rejected is None:
+        raise SetupError("rejects are in the warehouse: set DATAPROC_WAREHOUSE_URL", setting="DATAPROC_WAREHOUSE_URL")
+    return around.rejected
 
 
 def s3_service(around: Surroundings) -> S3Service:

@@ -1,12 +1,12 @@
 """Rows that a reader sets aside."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
 from dataproc.domain.chunk import REJECTS, shortened
+from dataproc.domain.row_text import written
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,4 +28,4 @@ def reject_table(rejects: Iterable[Reject]) -> pa.Table:
 
 def row_text(row: Mapping[str, object]) -> str:
     """Return a row as JSON text."""
-    return json.dumps(row, ensure_ascii=False, default=str)
+    return written(row)

@@ -5,6 +5,7 @@ text with a zone is no `timestamp`. Numbers with a fraction are rounded to the d
 when they are binary (float64), but refused when they are text with more digits than the type has.
 """
 
+from contextlib import suppress
 from functools import lru_cache
 
 import numpy as np
@@ -12,19 +13,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
-from dataproc.domain.cells import Cells, Mask, casts, cleared, failing, unfit
+from dataproc.domain.cells import Cells, Mask, cleared, failing, unfit
+from dataproc.transforms.moments import in_zone
+from dataproc.transforms.text_bytes import offsets_and_bytes
 
 NUMBER = r"^-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 ZONE = r":\d\d(?:\.\d+)?\s?(?:Z|[+-]\d\d(?::?\d\d)?)$"
 MOST_DIGITS_OF_INT = 19
+X, LOWER = np.uint8(ord("x")), np.uint8(ord("a") - ord("A"))
 
 
-def cast(cells: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
-    """Return the cells as `dtype`, null where they do not fit, and which do not; `None`: all do."""
+def cast(cells: Cells, dtype: pa.DataType, *, zone: str | None = None) -> tuple[Cells, Mask | None]:
+    """Return the cells as `dtype`, null where they do not fit, and which do not; `None`: all do.
+
+    Text that tells no zone is in `zone`, or UTC.
+    """
     if cells.type == dtype:
         return cells, None
     if t.is_string(cells.type):
-        return from_text(cells, dtype)
+        return from_text(cells, dtype) if zone is None else from_local_text(cells, dtype, zone)
     return checked(wide(cells, dtype), dtype)
 
 
@@ -61,8 +68,9 @@ def from_text(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
         text = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), "^", "1970-01-01T")
         moments, bad = from_text(text, pa.timestamp("us"))
         return moments.cast(dtype), bad
-    if casts(text, dtype) and not (t.is_integer(dtype) and has_hexadecimals(text)):
-        return text.cast(dtype), None
+    if not (t.is_integer(dtype) and has_hexadecimals(text)):
+        with suppress(pa.ArrowInvalid):
+            return text.cast(dtype), None
     tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), r"^\+", "")
     if isinstance(dtype, pa.TimestampType) and dtype.tz is not None:
         values, bad = moments_with_zone(tidy, dtype)
@@ -73,7 +81,8 @@ def from_text(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
 
 def has_hexadecimals(text: Cells) -> bool:
     """Whether a cell is like `0x1F`, which Arrow takes for a number."""
-    return bool(pc.any(pc.match_substring(text, "x", ignore_case=True)).as_py())
+    _, found = offsets_and_bytes(text)
+    return bool(((found | LOWER) == X).any())
 
 
 def sifted(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
@@ -97,6 +106,18 @@ def shape_of(dtype: pa.DataType) -> str | None:
     if t.is_date(dtype):
         return r"^\d{4}-\d\d-\d\d$"
     return r"^\d{4}-\d\d-\d\d" if t.is_timestamp(dtype) else None
+
+
+def from_local_text(text: Cells, dtype: pa.DataType, zone: str) -> tuple[Cells, Mask | None]:
+    """Return text as dates or times, as the clocks of a zone tell them."""
+    tidy = pc.utf8_trim_whitespace(text)
+    told = pc.match_substring_regex(tidy, ZONE)
+    moments, _ = sifted(pc.if_else(told, tidy, None), pa.timestamp("us", "UTC"))
+    local, _ = sifted(pc.if_else(told, None, tidy), pa.timestamp("us"))
+    after = pc.coalesce(in_zone(moments, dtype, zone), in_zone(local, dtype, zone))
+    if after.null_count == text.null_count:
+        return after, None
+    return after, np.asarray(pc.and_(after.is_null(), text.is_valid()), dtype=np.bool_)
 
 
 def moments_with_zone(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:

@@ -1,100 +1,113 @@
-"""The `clean` step: rename, drop, trim, nulls, drop_nulls, cast, in this order."""
+"""The `clean` step: its operations in the order of the fields of its specification."""
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast as typed
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.types as t
 
-from dataproc.domain.chunk import POSITION, Chunk
-from dataproc.domain.errors import ContractViolationError
+from dataproc.domain.cells import Mask
+from dataproc.domain.chunk import Chunk
+from dataproc.domain.transforms.clean import Cast as CastSpec
 from dataproc.domain.transforms.clean import CleanTransform
+from dataproc.domain.transforms.clean import Dates as DatesSpec
+from dataproc.domain.transforms.clean import Flatten as FlattenSpec
 from dataproc.transforms.breaks import Break, broken, reject_table
-from dataproc.transforms.cast import cast
-from dataproc.transforms.columns import cells_of, demand, with_column, with_type
-from dataproc.transforms.types import arrow_type
+from dataproc.transforms.clean_columns import Drop, Flatten, Rename, Select
+from dataproc.transforms.clean_key import HashKey
+from dataproc.transforms.clean_parts import ParseJson, Split
+from dataproc.transforms.clean_texts import texts
+from dataproc.transforms.clean_values import Cast, Dates, DropNulls, Fill, Phone
+from dataproc.transforms.operations import Operation, Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Clean:
-    """Puts names and values in order; a value that does not fit its new type sets its row aside."""
+    """Puts names and values in order; a value that does not fit what is asked for sets its row aside."""
 
     spec: CleanTransform
 
     def schema(self, before: pa.Schema) -> pa.Schema:
-        """Return the names and types that come out, or name a column that stands in the way."""
-        after = self.left(self.renamed(before))
-        demand(after, self.trimmed(after), "clean.trim")
-        for name in self.trimmed(after):
-            if not t.is_string(after.field(name).type):
-                msg = f"clean.trim: column {name!r} is {after.field(name).type}, not text; leave it out"
-                raise ContractViolationError(msg, column=name)
-        demand(after, self.spec.nulls, "clean.nulls")
-        for name, value in self.spec.nulls.items():
-            filling(value, after.field(name))
-        demand(after, self.spec.drop_nulls, "clean.drop_nulls")
-        demand(after, self.spec.cast, "clean.cast")
-        for name, declared in self.spec.cast.items():
-            after = with_type(after, name, declared, "clean.cast")
-        return after
-
-    def renamed(self, before: pa.Schema) -> pa.Schema:
-        """Return `before` with new names."""
-        demand(before, self.spec.rename, "clean.rename")
-        names = [self.spec.rename.get(name, name) for name in before.names]
-        twice = [name for name, count in Counter([*names, POSITION]).items() if count > 1]
-        if twice:
-            msg = f"clean.rename: two columns would be called {twice[0]!r}; choose another name"
-            raise ContractViolationError(msg, column=twice[0])
-        return pa.schema([field.with_name(name) for field, name in zip(before, names, strict=True)])
-
-    def left(self, before: pa.Schema) -> pa.Schema:
-        """Return `before` without the columns to drop."""
-        demand(before, self.spec.drop, "clean.drop")
-        return pa.schema([field for field in before if field.name not in self.spec.drop])
-
-    def trimmed(self, schema: pa.Schema) -> Sequence[str]:
-        """Return the columns to trim."""
-        if isinstance(self.spec.trim, tuple):
-            return self.spec.trim
-        return [field.name for field in schema if self.spec.trim and t.is_string(field.type)]
+        """Return the names and types that come out, or name the columns that stand in the way."""
+        for operation in operations(self.spec):
+            before = operation.schema(before)
+        return before
 
     def apply(self, chunk: Chunk) -> Chunk:
         """Return the chunk cleaned."""
-        rows = chunk.rows.rename_columns([self.spec.rename.get(name, name) for name in chunk.rows.column_names])
-        rows = rows.drop_columns(list(self.spec.drop)) if self.spec.drop else rows
-        for name in self.trimmed(rows.schema):
-            rows = with_column(rows, name, pc.utf8_trim_whitespace(cells_of(rows, name)))
-        for name, value in self.spec.nulls.items():
-            filled = cells_of(rows, name).fill_null(filling(value, rows.schema.field(name)))
-            rows = with_column(rows, name, filled)
-        whole = rows
-        for name in self.spec.drop_nulls:
-            whole = whole.filter(pc.is_valid(cells_of(whole, name)))
-        return self.cast(chunk, whole, filtered=rows.num_rows - whole.num_rows)
-
-    def cast(self, chunk: Chunk, rows: pa.Table, *, filtered: int) -> Chunk:
-        """Return the chunk with the rows of which all values fit their new types."""
-        after, breaks = rows, list[Break]()
-        for name, declared in self.spec.cast.items():
-            cells, bad = cast(cells_of(rows, name), arrow_type(declared))
-            after = with_column(after, name, cells)
-            if bad is not None:
-                breaks.append(Break("type", name, f"column {name!r} is no {declared}", bad))
-        if not breaks:
-            return chunk.keep(after, filtered=filtered)
-        good = after.filter(pa.array(~broken(breaks, rows.num_rows)))
-        return chunk.keep(good, filtered=filtered, rejects=reject_table(rows, breaks))
+        work = Work(chunk.rows)
+        for operation in operations(self.spec):
+            work = work.after(operation.apply(work.rows))
+        if not work.breaks and work.left_out is None:
+            return chunk.keep(work.rows)
+        bad, left_out = broken(work.breaks, chunk.rows.num_rows), work.left_out
+        gone = bad if left_out is None else bad | left_out
+        # The text of a reject is that of the row as it came to this step: so it can be corrected and replayed.
+        return chunk.keep(
+            work.rows.filter(pa.array(~gone)),
+            filtered=0 if left_out is None else int(left_out.sum()),
+            rejects=reject_table(chunk.rows, work.breaks),
+        )
 
 
-def filling(value: str | float, field: "pa.Field[pa.DataType]") -> "pa.Scalar[pa.DataType]":
-    """Return what stands in place of null in a column."""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    cells, bad = cast(pa.array([text]), field.type)
-    if bad is not None:
-        msg = f"clean.nulls: the value for column {field.name!r} is no {field.type}; write one that is"
-        raise ContractViolationError(msg, column=field.name)
-    return typed("pa.Scalar[pa.DataType]", cells[0])
+@dataclass(frozen=True, slots=True)
+class Work:
+    """All rows on their way through the step, which broke a rule, and which are to be left out."""
+
+    rows: pa.Table
+    breaks: tuple[Break, ...] = ()
+    left_out: Mask | None = None
+
+    def after(self, outcome: Outcome) -> "Work":
+        """Return the work after one more operation; the first one that lets go of a row decides what becomes of it."""
+        breaks = tuple(self.still_here(each) for each in outcome.breaks)
+        left_out = self.left_out
+        if outcome.left_out is not None:
+            going = outcome.left_out & ~broken(self.breaks, self.rows.num_rows)
+            left_out = going if left_out is None else left_out | going
+        return Work(outcome.rows, (*self.breaks, *(each for each in breaks if each.mask.any())), left_out)
+
+    def still_here(self, found: Break) -> Break:
+        """Return a break without the rows that are to be left out."""
+        return found if self.left_out is None else replace(found, mask=np.logical_and(found.mask, ~self.left_out))
+
+
+def operations(spec: CleanTransform) -> Iterator[Operation]:
+    """Yield what a step does, in order."""
+    yield from on_columns(spec)
+    yield from texts(spec)
+    if spec.phone:
+        yield Phone(spec.phone)
+    if spec.dates:
+        yield Dates({name: DatesSpec(formats=d) if isinstance(d, tuple) else d for name, d in spec.dates.items()})
+    if spec.nulls:
+        yield Fill(spec.nulls)
+    if spec.drop_nulls:
+        yield DropNulls(spec.drop_nulls)
+    if spec.cast:
+        yield Cast({name: CastSpec(type=to) if isinstance(to, str) else to for name, to in spec.cast.items()})
+    if spec.key:
+        yield HashKey(spec.key)
+
+
+def on_columns(spec: CleanTransform) -> Iterator[Operation]:
+    """Yield what a step does with whole columns, in order."""
+    if spec.flatten:
+        yield flattening(spec.flatten)
+    if spec.rename:
+        yield Rename(spec.rename)
+    if spec.parse_json:
+        yield ParseJson(spec.parse_json)
+    if spec.split:
+        yield Split(spec.split)
+    if spec.select:
+        yield Select(spec.select)
+    if spec.drop:
+        yield Drop(spec.drop)
+
+
+def flattening(spec: bool | tuple[str, ...] | FlattenSpec) -> Flatten:  # noqa: FBT001 - it is what the user writes
+    """Return what makes columns out of records."""
+    if isinstance(spec, FlattenSpec):
+        return Flatten(spec.columns, spec.separator)
+    return Flatten(spec if isinstance(spec, tuple) else None)

@@ -1,51 +1,66 @@
 """The `validate` step: rows that break a rule are set aside, with every rule they broke."""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, assert_never
-from typing import cast as typed
+from typing import assert_never
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataproc.domain.cells import Cells, failing
+from dataproc.domain.cells import failing
 from dataproc.domain.chunk import POSITION, Chunk
 from dataproc.domain.errors import BadDataError
-from dataproc.domain.rules import ColumnRule, parse_value
-from dataproc.domain.transforms.validate import ValidateTransform
+from dataproc.domain.keys import KeyRule, key_schema, keys_of
+from dataproc.domain.transforms.validate import Rule, ValidateTransform
 from dataproc.transforms.breaks import Break, broken, reject_table
-from dataproc.transforms.cast import cast
-from dataproc.transforms.columns import cells_of, demand, with_column, with_type
-from dataproc.transforms.types import arrow_type
-
-HOLDS: dict[str, tuple[Callable[[Cells, "pa.Scalar[pa.DataType]"], "pa.BooleanArray"], str]] = {
-    "ge": (pc.greater_equal, ">="),
-    "gt": (pc.greater, ">"),
-    "le": (pc.less_equal, "<="),
-    "lt": (pc.less, "<"),
-}
-PATTERNS = {
-    "email": r"^[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)+$",
-    "uuid": r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
-}
+from dataproc.transforms.columns import cells_of, demand, demand_comparable, with_column, with_type
+from dataproc.transforms.complaints import Complaints
+from dataproc.transforms.expressions import Expression, in_one_piece
+from dataproc.transforms.validate_columns import checked
+from dataproc.transforms.validate_model import broken_by_model, demand_model
+from dataproc.transforms.validate_schema import broken_by_schema, demand_schema
 
 
 @dataclass(frozen=True, slots=True)
 class Validate:
-    """Checks each column against its rule; good rows come out with the declared types."""
+    """Checks each row against its rules; good rows come out with the declared types."""
 
     spec: ValidateTransform
+    python_modules: tuple[str, ...] = ()
 
     def schema(self, before: pa.Schema) -> pa.Schema:
-        """Return the declared types, or name a column that is missing or can never fit."""
-        demand(before, self.spec.columns, "validate.columns")
+        """Return the declared types, or name every column that is missing or can never fit."""
+        complaints, after = Complaints(), before
+        with complaints.heard():
+            demand(before, self.spec.columns, "validate.columns")
         for name, rule in self.spec.columns.items():
-            before = with_type(before, name, rule.type, "validate.columns")
-        return before
+            with complaints.heard():
+                after = with_type(after, name, rule.type, "validate.columns") if name in before.names else after
+        for each in self.spec.rules if not complaints.found else ():
+            with complaints.heard():
+                expression(each).demand_truth(after)
+        for columns in self.spec.keys:
+            with complaints.heard():
+                demand_comparable(after, columns, "validate.unique")
+        with complaints.heard():
+            self.demand_others(after)
+        complaints.tell()
+        return after
+
+    def demand_others(self, schema: pa.Schema) -> None:
+        """Raise for a JSON Schema or a model that no row can be held against."""
+        if self.spec.json_schema is not None:
+            demand_schema(self.spec.json_schema, schema)
+        if self.spec.model is not None:
+            demand_model(self.spec.model, self.python_modules, schema)
+
+    def rules(self, before: pa.Schema) -> Sequence[KeyRule]:
+        """Return the rules over all rows of the run."""
+        after = self.schema(before)
+        return tuple(KeyRule(key, key_schema(after, key), self.spec.on_error) for key in self.spec.keys)
 
     def apply(self, chunk: Chunk) -> Chunk:
-        """Return the chunk with the rows that hold all rules."""
+        """Return the chunk with the rows that hold all rules, and with the keys of these."""
         rows, breaks = chunk.rows, list[Break]()
         for name, rule in self.spec.columns.items():
             before = cells_of(chunk.rows, name)
@@ -53,11 +68,22 @@ class Validate:
             breaks += found
             if cells is not before:
                 rows = with_column(rows, name, cells)
-        if not breaks:
-            return chunk.keep(rows)
-        return self.without(chunk, rows, breaks)
+        breaks += self.others(rows)
+        after = self.without(chunk, rows, breaks) if breaks else chunk.keep(rows)
+        for key in self.spec.keys:
+            after = after.with_keys(keys_of(after.rows, key))
+        return after
 
-    def without(self, chunk: Chunk, rows: pa.Table, breaks: list[Break]) -> Chunk:
+    def others(self, rows: pa.Table) -> Iterator[Break]:
+        """Yield the rules beyond those of single columns that rows break."""
+        for rule in self.spec.rules:
+            yield from broken_rule(rule, rows)
+        if self.spec.json_schema is not None:
+            yield from broken_by_schema(self.spec.json_schema, rows)
+        if self.spec.model is not None:
+            yield from broken_by_model(self.spec.model, self.python_modules, rows)
+
+    def without(self, chunk: Chunk, rows: pa.Table, breaks: Sequence[Break]) -> Chunk:
         """Return the chunk without the rows that broke a rule."""
         bad = broken(breaks, rows.num_rows)
         good = rows.filter(pa.array(~bad))
@@ -72,76 +98,25 @@ class Validate:
                 assert_never(self.spec.on_error)
 
 
-def failure(chunk: Chunk, at: int, breaks: list[Break]) -> BadDataError:
+def expression(rule: Rule) -> Expression:
+    """Return what a rule expects."""
+    return Expression(rule.expect, f"validate.rules: {rule.name!r}")
+
+
+def broken_rule(rule: Rule, rows: pa.Table) -> Iterator[Break]:
+    """Yield where a rule does not hold, and where it cannot be computed; null holds."""
+    expected = expression(rule)
+    values, failed = expected.attempt(rows)
+    columns = ", ".join(expected.columns(rows.schema))
+    if not pc.all(values, min_count=0).as_py():  # null holds
+        yield Break(rule.name, columns, f"{rule.expect} does not hold", failing(in_one_piece(values)))
+    if failed is not None and failed.any():
+        yield Break(rule.name, columns, f"{rule.expect} cannot be computed", failed)
+
+
+def failure(chunk: Chunk, at: int, breaks: Sequence[Break]) -> BadDataError:
     """Return the error for the first bad row; it names the row, but shows none of its values."""
     first = next(each for each in breaks if each.mask[at])
     position = chunk.rows[POSITION][at].as_py()
     msg = f"{chunk.unit}, row {position}: {first.reason}; correct the row, or set on_error to quarantine"
     return BadDataError(msg, unit=chunk.unit, position=position, column=first.column, rule=first.rule)
-
-
-def checked(before: Cells, name: str, rule: ColumnRule) -> tuple[Cells, list[Break]]:
-    """Return the cells in the declared type, and the rules that some of them break."""
-    cells, bad = cast(before, arrow_type(rule.type))
-    found = [] if bad is None else [Break("type", name, f"column {name!r} is no {rule.type}", bad)]
-    if rule.required and before.null_count:
-        found.append(
-            Break("required", name, f"column {name!r} is null", before.is_null().to_numpy(zero_copy_only=False))
-        )
-    for rule_name, reason, holds in tests(cells, name, rule):
-        if not pc.all(holds, min_count=0).as_py():  # null holds every rule but `required`
-            found.append(Break(rule_name, name, reason, failing(holds)))
-    return cells, found
-
-
-def tests(cells: Cells, name: str, rule: ColumnRule) -> Iterator[tuple[str, str, "pa.BooleanArray"]]:
-    """Yield the rules of a column beyond its type: name, reason, and which cells hold it."""
-    for bound, text in rule.bounds.items():
-        compare, sign = HOLDS[bound]
-        yield bound, f"column {name!r} is not {sign} {text}", compare(cells, scalar(rule, text, bound))
-    if rule.one_of is not None:
-        members = members_of(rule, rule.one_of).cast(cells.type)
-        yield "one_of", f"column {name!r} is none of {', '.join(rule.one_of)}", is_in(cells, members)
-    if rule.pattern is not None:
-        yield "pattern", f"column {name!r} does not match /{rule.pattern}/", matched(cells, rule.pattern)
-    if rule.type in PATTERNS:
-        yield rule.type, f"column {name!r} is no {rule.type}", matched(cells, PATTERNS[rule.type])
-    if rule.type == "json":
-        yield "type", f"column {name!r} is no json", is_json(cells)
-
-
-def scalar(rule: ColumnRule, text: str, where: str) -> "pa.Scalar[pa.DataType]":
-    """Return a bound to compare with; a decimal bound keeps its own digits."""
-    value = parse_value(rule.type, text, where)
-    return pa.scalar(value) if rule.type.startswith("decimal") else pa.scalar(value, arrow_type(rule.type))
-
-
-def members_of(rule: ColumnRule, members: Sequence[str]) -> Cells:
-    """Return the only values that a rule allows."""
-    values: list[Any] = [parse_value(rule.type, each, "one_of") for each in members]
-    return typed("Cells", pa.array(values))
-
-
-def is_in(cells: Cells, members: Cells) -> "pa.BooleanArray":
-    """Return which cells are members; null is neither in nor out."""
-    return typed("pa.BooleanArray", pc.if_else(cells.is_null(), None, pc.is_in(cells, members)))
-
-
-def matched(cells: Cells, pattern: str) -> "pa.BooleanArray":
-    """Return which cells match a regular expression."""
-    return pc.match_substring_regex(cells, pattern)
-
-
-def is_json(cells: Cells) -> "pa.BooleanArray":
-    """Return which cells are JSON; repeated values are parsed once."""
-    found = cells.dictionary_encode()
-    return pa.array([parses(str(text)) for text in found.dictionary.to_pylist()], pa.bool_()).take(found.indices)
-
-
-def parses(text: str) -> bool:
-    """Whether text is JSON."""
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True

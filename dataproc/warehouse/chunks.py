@@ -4,6 +4,7 @@ A chunk's row in `load_chunk` is inserted before its rows are copied. So Postgre
 (a task that Ray ran twice): the second waits, finds the row, and copies nothing.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -11,14 +12,16 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from dataproc.domain.chunk import POSITION, REJECTS, Account, Chunk, LoadedChunk, texts_of
+from dataproc.domain.chunk import POSITION, Account, Chunk, LoadedChunk, texts_of
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.keys import KeyRule
 from dataproc.domain.tally import twins_differ
+from dataproc.ports.cipher import Cipher
 from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse import encoding, rejects
 from dataproc.warehouse.columns import Column
-from dataproc.warehouse.connection import ROW_ERRORS, column_of, connect, first_line
+from dataproc.warehouse.connection import ROW_ERRORS, column_of, connect, first_line, words_of
+from dataproc.warehouse.discarding import within_contract
 from dataproc.warehouse.fitting import fit
 from dataproc.warehouse.keys import PLACE, UNIT
 from dataproc.warehouse.ledger import counts
@@ -28,8 +31,8 @@ from dataproc.warehouse.target import Target, names_of
 ADD = """
 INSERT INTO dataproc_load.load_chunk
     (job_id, epoch, target, unit, seq, last,
-     rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, digest, rejects, mark, high)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING seq
+     rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, digest, rejects, mark, high, discarded)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING seq
 """
 CHANGE = """
 UPDATE dataproc_load.load_chunk SET rows_loaded = %s, rows_rejected = %s, rejects = %s
@@ -50,12 +53,21 @@ class Refusal:
 
     reason: str
     column: str | None
+    code: str | None = None
+
+    @classmethod
+    def of(cls, exc: psycopg.Error, *, personal: bool) -> "Refusal":
+        """Return what an error tells; where rows are personal, not in PostgreSQL's words, which may show values."""
+        constraint = f" ({exc.diag.constraint_name})" if exc.diag.constraint_name else ""
+        told = words_of(exc) + constraint if personal else first_line(exc)
+        return cls(told, column_of(exc), exc.sqlstate)
 
     def reject(self, rows: pa.Table) -> dict[str, object]:
         """Return the one row of `rows` as a reject."""
         return {
             "position": rows[POSITION][0].as_py(),
             "rule": "warehouse",
+            "code": self.code,
             "column": self.column,
             "reason": self.reason[:LONGEST_REASON],
             "row": texts_of(rows.drop_columns([POSITION]))[0],
@@ -71,11 +83,12 @@ class Stage:
     target: Target
     rules: tuple[KeyRule, ...] = ()
     numbers: Mapping[str, int] = field(default_factory=dict, repr=False)
+    cipher: Cipher | None = field(default=None, repr=False)
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the staging table; for rules over all rows, each row tells its place."""
-        return (*self.target.columns, *(PLACE if self.rules else ()))
+        return (*self.target.staged_columns, *(PLACE if self.rules or self.target.placed else ()))
 
     @property
     def column_list(self) -> sql.Composed:
@@ -84,19 +97,22 @@ class Stage:
 
     def __call__(self, chunk: Chunk) -> LoadedChunk:
         """Stage the chunk in one transaction, unless a twin did; return its account."""
-        fitted = fit(self.placed(chunk, chunk.rows), self.columns)
+        chunk = within_contract(chunk, self.target.columns, self.target.left_out)
+        fitted = fit(self.placed(chunk, chunk.rows), self.columns, chunk.unit)
         payload = encoding.encode(fitted)
         loaded = LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
             encoding.digest(payload), deduplicated=chunk.deduplicated, mark=chunk.mark, high=chunk.high,
+            discarded=chunk.discarded,
         )  # fmt: skip
         with connect(self.url) as conn, conn.transaction():
             told = (
                 *counts(Account() + loaded),
                 loaded.digest,
-                rejects.pack(chunk.rejects) or None,
+                rejects.pack(chunk.rejects, self.cipher) or None,
                 chunk.mark,
                 chunk.high,
+                json.dumps(chunk.discarded),
             )
             if conn.execute(ADD, (*self.key(loaded), chunk.last, *told)).fetchone() is None:
                 return self.twin_of(conn, loaded)
@@ -109,7 +125,7 @@ class Stage:
 
     def placed(self, chunk: Chunk, rows: pa.Table) -> pa.Table:
         """Return rows with the number of their unit, if there are rules over all rows."""
-        if not self.rules:
+        if not (self.rules or self.target.placed):
             return rows
         number = pa.scalar(self.numbers[chunk.unit], pa.int32())
         return rows.append_column(UNIT, pa.repeat(number, rows.num_rows))
@@ -139,8 +155,8 @@ class Stage:
             conn.execute(self.make_texts())
         if self.took(conn, payload) is None:
             return loaded
-        refused = pa.Table.from_pylist(list(self.refused(conn, chunk.rows, fitted)), schema=REJECTS)
-        aside = rejects.pack(pa.concat_tables([chunk.rejects, refused]))
+        refused = pa.Table.from_pylist(list(self.refused(conn, chunk.rows, fitted)), schema=rejects.CODED)
+        aside = rejects.pack(pa.concat_tables([chunk.rejects, refused], promote_options="default"), self.cipher)
         left = replace(loaded, loaded=loaded.loaded - refused.num_rows, rejected=loaded.rejected + refused.num_rows)
         conn.execute(CHANGE, (left.loaded, left.rejected, aside, *self.key(chunk)))
         return left
@@ -168,7 +184,7 @@ class Stage:
                     conn.execute(self.cast_texts(staging))
                     conn.execute(sql.SQL("TRUNCATE {}").format(TEXTS))
         except ROW_ERRORS as exc:
-            return Refusal(first_line(exc), column_of(exc))
+            return Refusal.of(exc, personal=self.cipher is not None)
         return None
 
     def make_texts(self) -> sql.Composed:

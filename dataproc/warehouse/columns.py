@@ -15,6 +15,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.types as t
 
+from dataproc.domain.contract import ContractKind
 from dataproc.domain.errors import ContractViolationError
 from dataproc.warehouse.families import family, plain_type
 
@@ -27,13 +28,14 @@ MOST_DIGITS = 38
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a target: its SQL type, and the Arrow type and coding of the values sent to it."""
+    """A column of a target: its SQL type, the Arrow type and coding of the values sent to it, and what misfits do."""
 
     name: str
     sql_type: str
     arrow_type: pa.DataType
     coding: Coding = "plain"
     required: bool = False
+    contract: ContractKind | None = None
 
     @property
     def is_text(self) -> bool:

@@ -10,17 +10,25 @@ import psycopg
 from psycopg import sql
 
 from dataproc.domain.chunk import Account, Chunk, LoadedChunk
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import ContractViolationError, CountMismatchError
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.keys import KeyRule
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
-from dataproc.ports.warehouse import LoadId, Published
+from dataproc.ports.cipher import Cipher
+from dataproc.ports.warehouse import Effect, LoadId, Published
 from dataproc.warehouse import encoding, rejects
 from dataproc.warehouse.columns import Column
+from dataproc.warehouse.discarding import within_contract
 from dataproc.warehouse.fitting import fit
 from dataproc.warehouse.keys import Doubles, hashes
 from dataproc.warehouse.ledger import Entry, record, take_fence
+from dataproc.warehouse.modes.factory import refuse_rejects, settle
+from dataproc.warehouse.modes.filling import can_be_filled, gives_many
+from dataproc.warehouse.modes.move import Move
+from dataproc.warehouse.modes.replace import is_swapped
+from dataproc.warehouse.modes.swap import NewTable
 from dataproc.warehouse.publish import publishing
 from dataproc.warehouse.target import Target
 
@@ -31,14 +39,17 @@ class Encode:
 
     columns: tuple[Column, ...]
     rules: tuple[KeyRule, ...] = ()
+    left_out: tuple[Column, ...] = ()
+    cipher: Cipher | None = field(default=None, repr=False)
 
     def __call__(self, chunk: Chunk) -> LoadedChunk:
         """Return the chunk encoded, with its account and its rejects."""
-        payload = encoding.encode(fit(chunk.rows, self.columns))
+        chunk = within_contract(chunk, self.columns, self.left_out)
+        payload = encoding.encode(fit(chunk.rows, self.columns, chunk.unit))
         return LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
-            encoding.digest(payload), payload, rejects.pack(chunk.rejects), chunk.deduplicated, chunk.mark, chunk.high,
-            hashes(chunk.keys, self.rules),
+            encoding.digest(payload), payload, rejects.pack(chunk.rejects, self.cipher), chunk.deduplicated,
+            chunk.mark, chunk.high, hashes(chunk.keys, self.rules), chunk.discarded,
         )  # fmt: skip
 
 
@@ -66,26 +77,48 @@ class DirectLoad:
     way: str = "direct"
     staged_before: tuple[LoadedChunk, ...] = ()
     as_is: bool = False
+    cipher: Cipher | None = field(default=None, repr=False)
+    destination: Destination = field(kw_only=True)
 
     @property
     def step(self) -> Encode | HandOn:
         """What workers do with a chunk."""
-        return HandOn() if self.as_is else Encode(self.target.columns, self.rules)
+        return HandOn() if self.as_is else Encode(self.target.columns, self.rules, self.target.left_out, self.cipher)
 
     def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Account], None]) -> Published:
         """Stream all results into the target and commit, or leave it as it was."""
         tally, doubles = Tally(), Doubles()
         with rejects.Aside() as aside, publishing(self.url, self.load_id, self.target) as conn:
-            copied = copy_all(conn, self.target, arrivals(results, tally, doubles, aside))
+            new = self.new_table(conn, plan)
+            copied = copy_all(conn, self.target, arrivals(results, tally, doubles, aside), new)
             tally.verify(plan)
             doubles.refuse()
             self.compare(copied, tally.account)
             check(tally.account)
+            effect = self.finish(conn, plan, tally.account, new)
             reached(FaultPoint.COPIED)
             # Taken last, so that a cancel never waits for the COPY.
             take_fence(conn, self.load_id)
             rejects.copy_rejects(conn, self.load_id, self.target.name, aside)
-            return record(conn, Entry(self.load_id, self.target.name, self.way, plan, tally))
+            return record(conn, Entry(self.load_id, self.target.name, self.way, plan, tally, effect))
+
+    def new_table(self, conn: psycopg.Connection, plan: SourcePlan) -> NewTable | None:
+        """Return the new table that the rows go into, where it is to take the place of one that is there."""
+        if not self.target.exists or not self.target.columns:
+            return None
+        if self.destination.mode == "replace":
+            lasting = is_swapped(conn, self.target, self.destination)
+        elif gives_many(plan) and can_be_filled(conn, self.target):
+            lasting = True
+        else:
+            return None
+        return NewTable.made(conn, self.load_id, self.target, lasting=lasting)
+
+    def finish(self, conn: psycopg.Connection, plan: SourcePlan, account: Account, new: NewTable | None) -> Effect:
+        """Do what the mode asks for once the rows are there; return what the load has done."""
+        refuse_rejects(self.destination, account)
+        staged = self.target.identifier if new is None else new.identifier
+        return settle(Move(conn, self.target, self.destination, staged, plan, account.loaded, self.load_id), new)
 
     def compare(self, copied: int, account: Account) -> None:
         """Refuse unless the target took every row."""
@@ -110,13 +143,18 @@ def arrivals(
             aside.add(chunk)
 
 
-def copy_all(conn: psycopg.Connection, target: Target, payloads: Iterator[bytes | memoryview]) -> int:
+def copy_all(
+    conn: psycopg.Connection, target: Target, payloads: Iterator[bytes | memoryview], new: NewTable | None = None
+) -> int:
     """Send `payloads` through one COPY; return how many rows it took. Without columns there is nothing to send."""
     if not target.columns:
         for _ in payloads:
             pass
         return 0
-    command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target.identifier, target.column_list)
+    # Whoever looks with an old snapshot sees the rows of a new table only if they are frozen.
+    options = sql.SQL("FORMAT BINARY" if new is None else "FORMAT BINARY, FREEZE")
+    into = target.identifier if new is None else new.identifier
+    command = sql.SQL("COPY {} ({}) FROM STDIN ({})").format(into, target.column_list, options)
     with conn.cursor() as cursor:
         with cursor.copy(command) as copy:
             copy.write(encoding.HEADER)

@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
-from dataproc.domain.cells import Cells
+from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.chunk import POSITION
 from dataproc.domain.errors import ContractViolationError
 from dataproc.warehouse.columns import Column
 from dataproc.warehouse.families import plain
 from dataproc.warehouse.nested import texts_of
+from dataproc.warehouse.widening import LIMITED
 
 MISFITS = (ValueError, TypeError, KeyError, pa.ArrowNotImplementedError)
 """What is raised for a value that does not fit; Arrow's own error for that is a `ValueError`."""
@@ -23,12 +25,12 @@ WIDEST_SCALE = 18
 """Digits after the point that a decimal128 leaves to the 20 digits of a whole number."""
 
 
-def fit(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
+def fit(rows: pa.Table, columns: Sequence[Column], unit: str = "") -> pa.Table:
     """Return `rows` with exactly `columns`, each in the type that COPY expects; `POSITION` is left out.
 
-    A value that would change on the way is refused with its column and position.
+    A value that would change on the way is refused with its column, its unit and its position.
     """
-    arrays = [fit_column(rows[column.name], column, rows[POSITION]) for column in columns]
+    arrays = [fit_column(rows[column.name], column, rows[POSITION], unit) for column in columns]
     fields = [
         pa.field(column.name, array.type, metadata={"coding": column.coding})
         for column, array in zip(columns, arrays, strict=True)
@@ -36,7 +38,9 @@ def fit(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
     return pa.table(arrays, schema=pa.schema(fields))
 
 
-def fit_column(values: pa.ChunkedArray[Any], column: Column, positions: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
+def fit_column(
+    values: pa.ChunkedArray[Any], column: Column, positions: pa.ChunkedArray[Any], unit: str
+) -> pa.ChunkedArray[Any]:
     """Return `values` as the column's type."""
     values = plain(values)
 
@@ -49,11 +53,51 @@ def fit_column(values: pa.ChunkedArray[Any], column: Column, positions: pa.Chunk
         position = positions[first_misfit(values, fitted)].as_py()
         raise ContractViolationError(
             f"column {column.name} is {column.sql_type} in the target, and the source's {values.type} does not fit "
-            f"(first at position {position}); cast it in a clean transform, or set such rows aside in a validate "
-            "transform",
+            f"(first at position {position}{f' of {unit}' if unit else ''}); cast it in a clean transform, or set such "
+            "rows aside in a validate transform or by `contract: discard_row`",
             column=column.name,
             position=position,
+            unit=unit,
         ) from exc
+
+
+def fit_or_clear(values: pa.ChunkedArray[Any], column: Column) -> tuple[pa.ChunkedArray[Any], Mask]:
+    """Return `values` as the column's type, with null for those that do not fit, and which these are."""
+    values, bad = plain(values), np.zeros(len(values), np.bool_)
+    try:
+        fitted = fitted_to(column, values)
+    except MISFITS:
+        bad = misfits(values, column)
+        fitted = fitted_to(column, without(values, bad))
+    long = too_long(fitted, column)
+    return (without(fitted, long) if long.any() else fitted), bad | long
+
+
+def without(values: pa.ChunkedArray[Any], bad: Mask) -> pa.ChunkedArray[Any]:
+    """Return values of any type, with null in place of the bad ones."""
+    places: pa.Int64Array = pa.array(np.arange(len(values)), pa.int64(), mask=bad)
+    return values.take(places)
+
+
+def misfits(values: pa.ChunkedArray[Any], column: Column) -> Mask:
+    """Return which values do not fit; halves what fails until the culprits are alone."""
+    try:
+        fitted_to(column, values)
+    except MISFITS:
+        if len(values) == 1:
+            return np.ones(1, np.bool_)
+        middle = len(values) // 2
+        return np.concatenate([misfits(values[:middle], column), misfits(values[middle:], column)])
+    return np.zeros(len(values), np.bool_)
+
+
+def too_long(values: pa.ChunkedArray[Any], column: Column) -> Mask:
+    """Return which texts are longer than the column holds."""
+    limit = LIMITED.fullmatch(column.sql_type)
+    if limit is None or not t.is_string(values.type):
+        return np.zeros(len(values), np.bool_)
+    is_long: pa.ChunkedArray[Any] = pc.greater(pc.utf8_length(values), pa.scalar(int(limit[2])))
+    return np.asarray(is_long.combine_chunks().fill_null(False), np.bool_)  # noqa: FBT003 - Arrow names it otherwise
 
 
 def fitted_to(column: Column, values: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:

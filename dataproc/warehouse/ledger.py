@@ -1,6 +1,6 @@
 """The fence and the ledger: who may publish, and what was published."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from uuid import UUID
 
 import psycopg
@@ -12,8 +12,9 @@ from dataproc.domain.job import JobId
 from dataproc.domain.memory import Window
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
-from dataproc.ports.warehouse import LoadId, Published
+from dataproc.ports.warehouse import Effect, LoadId, Published
 from dataproc.warehouse.memory import add_objects, move_watermark, take_memory
+from dataproc.warehouse.reject_table import mark_replayed
 
 RAISE = """
 INSERT INTO dataproc_load.load_fence AS fence (job_id, epoch) VALUES (%(job)s, %(epoch)s)
@@ -34,8 +35,10 @@ ASK = "SELECT epoch, cancelled FROM dataproc_load.load_fence WHERE job_id = %s F
 RECORD = """
 INSERT INTO dataproc_load.load_ledger
     (job_id, target, epoch, run_id, way, units, rows_announced,
-     rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, cursor, read_after, read_up_to)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING target
+     rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, cursor, read_after, read_up_to,
+     rows_inserted, rows_updated, rows_deleted, rows_unchanged, notes)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT DO NOTHING RETURNING target
 """
 RECORD_UNITS = """
 COPY dataproc_load.load_unit
@@ -43,7 +46,8 @@ COPY dataproc_load.load_unit
 FROM STDIN
 """
 LOOK_UP = """
-SELECT target, rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, way
+SELECT target, rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, way,
+       rows_inserted, rows_updated, rows_deleted, rows_unchanged, notes
 FROM dataproc_load.load_ledger WHERE job_id = %s
 """
 
@@ -57,6 +61,7 @@ class Entry:
     way: str
     plan: SourcePlan
     tally: Tally
+    effect: Effect = field(default_factory=Effect)
 
     def window(self) -> Window | None:
         """Return what an incremental source has given, of all chunks; `None`: the source is not incremental."""
@@ -99,12 +104,20 @@ def record(conn: psycopg.Connection, entry: Entry) -> Published:
     head = (load_id.job_id, entry.target, load_id.epoch, load_id.run_id, entry.way, entry.tally.units_done)
     window = entry.window()
     told = (*head, entry.plan.rows, *counts(account), *(astuple(window) if window else (None, None, None)))
+    told += (*written(entry.effect),)
     if conn.execute(RECORD, told).fetchone() is None:
         raise FencedError("this job was published before", job=load_id.job_id)
     record_units(conn, entry)
     remember(conn, entry, window)
+    if entry.plan.replay is not None:
+        mark_replayed(conn, entry.plan.replay, load_id.job_id)
     reached(FaultPoint.RECORDED)
-    return Published(entry.target, account, entry.way)
+    return Published(entry.target, account, entry.way, entry.effect)
+
+
+def written(effect: Effect) -> tuple[object, ...]:
+    """Return an effect in the order of our columns."""
+    return (effect.inserted, effect.updated, effect.deleted, effect.unchanged, list(effect.notes))
 
 
 def remember(conn: psycopg.Connection, entry: Entry, window: Window | None) -> None:
@@ -133,4 +146,13 @@ def counts(account: Account) -> tuple[int, ...]:
 def look_up(conn: psycopg.Connection, job_id: UUID) -> Published | None:
     """Return what the ledger says of a job."""
     row = conn.execute(LOOK_UP, (job_id,)).fetchone()
-    return None if row is None else Published(row[0], Account(*row[1:6]), row[6])
+    return None if row is None else Published(row[0], Account(*row[1:6]), row[6], effect_of(*row[7:]) or Effect())
+
+
+def effect_of(
+    inserted: int | None, updated: int | None, deleted: int | None, unchanged: int | None, notes: list[str] | None
+) -> Effect | None:
+    """Return an effect from our columns; `None`: the load is older than these columns."""
+    if inserted is None:
+        return None
+    return Effect(inserted, updated or 0, deleted, unchanged or 0, tuple(notes or ()))

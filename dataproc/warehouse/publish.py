@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import psycopg
 from psycopg import errors as pg
@@ -14,9 +14,11 @@ from dataproc.domain.errors import WarehouseUnavailableError
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.job import JobId
 from dataproc.ports.warehouse import LoadId
+from dataproc.warehouse.attributes import describe
+from dataproc.warehouse.change import impatient, make
 from dataproc.warehouse.connection import connect, first_line, opened, translated
 from dataproc.warehouse.ledger import look_up
-from dataproc.warehouse.target import Target, create, describe, find_table
+from dataproc.warehouse.target import Target, create, find_table
 
 LOCK_TARGET = "SELECT pg_advisory_xact_lock(hashtextextended('dataproc_load.target:' || %s, 0))"
 PATIENCE = 60.0
@@ -69,9 +71,19 @@ def make_sure_of(conn: psycopg.Connection, target: Target) -> None:
     if oid is None:
         create(conn, target)
         return
-    conn.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(target.identifier))
+    mode = sql.SQL("ACCESS EXCLUSIVE" if target.alterations else target.lock)
+    with impatient(conn) if target.alterations else nullcontext():
+        conn.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(target.identifier, mode))
     if describe(conn, oid) != target.attributes:
         raise WarehouseUnavailableError(f"the columns of {target.name} were changed while this load was on its way")
+    if target.alterations:
+        change_target(conn, target)
+
+
+def change_target(conn: psycopg.Connection, target: Target) -> None:
+    """Make the changes that the contract asks for; they are undone with the transaction."""
+    make(conn, target.change)
+    logger.info("target changed", extra={"target": target.name, "fingerprint": target.change.fingerprint})
 
 
 def was_committed(url: str, job_id: JobId, xid: str, *, patience: float = PATIENCE) -> bool:

@@ -7,10 +7,12 @@ import psycopg
 from dataproc.domain.chunk import Account
 from dataproc.domain.memory import Window
 from dataproc.ports.warehouse import Reconciliation, UnitAccount
+from dataproc.warehouse.ledger import effect_of
 
 LEDGER = """
 SELECT target, way, published_at, rows_announced,
-       cursor, read_after, read_up_to, rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated
+       cursor, read_after, read_up_to, rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated,
+       rows_inserted, rows_updated, rows_deleted, rows_unchanged, notes
 FROM dataproc_load.load_ledger WHERE job_id = %s
 """
 UNITS = """
@@ -28,4 +30,5 @@ def reconcile(conn: psycopg.Connection, job_id: UUID) -> Reconciliation | None:
     units = conn.execute(UNITS, (job_id, target)).fetchall()
     accounts = tuple(UnitAccount(unit, told, Account(*rest)) for unit, told, *rest in units)
     window = None if cursor is None else Window(cursor, after, up_to)
-    return Reconciliation(target, way, published_at, Account(*counted), announced, accounts, window)
+    effect = effect_of(*counted[5:])
+    return Reconciliation(target, way, published_at, Account(*counted[:5]), announced, accounts, window, effect)

@@ -5,18 +5,19 @@ transaction. A zombie of the old epoch then finds neither: it cannot add a row t
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
+from typing import Any
 
 import psycopg
 import pyarrow as pa
 from psycopg import errors as pg
 from psycopg import sql
 
+from dataproc.domain.across import NOTHING, Across
 from dataproc.domain.chunk import LoadedChunk
-from dataproc.domain.keys import KeyRule
 from dataproc.domain.tally import kept
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import LoadId
@@ -35,12 +36,18 @@ UPDATE dataproc_load.load_staging SET epoch = %s, staging_table = %s WHERE job_i
 """
 MOVE_CHUNKS = "UPDATE dataproc_load.load_chunk SET epoch = %s WHERE job_id = %s AND epoch = %s AND target = %s"
 CHUNKS = """
-SELECT unit, seq, last, rows_read, rows_loaded, rows_rejected, rows_filtered, digest, rows_deduplicated, mark, high
+SELECT unit, seq, last, rows_read, rows_loaded, rows_rejected, rows_filtered, digest, rows_deduplicated, mark, high,
+       discarded
 FROM dataproc_load.load_chunk WHERE job_id = %s AND epoch = %s AND target = %s ORDER BY unit, seq
 """
 
 
-def fingerprint(plan: SourcePlan, schema: pa.Schema, target: Target, rules: Sequence[KeyRule] = ()) -> bytes:
+def fingerprint(
+    plan: SourcePlan,
+    schema: pa.Schema,
+    target: Target,
+    across: Across = NOTHING,
+) -> bytes:
     """Return what tells two loads of a job apart.
 
     The ids of the units hold the versions of what they are read from; another version of this program may cut chunks
@@ -49,9 +56,9 @@ def fingerprint(plan: SourcePlan, schema: pa.Schema, target: Target, rules: Sequ
     told = hashlib.sha256(version("dataproc").encode())
     load = (
         schema.to_string(),
-        repr((target.columns, target.checks)),
+        repr((target.staged_columns, target.placed, target.checks)),
         repr(plan.move),
-        repr([(rule, rule.schema.to_string()) for rule in rules]),
+        repr((across, [rule.schema.to_string() for rule in across.rules])),
     )
     for part in (*load, *(unit.id for unit in plan.units)):
         told.update(b"\0" + part.encode())
@@ -94,8 +101,14 @@ def is_as_told(conn: psycopg.Connection, key: tuple[object, ...], load_id: LoadI
 def chunks_to_keep(conn: psycopg.Connection, load_id: LoadId, target: Target) -> tuple[LoadedChunk, ...]:
     """Return the chunks that need not be read again; the others will be found to be twins."""
     rows = conn.execute(CHUNKS, (load_id.job_id, load_id.epoch, target.name)).fetchall()
-    chunks = [replace(LoadedChunk(*row[:8]), deduplicated=row[8], mark=row[9], high=row[10]) for row in rows]
+    chunks = [as_chunk(row) for row in rows]
     return tuple(chunk for unit in by_unit(chunks) for chunk in kept(unit))
+
+
+def as_chunk(row: tuple[Any, ...]) -> LoadedChunk:
+    """Return the chunk that a row of `load_chunk` tells."""
+    discarded = tuple((column, count) for column, count in row[11])
+    return replace(LoadedChunk(*row[:8]), deduplicated=row[8], mark=row[9], high=row[10], discarded=discarded)
 
 
 def by_unit(chunks: Iterable[LoadedChunk]) -> Iterable[dict[int, LoadedChunk]]:

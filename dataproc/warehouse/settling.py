@@ -1,7 +1,7 @@
 """What the rules over all rows of a run decide once all are staged: in the publish transaction, before the mode."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from typing import assert_never
@@ -14,6 +14,7 @@ from dataproc.domain.chunk import REJECTS, Account, shortened
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
+from dataproc.ports.cipher import Cipher
 from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse import rejects
 from dataproc.warehouse.keys import KeyTable
@@ -58,6 +59,7 @@ class Settling:
     target: Target
     plan: SourcePlan
     tally: Tally
+    cipher: Cipher | None = field(default=None, repr=False)
 
     def settle(self, tables: Sequence[KeyTable]) -> None:
         """Take the rows that must not stay out of staging, and count them as what they are."""
@@ -113,7 +115,7 @@ class Settling:
                 }
                 for position, text in found
             ]
-            packed = rejects.pack(pa.Table.from_pylist(aside, schema=REJECTS))
+            packed = rejects.pack(pa.Table.from_pylist(aside, schema=REJECTS), self.cipher)
             rejects.copy_rejects(self.conn, self.load_id, self.target.name, [(self.plan.units[unit].id, packed)])
 
     def shown(self) -> Iterator[tuple[int, list[tuple[int, str]]]]:

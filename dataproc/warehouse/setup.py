@@ -137,6 +137,21 @@ STEPS = (
     """,
     """
     ALTER TABLE dataproc_load.load_staging ADD COLUMN key_tables integer NOT NULL DEFAULT 0;
+    ALTER TABLE dataproc_load.load_chunk ADD COLUMN discarded jsonb NOT NULL DEFAULT '[]';
+    ALTER TABLE dataproc_load.reject
+        ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY,
+        ADD COLUMN attempt integer,
+        ADD COLUMN code text,
+        ADD COLUMN is_row boolean NOT NULL DEFAULT false,
+        ADD COLUMN is_encrypted boolean NOT NULL DEFAULT false,
+        ADD COLUMN replayed_by uuid;
+    CREATE INDEX reject_by_id ON dataproc_load.reject (job_id, id);
+    ALTER TABLE dataproc_load.load_ledger
+        ADD COLUMN rows_inserted bigint,
+        ADD COLUMN rows_updated bigint,
+        ADD COLUMN rows_deleted bigint,
+        ADD COLUMN rows_unchanged bigint,
+        ADD COLUMN notes text[];
     """,
 )
 """Each step brings the schema from its index to the next version. Add steps; never change one that was released."""

@@ -6,18 +6,23 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg import sql
 
+from dataproc.domain.across import NOTHING, Across
 from dataproc.domain.chunk import Account, LoadedChunk
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import CountMismatchError, WarehouseUnavailableError
 from dataproc.domain.fault_points import FaultPoint, reached
-from dataproc.domain.keys import KeyRule
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
-from dataproc.ports.warehouse import LoadId, Published
+from dataproc.ports.cipher import Cipher
+from dataproc.ports.warehouse import Effect, LoadId, Published
 from dataproc.warehouse import rejects
 from dataproc.warehouse.chunks import Stage
 from dataproc.warehouse.ledger import Entry, record, take_fence
+from dataproc.warehouse.modes.factory import move_rows, refuse_rejects
+from dataproc.warehouse.modes.move import Move
 from dataproc.warehouse.publish import publishing
 from dataproc.warehouse.settling import Settling
+from dataproc.warehouse.shaping import Shaping
 from dataproc.warehouse.staging import drop_staging, forget_chunks, key_tables, staging_table
 from dataproc.warehouse.target import Target
 
@@ -44,16 +49,29 @@ class StagedLoad:
     load_id: LoadId
     target: Target
     plan: SourcePlan = field(repr=False)
-    rules: tuple[KeyRule, ...] = ()
+    across: Across = NOTHING
     way: str = "staged"
     staged_before: tuple[LoadedChunk, ...] = ()
     as_is: bool = False
+    cipher: Cipher | None = field(default=None, repr=False)
+    destination: Destination = field(kw_only=True)
+    shaped: Target | None = None
 
     @property
     def step(self) -> Stage:
         """What workers do with a chunk."""
-        numbers = {unit.id: number for number, unit in enumerate(self.plan.units)} if self.rules else {}
-        return Stage(self.url, self.load_id, self.target, self.rules, numbers)
+        numbers = {unit.id: number for number, unit in enumerate(self.plan.units)} if self.is_placed else {}
+        return Stage(self.url, self.load_id, self.target, self.across.rules, numbers, cipher=self.cipher)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether staged rows tell where they come from."""
+        return bool(self.across.rules) or self.target.placed
+
+    @property
+    def goal(self) -> Target:
+        """The table that the load fills; without queries, staging has its columns."""
+        return self.shaped or self.target
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -66,21 +84,20 @@ class StagedLoad:
         for chunk in results:
             tally.add(chunk)
         tally.verify(plan)
-        if not self.rules:
+        if not self.across.is_anything:
             check(tally.account)
         reached(FaultPoint.STAGED)
-        with publishing(self.url, self.load_id, self.target) as conn:
+        with publishing(self.url, self.load_id, self.goal) as conn:
             take_fence(conn, self.load_id)
             self.compare(conn, tally.account)
-            if self.rules:
-                tables = key_tables(self.load_id, self.rules)
-                Settling(conn, self.load_id, self.target, plan, tally).settle(tables)
+            rows = self.settled(conn, plan, tally)
+            if self.across.is_anything:
                 check(tally.account)
-            self.move_rows(conn, tally.account)
+            effect = self.move_rows(conn, rows, plan, tally.account)
             self.move_rejects(conn)
             drop_staging(conn, self.load_id.job_id, self.load_id.epoch)
             forget_chunks(conn, self.load_id.job_id, self.load_id.epoch)
-            return record(conn, Entry(self.load_id, self.target.name, self.way, plan, tally))
+            return record(conn, Entry(self.load_id, self.target.name, self.way, plan, tally, effect))
 
     def compare(self, conn: psycopg.Connection, account: Account) -> None:
         """Refuse unless the chunks, the staged rows and our own count agree."""
@@ -95,18 +112,19 @@ class StagedLoad:
         if staged > account.loaded:
             raise CountMismatchError(f"{account.loaded} rows were staged, and {staged} are there")
 
-    def move_rows(self, conn: psycopg.Connection, account: Account) -> None:
-        """Insert the staged rows into the target."""
-        names = self.target.column_list
-        insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(
-            self.target.identifier, names, names, staging_table(self.load_id)
-        )
-        inserted = conn.execute(insert).rowcount
-        if inserted != account.loaded:
-            raise CountMismatchError(
-                f"{account.loaded} rows were staged, and {self.target.name} took {inserted}; "
-                "does one of its triggers or rules leave rows out?"
-            )
+    def settled(self, conn: psycopg.Connection, plan: SourcePlan, tally: Tally) -> sql.Identifier:
+        """Return the table with the rows that are left by the rules and the queries over the whole run."""
+        rows = staging_table(self.load_id)
+        if self.across.rules:
+            tables = key_tables(self.load_id, self.across.rules)
+            Settling(conn, self.load_id, self.target, plan, tally, cipher=self.cipher).settle(tables)
+        return Shaping(conn, self.across.queries).shape(rows, plan, tally) if self.across.queries else rows
+
+    def move_rows(self, conn: psycopg.Connection, rows: sql.Identifier, plan: SourcePlan, account: Account) -> Effect:
+        """Bring rows into the target, as its mode says."""
+        refuse_rejects(self.destination, account)
+        move = Move(conn, self.goal, self.destination, rows, plan, account.loaded, self.load_id, self.is_placed)
+        return move_rows(move)
 
     def move_rejects(self, conn: psycopg.Connection) -> None:
         """Write the rejects that wait with their chunks, one chunk after the other."""

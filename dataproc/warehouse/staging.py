@@ -65,7 +65,8 @@ def make_staging(
     name = staging_name(load_id)
     conn.execute(REGISTER, (load_id.job_id, load_id.epoch, target.name, name, fingerprint, len(rules)))
     checks = [sql.SQL("CONSTRAINT {} {}").format(sql.Identifier(name), sql.SQL(text)) for name, text in target.checks]
-    make_table(conn, staging_table(load_id), (*target.columns, *(PLACE if rules else ())), checks)
+    placed = PLACE if rules or target.placed else ()
+    make_table(conn, staging_table(load_id), (*target.staged_columns, *placed), checks)
     for table in key_tables(load_id, rules):
         make_table(conn, table.identifier, table.columns)
 

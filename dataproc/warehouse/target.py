@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import LiteralString
 
 import psycopg
 import pyarrow as pa
 from psycopg import errors as pg
 from psycopg import sql
 
+from dataproc.domain.contract import Contract
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import ContractViolationError, TargetRefusedError
-from dataproc.warehouse.columns import Column, declare, meet
+from dataproc.warehouse.attributes import Attribute, describe
+from dataproc.warehouse.change import Alteration, Change, weighed
+from dataproc.warehouse.columns import Column, declare
+from dataproc.warehouse.contract import Meeting, refuse_some
+from dataproc.warehouse.shape import Shape, has_unique_index, refuse_left_out
 
 RESERVED = ("dataproc_load", "information_schema")
 SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
@@ -29,20 +35,6 @@ WHERE n.nspname = %s AND c.relname = %s
 """
 
 FIND_SCHEMA = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
-DESCRIBE = """
-SELECT a.attname, format_type(a.atttypid, a.atttypmod),
-       CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)
-                      ELSE format_type(a.atttypid, a.atttypmod) END,
-       b.typname, a.attnotnull, a.attgenerated <> '' OR a.attidentity = 'a',
-       a.atthasdef OR a.attidentity <> ''
-FROM pg_attribute a
-JOIN pg_type t ON t.oid = a.atttypid
-JOIN pg_type b ON b.oid = COALESCE(NULLIF(t.typbasetype, 0), t.oid)
-WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum
-"""
-
-
 CHECKS = """
 SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE conrelid = %(oid)s AND contype = 'c' AND conkey <@ (
@@ -53,21 +45,13 @@ ORDER BY conname
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
-    """A column as the catalog describes it."""
-
-    name: str
-    sql_type: str
-    base_sql_type: str
-    base_type: str
-    required: bool
-    generated: bool
-    has_default: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Target:
-    """A target table and those of its columns that the load fills; as it was found, to see whether it changed."""
+    """A target table and those of its columns that the load fills; as it was found, to see whether it changed.
+
+    `columns` are as they will be after the `alterations`; `left_out` are columns of the source that it does not take,
+    `beside` those that only staging has, and `own` those that the mode fills itself. `placed` rows tell in staging
+    where they come from. `lock` is what the publish holds of the table, so that nobody else changes what it looks at.
+    """
 
     schema: str
     table: str
@@ -75,6 +59,22 @@ class Target:
     exists: bool
     attributes: tuple[Attribute, ...] = ()
     checks: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[Column, ...] = ()
+    alterations: tuple[Alteration, ...] = ()
+    beside: tuple[Column, ...] = ()
+    own: tuple[Column, ...] = ()
+    placed: bool = False
+    lock: LiteralString = "ROW EXCLUSIVE"
+
+    @property
+    def staged_columns(self) -> tuple[Column, ...]:
+        """The columns that travel with each row."""
+        return (*self.columns, *self.beside)
+
+    @property
+    def change(self) -> Change:
+        """What the load changes of a table that is there."""
+        return Change(self.name, self.alterations)
 
     @property
     def name(self) -> str:
@@ -111,17 +111,34 @@ def find_target(conn: psycopg.Connection, destination: Destination, schema: pa.S
     fields = fields_of(schema)
     refuse_names(destination.table, [field.name for field in fields])
     where = (destination.schema_name, destination.table_name)
+    lock: LiteralString = "ROW EXCLUSIVE" if destination.mode == "append" else "SHARE ROW EXCLUSIVE"
+    placed = bool(destination.keys)
     if oid is None or not fields:
-        return Target(*where, tuple(map(declare, fields)), exists=oid is not None)
+        shape = Shape.of(destination, fields, ()) if fields else Shape(())
+        return Target(
+            *where, declared(shape.fields, destination.terms), exists=oid is not None, beside=shape.beside,
+            own=shape.own, placed=placed, lock=lock,
+        )  # fmt: skip
     attributes = describe(conn, oid)
-    columns = match_columns(destination.table, attributes, fields)
+    shape = Shape.of(destination, fields, attributes)
+    fields = list(shape.fields)
+    identifier = sql.Identifier(*where)
+    met = [attribute for attribute in attributes if attribute.name not in destination.own_columns]
+    match = Meeting(destination.table, identifier, met, fields, destination.terms).match()
+    refuse_left_out(destination, match.left_out)
+    refuse_many(destination.table, len(attributes) + match.change.added)
+    change = weighed(conn, oid, match.change)
     checks = conn.execute(CHECKS, {"oid": oid, "names": [field.name for field in fields]}).fetchall()
-    return Target(*where, columns, exists=True, attributes=attributes, checks=tuple((n, text) for n, text in checks))
+    return Target(
+        *where, match.columns, exists=True, attributes=attributes, checks=tuple((n, text) for n, text in checks),
+        left_out=match.left_out, alterations=change.alterations, beside=shape.beside, own=shape.own,
+        placed=placed or has_unique_index(conn, oid), lock=lock,
+    )  # fmt: skip
 
 
-def describe(conn: psycopg.Connection, oid: int) -> tuple[Attribute, ...]:
-    """Return the columns of a table."""
-    return tuple(Attribute(*row) for row in conn.execute(DESCRIBE, (oid,)))
+def declared(fields: Iterable[pa.Field[pa.DataType]], contract: Contract) -> tuple[Column, ...]:
+    """Return the columns of a table that the load makes."""
+    return tuple(replace(declare(field), contract=contract.of(field.name)) for field in fields)
 
 
 def find_table(conn: psycopg.Connection, destination: Destination) -> int | None:
@@ -150,39 +167,14 @@ def refuse_names(table: str, names: Sequence[str]) -> None:
     odd = [name for name in names if not 0 < len(name.encode()) <= LONGEST_NAME or "\x00" in name]
     refuse_some(table, "cannot have a column whose name is empty or longer than 63 bytes, such as", odd)
     refuse_some(table, "cannot have a column of the name", [name for name in names if name in SYSTEM_COLUMNS])
-    if len(names) > MOST_COLUMNS:
+    refuse_many(table, len(names))
+
+
+def refuse_many(table: str, columns: int) -> None:
+    """Refuse more columns than a table can have."""
+    if columns > MOST_COLUMNS:
         raise ContractViolationError(
-            f"{table} would have {len(names)} columns, and PostgreSQL holds {MOST_COLUMNS}; "
-            "drop some in a clean transform"
-        )
-
-
-def match_columns(
-    table: str, attributes: Sequence[Attribute], fields: Sequence[pa.Field[pa.DataType]]
-) -> tuple[Column, ...]:
-    """Return how each field travels into its column; name every column that cannot be matched."""
-    known = {attribute.name: attribute for attribute in attributes}
-    names = [field.name for field in fields]
-    refuse_some(table, "has no column", [name for name in names if name not in known])
-    refuse_some(table, "computes by itself", [name for name in names if known[name].generated])
-    needed = [a.name for a in attributes if a.required and not a.has_default and a.name not in names]
-    refuse_some(table, "needs a value that the source lacks for", needed)
-    return tuple(matched(field, known[field.name]) for field in fields)
-
-
-def matched(field: pa.Field[pa.DataType], attribute: Attribute) -> Column:
-    """Return how values of `field` travel into an existing column."""
-    column = Column(field.name, attribute.sql_type, pa.string(), "text", attribute.required)
-    return meet(field, column, attribute.base_type, attribute.base_sql_type)
-
-
-def refuse_some(table: str, problem: str, columns: Sequence[str]) -> None:
-    """Refuse when there are such columns."""
-    if columns:
-        listed = ", ".join(repr(name) for name in columns[:10])
-        raise ContractViolationError(
-            f"{table} {problem} {listed}; change the table, or rename or drop columns in a clean transform",
-            columns=columns,
+            f"{table} would have {columns} columns, and PostgreSQL holds {MOST_COLUMNS}; drop some in a clean transform"
         )
 
 
@@ -198,7 +190,12 @@ def create(conn: psycopg.Connection, target: Target) -> None:
 
 def definition(target: Target) -> tuple[sql.Composed, sql.Composed]:
     """Return the statements that make the target and its schema."""
-    columns = (sql.SQL("{} {}").format(sql.Identifier(c.name), sql.SQL(c.sql_type)) for c in target.columns)
+    columns = (
+        sql.SQL("{} {}{}").format(
+            sql.Identifier(c.name), sql.SQL(c.sql_type), sql.SQL(" NOT NULL" if c.required else "")
+        )
+        for c in (*target.columns, *target.own)
+    )
     return (
         sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(target.schema)),
         sql.SQL("CREATE TABLE {} ({})").format(target.identifier, sql.SQL(", ").join(columns)),

@@ -6,31 +6,47 @@ from dataclasses import dataclass, field, replace
 import psycopg
 import pyarrow as pa
 
+from dataproc.domain.across import NOTHING, Across
 from dataproc.domain.destination import Destination
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.job import JobId
-from dataproc.domain.keys import KeyRule
 from dataproc.domain.unit import SourcePlan
+from dataproc.ports.cipher import Cipher
 from dataproc.ports.warehouse import LoadId, Published, Reconciliation, TargetPreview
 from dataproc.warehouse import ledger, resume
+from dataproc.warehouse.access import permissions
+from dataproc.warehouse.columns import takes_as_is
 from dataproc.warehouse.connection import connect
 from dataproc.warehouse.direct import DirectLoad
 from dataproc.warehouse.memory import WarehouseMemory
+from dataproc.warehouse.preview import preview_of
 from dataproc.warehouse.reconciliation import reconcile
 from dataproc.warehouse.setup import prepare
+from dataproc.warehouse.shaped import held_rows, planned_rows, shaped_target
 from dataproc.warehouse.staged import StagedLoad
-from dataproc.warehouse.staging import drop_staging, forget_chunks, make_staging
-from dataproc.warehouse.target import Target, definition, find_target
+from dataproc.warehouse.staging import drop_staging, forget_chunks, make_staging, staging_table
+from dataproc.warehouse.target import Target, find_target
 
 STAGED = "SELECT DISTINCT job_id FROM dataproc_load.load_staging"
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresWarehouse:
-    """A PostgreSQL warehouse; `direct_limit` is the largest source, in bytes, that `auto` loads directly."""
+    """A PostgreSQL warehouse; `direct_limit` is the largest source, in bytes, that `auto` loads directly.
+
+    With a `cipher`, the rows that are set aside are kept encrypted.
+    """
 
     url: str = field(repr=False)
     direct_limit: int
+    cipher: Cipher | None = field(default=None, repr=False)
+
+    def hiding(self, cipher: Cipher, *, personal: bool) -> "PostgresWarehouse":
+        """Return this warehouse for rows of a source; for personal ones, which are refused without a key, it hides."""
+        if not personal:
+            return self
+        cipher.demand("`personal: true`, by which rows that are set aside are kept encrypted,")
+        return replace(self, cipher=cipher)
 
     def fence(self, load_id: LoadId) -> Published | None:
         """Let this epoch publish, and no earlier one; return what an earlier one published."""
@@ -48,7 +64,7 @@ class PostgresWarehouse:
         destination: Destination,
         schema: pa.Schema,
         plan: SourcePlan,
-        rules: Sequence[KeyRule] = (),
+        across: Across = NOTHING,
     ) -> DirectLoad | StagedLoad:
         """Look at the target and choose the way of the load; nothing is changed in the target.
 
@@ -57,25 +73,39 @@ class PostgresWarehouse:
         with connect(self.url) as conn, conn.transaction():
             # An epoch that is over would make a table that nobody cleans, or take one over from its successor.
             ledger.demand_fence(conn, load_id)
-            target = find_target(conn, destination, schema)
-            if self.goes_directly(destination, target, plan):
+            target = held_rows(destination, schema) if across.queries else find_target(conn, destination, schema)
+            target.change.demand_accepted(destination.accept)
+            if not across.queries and self.goes_directly(destination, target, plan):
                 drop_earlier(conn, load_id)
-                load: DirectLoad | StagedLoad = DirectLoad(self.url, load_id, target, tuple(rules))
+                load: DirectLoad | StagedLoad = DirectLoad(
+                    self.url,
+                    load_id,
+                    target,
+                    across.rules,
+                    as_is=takes_as_is(target.columns, plan.wire),
+                    destination=destination,
+                )
             else:
-                same = resume.fingerprint(plan, schema, target, rules)
-                load = open_staged(conn, StagedLoad(self.url, load_id, target, plan, tuple(rules)), same)
+                same = resume.fingerprint(plan, schema, target, across)
+                staged = StagedLoad(self.url, load_id, target, plan, across, destination=destination)
+                load = with_goal(conn, open_staged(conn, staged, same))
         reached(FaultPoint.OPENED)
-        return load
+        return replace(load, cipher=self.cipher)
 
-    def preview(self, destination: Destination, schema: pa.Schema, plan: SourcePlan) -> TargetPreview:
+    def preview(
+        self, destination: Destination, schema: pa.Schema, plan: SourcePlan, queries: Sequence[str] = ()
+    ) -> TargetPreview:
         """Return what a load would meet; nothing is changed."""
-        with connect(self.url) as conn:
-            target = find_target(conn, destination, schema)
-            new = target.columns and not target.exists
-            statements = tuple(part.as_string(conn) for part in definition(target)) if new else ()
-        columns = tuple((column.name, column.sql_type) for column in target.columns)
-        way = "direct" if self.goes_directly(destination, target, plan) else "staged"
-        return TargetPreview(target.name, target.exists, columns, statements, way)
+        with connect(self.url) as conn, conn.transaction(force_rollback=True):
+            if queries:
+                rows = planned_rows(conn, held_rows(destination, schema))
+                target = shaped_target(conn, destination, queries, rows)
+            else:
+                conn.execute("SET TRANSACTION READ ONLY")
+                target = find_target(conn, destination, schema)
+            allowed = permissions(conn, target)
+        way = "direct" if not queries and self.goes_directly(destination, target, plan) else "staged"
+        return preview_of(target, way, allowed, destination.accept)
 
     def goes_directly(self, destination: Destination, target: Target, plan: SourcePlan) -> bool:
         """Whether a load takes the direct way: because the spec says so, or because it is small enough.
@@ -85,9 +115,12 @@ class PostgresWarehouse:
         """
         if not target.columns:
             return True
-        if not target.fits_directly or destination.load == "staged":
+        has_bytes = target.fits_directly or takes_as_is(target.columns, plan.wire)
+        if not has_bytes or destination.load == "staged" or not can_go_directly(destination, target):
             return False
-        return destination.load == "direct" or (plan.size <= self.direct_limit and not plan.streams)
+        # A target that is changed cannot be used meanwhile: in a staged load that is shorter.
+        is_short = plan.size <= self.direct_limit and not plan.streams and not target.alterations
+        return destination.load == "direct" or is_short
 
     def published(self, job_id: JobId) -> Published | None:
         """Return what the ledger says of a job."""
@@ -125,14 +158,29 @@ class PostgresWarehouse:
             return server_version(conn)
 
 
+def can_go_directly(destination: Destination, target: Target) -> bool:
+    """Whether a mode needs no staging: it only adds rows, or puts them into a new table."""
+    is_new_merge = destination.mode == "merge" and not target.exists and not target.beside
+    return destination.mode in ("append", "replace") or is_new_merge
+
+
 def open_staged(conn: psycopg.Connection, load: StagedLoad, fingerprint: bytes) -> StagedLoad:
     """Return a load by way of a staging table: that of an earlier epoch, where it can be taken over, or a new one."""
     load_id, target = load.load_id, load.target
     taken = load_id.epoch > 1 and resume.take_over(conn, load_id, target, fingerprint)
     drop_earlier(conn, load_id)
     if not taken:
-        make_staging(conn, load_id, target, fingerprint, load.rules)
+        make_staging(conn, load_id, target, fingerprint, load.across.rules)
     return replace(load, staged_before=resume.chunks_to_keep(conn, load_id, target))
+
+
+def with_goal(conn: psycopg.Connection, load: StagedLoad) -> StagedLoad:
+    """Return a load with the table that its queries fill, if it has queries."""
+    if not load.across.queries:
+        return load
+    shaped = shaped_target(conn, load.destination, load.across.queries, staging_table(load.load_id))
+    shaped.change.demand_accepted(load.destination.accept)
+    return replace(load, shaped=shaped)
 
 
 def drop_earlier(conn: psycopg.Connection, load_id: LoadId) -> None:

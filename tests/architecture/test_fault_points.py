@@ -41,6 +41,6 @@ def test_every_fault_point_lies_on_a_route_of_the_matrix(point: FaultPoint) -> N
 
 @pytest.mark.parametrize("point", FaultPoint)
 def test_every_fault_point_is_met_by_faults_in_the_short_form_as_well(point: FaultPoint) -> None:
-    met = {fault for where, _, fault in cells() if where is point}
+    met = {fault for where, _, fault, _ in cells() if where is point}
 
     assert met >= set(EVERYWHERE)

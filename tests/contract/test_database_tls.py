@@ -2,17 +2,19 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trustme
 
 from dataproc.domain.errors import SourceRefusedError
+from dataproc.domain.sources.database import DatabaseSource
 from dataproc.embedded.account import Account
 from dataproc.embedded.ray_head import free_port
 from dataproc.ports.connector import Connector
 from dataproc.ports.store import Connection
-from dataproc.sources.factory import connector_for
+from dataproc.sources.factory import connector_for, source_for
 from tests.builders import surroundings
 from tests.conftest import INSTALLED_15, open_folder
 
@@ -50,10 +52,26 @@ def certified(data: Path) -> None:
         os.chown(path, owner.st_uid, owner.st_gid)
 
 
+def connection(port: int, host: str, **changes: object) -> Connection:
+    """Return the server as a registered source."""
+    config = {"host": host, "port": port, "database": "postgres", "user": "postgres", **changes}
+    return Connection("legacy", "postgresql", config)
+
+
 def connector(port: int, host: str, **changes: object) -> Connector:
     """Return what can be asked of the server."""
-    config = {"host": host, "port": port, "database": "postgres", "user": "postgres", **changes}
-    return connector_for(surroundings(connection=Connection("legacy", "postgresql", config)))
+    return connector_for(surroundings(connection=connection(port, host, **changes)))
+
+
+def read_as_is(planned: Connection, connection: Connection) -> bytes:
+    """Return how a session is encrypted that reads rows as they are, of a plan that another connection made."""
+    query = "SELECT coalesce(version, 'in the clear') AS told FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    spec = DatabaseSource(kind="database", connection="legacy", query=query)
+    source, reader = (source_for(spec, surroundings(connection=each)) for each in (planned, connection))
+    plan = source.plan()
+    with plan.hold:
+        [chunk] = reader.read(replace(plan.units[0], as_is=True))
+    return bytes(chunk.wire or b"")
 
 
 def pem(authority: trustme.CA) -> str:
@@ -61,29 +79,52 @@ def pem(authority: trustme.CA) -> str:
     return authority.cert_pem.bytes().decode()
 
 
-@pytest.mark.parametrize(
+TRUSTED = pytest.mark.parametrize(
     ("host", "changes"),
     [
+        ("127.0.0.1", {"tls": "prefer"}),
         ("127.0.0.1", {"tls": "require"}),
+        ("127.0.0.1", {"tls": "require", "ca": pem(CA)}),
         ("127.0.0.1", {"tls": "verify-ca", "ca": pem(CA)}),
         ("localhost", {"tls": "verify-full", "ca": pem(CA)}),
     ],
 )
-def test_a_server_that_proves_who_it_is_is_read(port: int, host: str, changes: dict[str, object]) -> None:
-    assert connector(port, host, **changes).test().startswith("PostgreSQL 15")
-
-
-@pytest.mark.parametrize(
+REFUSED = pytest.mark.parametrize(
     ("host", "changes", "told"),
     [
         ("127.0.0.1", {"tls": "verify-full", "ca": pem(CA)}, "check tls and ca"),
         ("localhost", {"tls": "verify-ca", "ca": pem(trustme.CA())}, "check tls and ca"),
+        ("localhost", {"tls": "require", "ca": pem(trustme.CA())}, "check tls and ca"),
         ("localhost", {"tls": "verify-full"}, "check tls and ca"),
-        ("127.0.0.1", {"tls": "disable"}, "what the server lets in"),
+        ("127.0.0.1", {"tls": "verify-ca"}, "check tls and ca"),
+        ("127.0.0.1", {"tls": "disable"}, "what the server lets in|it refused: no pg_hba.conf entry"),
     ],
 )
+
+
+@TRUSTED
+def test_a_server_that_proves_who_it_is_is_read(port: int, host: str, changes: dict[str, object]) -> None:
+    assert connector(port, host, **changes).test().startswith("PostgreSQL 15")
+
+
+@TRUSTED
+def test_rows_are_read_as_they_are_only_by_encrypted_sessions(port: int, host: str, changes: dict[str, object]) -> None:
+    wanted = connection(port, host, **changes)
+
+    assert b"TLSv1." in read_as_is(wanted, wanted)
+
+
+@REFUSED
 def test_a_server_that_does_not_or_that_asks_for_more_is_refused(
     port: int, host: str, changes: dict[str, object], told: str
 ) -> None:
     with pytest.raises(SourceRefusedError, match=told):
         connector(port, host, **changes).test()
+
+
+@REFUSED
+def test_no_row_is_read_as_it_is_from_such_a_server(
+    port: int, host: str, changes: dict[str, object], told: str
+) -> None:
+    with pytest.raises(SourceRefusedError, match=told):
+        read_as_is(connection(port, host, tls="require"), connection(port, host, **changes))

@@ -115,7 +115,7 @@ def made(url: str, sql_type: str, values: list[str]) -> str:
 def moved(url: str, table: str, target: str, way: str, **options: object) -> list[Chunk]:
     """Load a table into the warehouse; return what was read."""
     source = source_of(url, table, **options)
-    plan = source.plan()
+    plan = source.plan().decoded()
     with plan.hold:
         chunks = [chunk for unit in plan.units for chunk in source.read(unit)]
         LoadTrial(PostgresWarehouse(url, ALWAYS_DIRECT), way, target).publish(plan, chunks)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -359,6 +359,16 @@ def test_the_password_is_in_no_value_that_travels_or_is_shown(shop: Shop) -> Non
 
     with plan.hold:
         assert PASSWORD not in repr(source) + repr(plan) + repr([unit.detail for unit in plan.units])
+
+
+def test_the_password_opens_the_session_that_reads_rows_as_they_are_and_no_other_does(shop: Shop) -> None:
+    plan = shop.source().plan()
+    unit = replace(plan.units[0], as_is=True)
+
+    with plan.hold:
+        assert [chunk.read for chunk in shop.source().read(unit)] == [3000]
+        with pytest.raises(SourceRefusedError, match="password authentication failed"):
+            list(shop.refused().read(unit))
 
 
 def test_a_connection_tells_its_version_and_what_there_is_to_read(shop: Shop) -> None:

@@ -12,9 +12,11 @@ from pydantic import TypeAdapter
 
 from dataproc.domain.chunk import Account, Chunk
 from dataproc.domain.destination import Destination
-from dataproc.domain.errors import SourceUnavailableError
+from dataproc.domain.errors import ContractViolationError, SourceUnavailableError
 from dataproc.domain.keys import KeyRule, key_schema, keys_of
 from dataproc.domain.spec import Transform as TransformSpec
+from dataproc.domain.transforms.enrich import EnrichTransform
+from dataproc.domain.transforms.sql import SqlTransform
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
 from dataproc.ports.pipeline import Transform
@@ -23,6 +25,8 @@ from dataproc.services.monitor import Monitor
 from dataproc.services.pipeline import Pipeline
 from dataproc.transforms.clean import Clean
 from dataproc.transforms.dedupe import Dedupe
+from dataproc.transforms.enrich_run import EnrichOverRun
+from dataproc.transforms.sql_run import SqlOverRun
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.fakes.pipeline import FakeEngine
 from tests.warehouses import TABLE, Query, a_load_id, a_unit, chunks_of, schema_of
@@ -234,6 +238,99 @@ def test_a_run_with_other_rules_does_not_go_on_with_what_was_staged(warehouse: P
 
     assert monitor.progress.units_resumed == 0
     assert left(query) == [A3, ("b", 1, "x"), ("c", 5, "z")]
+
+
+def over_run(query: str) -> SqlOverRun:
+    return SqlOverRun(SqlTransform(kind="sql", over="run", query=query))
+
+
+TOTALS = "SELECT k, sum(v) OVER (PARTITION BY k) AS total, __unit, __position FROM staged"
+
+
+def test_a_query_over_the_run_gives_the_rows_of_a_new_table_and_its_types(
+    warehouse: PostgresWarehouse, query: Query
+) -> None:
+    published = load(warehouse, UNITS, over_run(TOTALS), over_run("SELECT * FROM staged WHERE k <> 'c'"))
+
+    assert left(query) == [("a", 6), ("a", 6), ("a", 6), ("b", 1)]
+    assert published.account == Account(read=5, loaded=4, filtered=1)
+    described = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'orders' ORDER BY 1"
+    assert query(described) == [("k", "text"), ("total", "numeric")]
+    assert query.staging() == []
+
+
+def test_a_query_over_the_run_sees_what_the_rules_left_and_fills_a_table_that_is_there(
+    warehouse: PostgresWarehouse, query: Query
+) -> None:
+    query("CREATE SCHEMA sales")
+    query("CREATE TABLE sales.orders (k text PRIMARY KEY, total bigint, note text DEFAULT '-')")
+
+    published = load(warehouse, UNITS, dedupe("k", keep={"latest": "v"}), over_run(TOTALS))
+
+    assert left(query) == [("a", 3, "-"), ("b", 1, "-"), ("c", 5, "-")]
+    assert published.account == Account(read=5, loaded=3, deduplicated=2)
+
+
+def enriched(**fields: Any) -> EnrichOverRun:
+    place = {"from": {"table": "sales.na mes"}, "on": {"k": "key"}, "columns": {"name": "na'me"}}
+    return EnrichOverRun(EnrichTransform.model_validate({"kind": "enrich", "over": "run", **place, **fields}))
+
+
+@pytest.mark.parametrize(("missing", "stands"), [("null", None), ({"default": {"name": "O'Hara"}}, "O'Hara")])
+def test_a_lookup_of_any_size_is_joined_where_the_rows_are_staged(
+    warehouse: PostgresWarehouse, query: Query, missing: Any, stands: str | None
+) -> None:
+    query("CREATE SCHEMA sales")
+    query("""CREATE TABLE sales."na mes" (key text, "na'me" text)""")
+    query("""INSERT INTO sales."na mes" VALUES ('a', 'Anna'), ('b', NULL)""")
+
+    published = load(warehouse, UNITS, dedupe("k"), enriched(missing=missing))
+
+    assert left(query) == [(*A2, "Anna"), ("b", 1, "x", None), ("c", 5, "z", stands)]
+    assert published.account == Account(read=5, loaded=3, deduplicated=2)
+
+
+def test_a_lookup_with_a_key_twice_is_refused(warehouse: PostgresWarehouse, query: Query) -> None:
+    query("CREATE SCHEMA sales")
+    query("""CREATE TABLE sales."na mes" AS SELECT 'a' AS key, n::text AS "na'me" FROM generate_series(1, 2) AS n""")
+
+    with pytest.raises(ContractViolationError, match="a key twice"):
+        load(warehouse, UNITS, enriched())
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("SELECT k, __unit, __position, 1 AS gone FROM staged", "gone"),
+        ("SELECT k FROM staged", "__unit and __position"),
+        ("SELECT * FROM nowhere", "nowhere"),
+        ("SELECT *, EXISTS (SELECT FROM dataproc_load.reject) AS n FROM staged", "dataproc_load.reject"),
+        ("SELECT s.* FROM staged AS s JOIN sales.peek USING (__unit)", "dataproc_load.load_unit"),
+    ],
+)
+def test_a_query_that_does_not_fit_is_refused_before_anything_is_read(
+    warehouse: PostgresWarehouse, query: Query, asked: str, told: str
+) -> None:
+    query("CREATE SCHEMA sales")
+    query("CREATE TABLE sales.orders (k text)")
+    query("CREATE VIEW sales.peek AS SELECT 0 AS __unit FROM dataproc_load.load_unit")
+
+    with pytest.raises(ContractViolationError, match=told):
+        load(warehouse, [[[]]], over_run(asked))
+
+    assert query.staging() == []
+
+
+def test_a_plan_tells_the_columns_that_a_query_gives_and_leaves_nothing(
+    warehouse: PostgresWarehouse, query: Query
+) -> None:
+    before = query("SELECT count(*) FROM pg_class")
+
+    told = warehouse.preview(Destination(table=TABLE), ROWS, ChunkSource(UNITS).plan(), [TOTALS])
+
+    assert told.columns == (("k", "text"), ("total", "numeric"))
+    assert told.way == "staged"
+    assert query("SELECT count(*) FROM pg_class") == before
 
 
 words = st.none() | st.sampled_from(["a", "b", "ä", "Z", ""])

@@ -144,7 +144,7 @@ class FakeConnections:
     async def remove(self, name: str) -> None:
         await self.get(name)
         jobs = self.store.state.jobs.values()
-        if any(getattr(job.spec.source, "connection", None) == name for job in jobs if not job.status.is_final):
+        if any(name in job.spec.connections for job in jobs if not job.status.is_final):
             raise ConflictError
         del self.store.state.connections[name]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from dataproc.domain.across import NOTHING, Across
 from dataproc.domain.chunk import Account, Chunk, LoadedChunk
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import (
@@ -17,11 +18,10 @@ from dataproc.domain.errors import (
     WarehouseUnavailableError,
 )
 from dataproc.domain.job import JobId
-from dataproc.domain.keys import KeyRule
 from dataproc.domain.memory import SourceObject
 from dataproc.domain.tally import Tally, kept
 from dataproc.domain.unit import SourcePlan
-from dataproc.ports.warehouse import LoadId, Published, Reconciliation, UnitAccount
+from dataproc.ports.warehouse import Effect, LoadId, Published, Reconciliation, UnitAccount
 from tests.builders import SOME_TIME
 from tests.fakes.pipeline import look_away
 
@@ -83,14 +83,14 @@ class FakeWarehouse:
         destination: Destination,
         schema: pa.Schema,
         plan: SourcePlan,
-        rules: Sequence[KeyRule] = (),
+        across: Across = NOTHING,
     ) -> "FakeLoad":
-        assert not rules, "this fake knows no rules over keys"
+        assert not across.is_anything, "this fake looks at one chunk at a time"
         self.demand_fence(load_id)
         self.opened.append((tuple(schema.names), plan.size))
         if destination.load == "direct" or (destination.load == "auto" and not plan.streams):
             self.drop(load_id.job_id, load_id.epoch - 1)
-            return FakeLoad(self, load_id, destination.table, "direct")
+            return FakeLoad(self, load_id, destination.table, "direct", as_is=bool(plan.wire))
         same = (tuple(schema.names), plan.move, *(unit.id for unit in plan.units))
         before = self.staging.get(load_id.job_id)
         chunks = before.chunks if before is not None and before.load == same else {}
@@ -179,10 +179,11 @@ class FakeLoad:
     target: str
     way: str
     staged_before: tuple[LoadedChunk, ...] = ()
+    as_is: bool = False
 
     def step(self, chunk: Chunk) -> LoadedChunk:
         """Return a chunk with its ids as the payload; the staged way sets aside what the warehouse refuses."""
-        ids = chunk.rows["id"].to_pylist()
+        ids = chunk.rows["id"].to_pylist() if chunk.wire is None else json.loads(bytes(chunk.wire))
         taken = [one for one in ids if self.way == "direct" or one not in self.warehouse.refused]
         rejected = chunk.rejected + len(ids) - len(taken)
         payload = json.dumps(taken).encode()
@@ -218,8 +219,10 @@ class FakeLoad:
         """Put the rows into the target and the load into the ledger."""
         units = [UnitAccount(unit.id, unit.rows, tally.of(unit)) for unit in sorted(plan.units, key=lambda u: u.id)]
         window = None if plan.move is None else plan.move.window(tally.highs())
-        entry = Reconciliation(self.target, self.way, SOME_TIME, tally.account, plan.rows, tuple(units), window)
-        published = Published(self.target, tally.account, self.way)
+        entry = Reconciliation(
+            self.target, self.way, SOME_TIME, tally.account, plan.rows, tuple(units), window, Effect(inserted=len(rows))
+        )
+        published = Published(self.target, tally.account, self.way, Effect(inserted=len(rows)))
         self.warehouse.memory(self.load_id.name, self.target).change(plan, tally)
         self.warehouse.rows.setdefault(self.target, []).extend(rows)
         self.warehouse.ledger[self.load_id.job_id] = entry

@@ -12,14 +12,16 @@ from psycopg import sql
 
 from dataproc.domain.status import RunStatus
 from dataproc.repositories.store import PostgresStore
+from tests.faults.modes import FILES, PERSONAL, Row, loaded_rows, source_rows
 from tests.faults.server import OBSERVER
-from tests.faults.world import FILES, PERSONAL, SECRET, Case, Row, World, loaded_rows, source_rows, state_of
+from tests.faults.world import SECRET, Case, World, state_of
 
 SETTLING = 5.0
 """Seconds that the server may take to notice that a session is gone."""
 COUNTS = "rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated"
 LEFT_OVER = """
-SELECT 'staging table ' || relname FROM pg_class WHERE relname LIKE 'staging\\_%' AND relkind = 'r'
+SELECT 'table ' || relname FROM pg_class
+WHERE relkind = 'r' AND (relname LIKE 'staging\\_%' OR relname LIKE 'replacement\\_%')
 UNION ALL SELECT 'registration ' || staging_table FROM dataproc_load.load_staging
 UNION ALL SELECT 'chunk ' || unit || ' ' || seq FROM dataproc_load.load_chunk
 UNION ALL SELECT 'lease of ' || job_id FROM job_leases
@@ -70,8 +72,7 @@ def is_published(world: World, case: Case) -> bool:
 
 def expected_rows(world: World, case: Case) -> Counter[Row]:
     """Return what has to be in the target."""
-    before = Counter(case.before)
-    return before + loaded_rows() if is_published(world, case) else before
+    return case.mode.after() if is_published(world, case) else Counter(case.before)
 
 
 def target_is_as_expected(world: World, case: Case) -> Iterator[str]:

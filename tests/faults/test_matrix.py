@@ -15,6 +15,7 @@ from dataproc.domain.fault_points import FaultPoint
 from dataproc.domain.status import RunStatus
 from tests.faults import invariants
 from tests.faults.faults import Fault, Harm
+from tests.faults.modes import APPEND, MODES, LoadMode
 from tests.faults.routes import ROUTES, Route, accept, bring_to
 from tests.faults.runner import Order
 from tests.faults.server import Ballast, FaultServer, fault_server, server_on_small_disk
@@ -27,6 +28,10 @@ EVERYWHERE = (Fault.RETRYABLE, Fault.UNEXPECTED, Fault.KILLED)
 CRUCIAL = (
     FaultPoint.CHUNK_COPIED, FaultPoint.STAGED, FaultPoint.COPIED, FaultPoint.COMMITTING, FaultPoint.COMMITTED,
 )  # fmt: skip
+IN_PUBLISH = (
+    FaultPoint.STAGED, FaultPoint.LOCKED, FaultPoint.COPIED, FaultPoint.PUBLISH_FENCED, FaultPoint.RECORDED,
+    FaultPoint.COMMITTING, FaultPoint.COMMITTED,
+)  # fmt: skip
 CASES_IN_A_WORLD = 40
 
 HOLDING_A_TRANSACTION = {
@@ -37,7 +42,7 @@ HOLDING_A_TRANSACTION = {
 HOLDING_THE_FENCE = {FaultPoint.PUBLISH_FENCED, FaultPoint.RECORDED, FaultPoint.COMMITTING}
 OF_CONNECTIONS = (Fault.RESET_BEFORE, Fault.RESET_AFTER, Fault.TERMINATED, Fault.RESTARTED)
 
-Cell = tuple[FaultPoint, Route, Fault]
+Cell = tuple[FaultPoint, Route, Fault, LoadMode]
 
 
 def cells() -> Iterator[Cell]:
@@ -46,7 +51,16 @@ def cells() -> Iterator[Cell]:
         for route in ROUTES.get(point, (Route.DIRECT,)):
             for fault in Fault:
                 if EVERYTHING or fault in EVERYWHERE or point in CRUCIAL:
-                    yield point, route, fault
+                    yield point, route, fault, APPEND[route.load]
+
+
+def cells_of_modes() -> Iterator[Cell]:
+    """Yield what happens where within the publish of each other mode."""
+    for point in IN_PUBLISH:
+        for route in (route for route in ROUTES[point] if route in (Route.DIRECT, Route.STAGED)):
+            for fault in Fault if EVERYTHING else (Fault.KILLED, Fault.RESET_AFTER):
+                if EVERYTHING or point in CRUCIAL or fault is Fault.KILLED:
+                    yield from ((point, route, fault, mode) for mode in MODES[route.load])
 
 
 def name_of(cell: Cell) -> str:
@@ -54,8 +68,9 @@ def name_of(cell: Cell) -> str:
     return "-".join(part.name.lower() for part in cell)
 
 
-ON_FULL_DISK = [cell for cell in cells() if cell[2] is Fault.DISK_FULL]
-OTHERS = [cell for cell in cells() if cell[2] is not Fault.DISK_FULL]
+CELLS = (*cells(), *cells_of_modes())
+ON_FULL_DISK = [cell for cell in CELLS if cell[2] is Fault.DISK_FULL]
+OTHERS = [cell for cell in CELLS if cell[2] is not Fault.DISK_FULL]
 
 
 @dataclass(slots=True)
@@ -123,11 +138,11 @@ def runs_of(point: FaultPoint, fault: Fault) -> int | None:
 
 def go_through(cell: Cell, worlds: Worlds, ballast: Ballast | None = None) -> None:
     """Let the fault happen at the point, repair what a client and other runners would, and look at what is left."""
-    point, route, fault = cell
+    point, route, fault, mode = cell
     world = worlds.take()
     seen = worlds.cases
     worlds.spoil()
-    with world.case(route.load) as case:
+    with world.case(route.load, mode) as case:
         runner = bring_to(point, route, world, case)
         Harm(world, runner, ballast).do(fault)
         if route.event == "accept":

@@ -1,11 +1,11 @@
 """A small world for one fault: a database for jobs and data, proxies before it, files to load, and runners."""
 
+import json
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -17,27 +17,22 @@ from pydantic import SecretStr
 
 from dataproc.settings import Settings
 from tests.conftest import open_folder
+from tests.faults.modes import APPEND, FILES, ROWS_IN_FILE, LoadMode, Row, source_rows
 from tests.faults.process import RunnerProcess
 from tests.faults.proxy import Proxy
 from tests.faults.runner import Order
 from tests.faults.server import FaultServer, fetch
 
-FILES, ROWS_IN_FILE = 3, 40
 SECRET = "hunter-5d1f0c"
-PERSONAL = "zoe-7b3e@example.com"
-"""Planted in the password and in every row; neither may show where it has no business."""
-BEFORE = (-1, "before", PERSONAL, 1.0, datetime(2026, 1, 1, tzinfo=UTC))
+"""Planted in the password, as `PERSONAL` is in every row; neither may show where it has no business."""
 LEASE = timedelta(seconds=30)
 HEARTBEAT = timedelta(milliseconds=200)
 READ_PAUSE = 0.02
-COLUMNS = "id bigint, name text, email text, amount double precision, at timestamptz"
 HASTENED = (
     ("job_leases", "expires_at", "true"),
     ("jobs", "scheduled_for", "status = 'PENDING'"),
     ("outbox", "due_at", "delivered_at IS NULL"),
 )
-
-Row = tuple[Any, ...]
 
 
 class State(NamedTuple):
@@ -86,12 +81,17 @@ class Case:
     table: str
     load: str
     key: str
-    before: tuple[Row, ...]
+    mode: LoadMode
     reader: Reader
     job_id: UUID | None = None
     accepted: list[UUID] = field(default_factory=list)
     cancelled: bool = False
     first_status: int = 0
+
+    @property
+    def before(self) -> tuple[Row, ...]:
+        """The rows of the table before the job."""
+        return self.mode.before
 
 
 @dataclass
@@ -172,16 +172,17 @@ class World:
         return Order("accept", document=document(case), key=case.key, **fields)
 
     @contextmanager
-    def case(self, load: str) -> Iterator[Case]:
-        """Give a job to be, with a table of its own that a reader polls; the staged one has a row before."""
+    def case(self, load: str, mode: LoadMode | None = None) -> Iterator[Case]:
+        """Give a job to be, with a table of its own that a reader polls; there is none before if it has no rows."""
         table = f"fault_{uuid4().hex[:12]}.orders"
-        before = (BEFORE,) if load == "staged" else ()
-        if before:
+        mode = mode or APPEND[load]
+        if mode.before:
             self.act(f"CREATE SCHEMA {table.partition('.')[0]}")
-            self.act(f"CREATE TABLE {table} ({COLUMNS})")
-            self.act(f"INSERT INTO {table} VALUES (%s, %s, %s, %s, %s)", *BEFORE)
+            self.act(f"CREATE TABLE {table} ({', '.join(filter(None, (mode.columns, mode.constraint)))})")
+        for row in mode.before:
+            self.act(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(row))})", *row)
         reader = Reader(self.url, table)
-        case = Case(table, load, key=uuid4().hex, before=before, reader=reader)
+        case = Case(table, load, key=uuid4().hex, mode=mode, reader=reader)
         case.first_status = self.fetch("SELECT coalesce(max(seq), 0) FROM observer.status")[0][0]
         thread = threading.Thread(target=reader.run, name="reader", daemon=True)
         thread.start()
@@ -203,27 +204,14 @@ def document(case: Case) -> str:
     source = '{"kind": "files", "path": "orders/*.parquet"}'
     clean = '{"kind": "clean", "drop_nulls": ["name"]}'
     validate = '{"kind": "validate", "columns": {"amount": "float64 >= 0"}}'
-    destination = f'{{"table": "{case.table}", "load": "{case.load}"}}'
+    # A merge into a table that is missing goes directly by itself.
+    way = "auto" if case.mode.name == "merge-new" else case.load
+    destination = json.dumps({"table": case.table, "load": way, **case.mode.options})
     retry = '{"attempts": 20, "first_delay": "1ms", "max_delay": "1ms"}'
     return (
         f'{{"name": "fault", "source": {source}, "transforms": [{clean}, {validate}], '
         f'"destination": {destination}, "retry": {retry}}}'
     )
-
-
-def source_rows() -> list[Row]:
-    """Return all rows of the files: in each file one has no name, and one has an amount that is not allowed."""
-    rows = []
-    for number in range(FILES * ROWS_IN_FILE):
-        name = None if number % ROWS_IN_FILE == 5 else f"name {number}"
-        amount = -1.0 if number % ROWS_IN_FILE == 25 else number / 4
-        rows.append((number, name, PERSONAL, amount, BEFORE[4] + timedelta(minutes=number)))
-    return rows
-
-
-def loaded_rows() -> Counter[Row]:
-    """Return the rows that a load brings into its target."""
-    return Counter(row for row in source_rows() if row[1] is not None and row[3] >= 0)
 
 
 def write_files(folder: Path) -> None:

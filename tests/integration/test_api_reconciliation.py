@@ -83,6 +83,17 @@ async def test_what_the_source_announced_is_told_when_every_unit_did(
     assert (told["rows"]["announced"], told["rows"]["read"]) == (6, 6)
 
 
+async def test_what_a_load_has_done_to_its_target_is_told(loading_api: Api, warehouse: PostgresWarehouse) -> None:
+    job = await loading_api.created()
+    terms = {"mode": "merge", "keys": ["id"]}
+    LoadTrial(warehouse, terms=terms).run(ORDERS.slice(0, 2))
+    LoadTrial(warehouse, load_id=a_load_id(1, JobId(UUID(job["id"]))), terms=terms).run(ORDERS)
+
+    told = (await loading_api.client.get(f"/jobs/{job['id']}/reconciliation")).json()
+
+    assert told["effect"] == {"inserted": 1, "updated": 0, "deleted": 0, "unchanged": 2, "notes": []}
+
+
 async def test_a_job_that_has_published_nothing_tells_its_status(loading_api: Api) -> None:
     job = await loading_api.created()
 

@@ -328,6 +328,7 @@ async def test_the_description_tells_where_the_version_of_a_job_is(description: 
         ("GET", "/jobs/{job_id}"),
         ("DELETE", "/jobs/{job_id}"),
         ("POST", "/jobs/{job_id}/retry"),
+        ("POST", "/jobs/{job_id}/rejects/replay"),
     }
 
 

@@ -128,6 +128,42 @@ def test_a_target_that_does_not_fit_fails_the_plan(spec: Path, warehouse_url: st
     assert "total" in done.stderr
 
 
+def test_a_plan_tells_the_change_that_the_contract_asks_for(spec: Path, warehouse_url: str) -> None:
+    with psycopg.connect(warehouse_url) as conn:
+        conn.execute("CREATE SCHEMA analytics")
+        conn.execute("CREATE TABLE analytics.orders (order_id date)")
+    text = SPEC.replace("cast: {total", "cast: {order_id: timestamp, total")
+    spec.write_text(text.replace("analytics.orders", "analytics.orders, contract: evolve"))
+
+    plan, shown = planned(spec), run("plan", spec).stdout
+
+    assert [change["safe"] for change in plan["target"]["changes"]] == [False, True]
+    assert plan["target"]["accepted"] is False
+    assert plan["target"]["fingerprint"] in plan["warnings"][-1]
+    assert 'ALTER TABLE "analytics"."orders" ADD COLUMN "total" numeric(12,2);' in shown
+    assert "days become moments" in shown
+
+
+def test_a_plan_tells_the_mode_and_what_our_role_may_do(spec: Path) -> None:
+    plan = planned(spec)
+
+    assert plan["mode"] == "append"
+    assert plan["access"]["permissions"] == [
+        {
+            "what": "make the schema analytics",
+            "granted": True,
+            "advice": "GRANT CREATE ON DATABASE to our role",
+        },
+        {
+            "what": "keep the ledger in dataproc_load",
+            "granted": False,
+            "advice": "run `dataproc migrate`, or GRANT ALL ON the schema and its tables to our role",
+        },
+    ]
+    assert plan["access"]["allowed"] is False
+    assert plan["warnings"][0].startswith("our role may not keep the ledger in dataproc_load: run `dataproc migrate`")
+
+
 def test_a_source_with_nothing_in_it_fails_the_plan(spec: Path) -> None:
     spec.write_text(SPEC.replace("*.parquet", "missing/*.parquet"))
 

@@ -67,6 +67,23 @@ def test_an_account_has_a_line_for_each_unit_and_a_total() -> None:
     assert ["total", "-", "1,300", "1,290", "5", "3", "2"] in lines
 
 
+def test_what_a_load_has_done_to_its_target_stands_below_the_account() -> None:
+    effect = {"inserted": 1200, "updated": 3, "deleted": None, "unchanged": 4, "notes": ["replaced [b]in place[/b]"]}
+    document: Document = {
+        "target": "analytics.orders",
+        "load": "staged",
+        "published_at": "2026-01-01T00:00:00Z",
+        "rows": account(None, 1207, 1207, 0, 0, 0),
+        "effect": effect,
+        "units": [],
+    }
+
+    lines = [line.strip() for line in printed(account_table(reconciliation_of(document)))]
+
+    assert "1,200 inserted, 3 updated, 4 unchanged" in lines
+    assert "replaced [b]in place[/b]" in lines
+
+
 @pytest.mark.parametrize("document", [{}, [{"attempt": 1}], {"lines": []}])
 def test_an_answer_that_is_no_log_is_that_of_something_else(document: Document) -> None:
     with pytest.raises(ApiUnavailableError, match="not that of dataproc"):

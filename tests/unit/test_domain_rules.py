@@ -16,6 +16,10 @@ from dataproc.domain.rules import SIMPLE_TYPES, ColumnRule, ColumnType
         ("int32 > 1 <= 9", {"type": "int32", "gt": "1", "le": "9"}),
         ("date >= 2026-01-01 < 2027-01-01", {"type": "date", "ge": "2026-01-01", "lt": "2027-01-01"}),
         ("string in (new, paid)", {"type": "string", "one_of": ["new", "paid"]}),
+        ("string length 2..50", {"type": "string", "min_length": 2, "max_length": 50}),
+        ("string length ..50 length 2..", {"type": "string", "min_length": 2, "max_length": 50}),
+        ("binary length 16", {"type": "binary", "min_length": 16, "max_length": 16}),
+        ("int64! unique >= 1", {"type": "int64", "required": True, "unique": True, "ge": "1"}),
         (r"string! ~ /^[A-Z]\/\d+$/", {"type": "string", "required": True, "pattern": r"^[A-Z]/\d+$"}),
     ],
 )

@@ -8,6 +8,7 @@ from dataproc.domain.rules import ColumnRule
 from dataproc.domain.transforms.validate import ValidateTransform
 from dataproc.embedded.orders import STATES, orders, parts, wrong_orders
 from dataproc.transforms.factory import transform_for
+from tests.builders import around_transforms
 
 RULES = {"order_id": "int64!", "amount": "float64 >= 0", "email": "email?"}
 
@@ -16,7 +17,7 @@ def left_by_the_rules(rows: pa.Table) -> Chunk:
     """Return what a validate transform leaves of some orders."""
     columns = {name: ColumnRule.model_validate(rule) for name, rule in RULES.items()}
     columns["status"] = ColumnRule.model_validate({"type": "string", "one_of": list(STATES)})
-    transform = transform_for(ValidateTransform(kind="validate", columns=columns))
+    transform = transform_for(ValidateTransform(kind="validate", columns=columns), around_transforms())
     chunk = Chunk("u0", 0, True, rows.num_rows, with_positions(rows, 0), no_rejects())  # noqa: FBT003 - `last`
     return transform.apply(chunk)
 

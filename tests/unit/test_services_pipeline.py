@@ -1,5 +1,6 @@
 """The pipeline: which way it goes, what it refuses, and when it stops."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -7,6 +8,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pytest
+from typing_extensions import override
 
 from dataproc.domain.chunk import Account, Chunk
 from dataproc.domain.destination import Destination
@@ -22,6 +24,7 @@ from dataproc.domain.job import JobId
 from dataproc.domain.status import RunStatus
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
+from dataproc.ports.pipeline import Transform
 from dataproc.ports.warehouse import LoadId, Published
 from dataproc.services.limits import Limit, NoRowsLimit, RejectLimit
 from dataproc.services.monitor import Monitor
@@ -59,6 +62,64 @@ def test_every_row_of_every_unit_is_published_once() -> None:
     assert setting.warehouse.rows == {TABLE: [1, 2, 3, 4, 5]}
     assert published == Published(TABLE, Account(read=5, loaded=5), "direct")
     assert setting.engine.running == 0
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSource(ListSource):
+    """A source that also offers its rows as they are; `asked` sees how each unit is wanted."""
+
+    asked: list[bool] = field(default_factory=list)
+
+    @override
+    def plan(self, memory: Memory = BLANK) -> SourcePlan:
+        return replace(ListSource.plan(self, memory), wire=(("id", "bigint"),))
+
+    @override
+    def read(self, unit: Unit) -> Iterator[Chunk]:
+        self.asked.append(unit.as_is)
+        ids = self.ids[int(unit.id.removeprefix("u"))]
+        if not unit.as_is:
+            return ListSource.read(self, unit)
+        return iter([Chunk(unit.id, 0, last=True, read=len(ids), rows=pa.table({}), wire=json.dumps(ids).encode())])
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """A transform that changes nothing, but looks at every row."""
+
+    def schema(self, before: pa.Schema) -> pa.Schema:
+        return before
+
+    def apply(self, chunk: Chunk) -> Chunk:
+        return chunk
+
+
+@pytest.mark.parametrize(
+    ("transforms", "load", "as_is"), [((), "direct", True), ((Same(),), "direct", False), ((), "staged", False)]
+)
+def test_rows_travel_as_they_are_where_nobody_looks_at_them(
+    transforms: tuple[Transform, ...], load: str, *, as_is: bool
+) -> None:
+    source, warehouse = ColumnSource([[1, 2], [3]]), FakeWarehouse()
+    destination = Destination.model_validate({"table": TABLE, "load": load})
+    pipeline = Pipeline(source, transforms, destination, (), FakeEngine(), warehouse)
+
+    published = pipeline.run(LoadId(JobId(uuid4()), 1, uuid4()), Monitor())
+
+    assert source.asked == [as_is, as_is]
+    assert warehouse.rows == {TABLE: [1, 2, 3]}
+    assert published.account == Account(read=3, loaded=3)
+
+
+def test_the_row_that_a_load_of_rows_as_they_are_refuses_is_found_among_rows_of_arrow() -> None:
+    source = ColumnSource([[1, 2], [3]])
+    warehouse = FakeWarehouse(refused=frozenset({2}))
+    pipeline = Pipeline(source, (), Destination(table=TABLE), (), FakeEngine(), warehouse)
+
+    published = pipeline.run(LoadId(JobId(uuid4()), 1, uuid4()), Monitor())
+
+    assert source.asked[-2:] == [False, False]
+    assert published == Published(TABLE, Account(read=3, loaded=2, rejected=1), "staged")
 
 
 def test_the_monitor_sees_what_was_planned_and_what_is_done() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dataproc.domain.chunk import LONGEST_ROW
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.sources.files import FilesSource
 from dataproc.sources.factory import source_for
@@ -69,7 +70,7 @@ def test_a_line_that_is_no_object_is_set_aside(tmp_path: Path, line: bytes) -> N
     assert rows == [{"a": 1}, {"a": 3}]
     assert [(r["position"], r["rule"]) for r in rejects] == [(1, "parse")]
     assert rejects[0]["reason"].startswith("line 2: ")
-    assert len(rejects[0]["row"].encode()) <= 10_000
+    assert len(rejects[0]["row"].encode()) <= LONGEST_ROW
 
 
 def test_a_key_that_the_sample_lacks_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,18 @@ VALIDATE = {"kind": "validate", "columns": {"id": "int64"}}
         ([{"kind": "clean", "rename": {"a": "id", "id": "a"}}, VALIDATE], {"a"}),
         ([VALIDATE, {"kind": "clean", "rename": {"id": "key"}, "cast": {"key": "string"}}], {"id"}),
         ([{"kind": "clean", "trim": True, "nulls": {"x": 1}}], set()),
+        (
+            [{"kind": "clean", "rename": {"Tel": "tel"}, "phone": {"tel": "DE"}, "dates": {"d": ["%d.%m.%Y"]}}],
+            {"Tel", "d"},
+        ),
+        (
+            [{"kind": "clean", "trim": ["a"], "case": {"b": "upper"}, "email": ["c"], "unicode": {"e": "NFC"}}],
+            set("abce"),
+        ),
+        ([{"kind": "clean", "null_texts": {"a": ["-"]}, "replace": {"b": [{"find": "x", "to": ""}]}}], {"a", "b"}),
+        ([{"kind": "clean", "split": {"name": {"by": " ", "into": ["first", "id"]}}}, VALIDATE], {"name"}),
+        ([{"kind": "clean", "parse_json": {"payload": {"id": "$.id"}}}, VALIDATE], {"payload"}),
+        ([{"kind": "clean", "key": {"id": ["a", "b"]}}, VALIDATE], set()),
     ],
 )
 def test_columns_that_a_step_casts_are_named_as_the_source_names_them(

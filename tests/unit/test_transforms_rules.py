@@ -22,6 +22,11 @@ from dataproc.domain.rules import ColumnRule
         ("string ~ /(?=a)/", "no look-around"),
         ("string ~ /(/", "no regular expression"),
         ("string in ()", "at least 1 item"),
+        ("int64 length 2..5", "values of type int64 have none"),
+        ("string length 5..2", "nothing is at least 5 and at most 2 long"),
+        ("string length ..", "cannot read 'length ..'"),
+        ("string length 2 length 3", "says max_length, min_length twice"),
+        ("string unique unique", "says unique twice"),
     ],
 )
 def test_a_rule_that_makes_no_sense_for_its_type_is_refused(rule: str, message: str) -> None:

@@ -29,13 +29,28 @@ def a_chunk(**fields: Any) -> Chunk:
         a_chunk(),
         a_chunk(seq=7, last=False, filtered=1),
         a_chunk(deduplicated=2, mark="page 3", high="2026-01-31"),
+        a_chunk(discarded=(("x", 1), ("y", 2), ("x", 3))),
         a_chunk(rejects=rejects_at(0, 5)),
         a_chunk(rows=ROWS.slice(0, 0), read=0),
         a_chunk(rows=ROWS.slice(1)),
         a_chunk(rows=pa.table({}), read=0),
         a_chunk(rows=pa.concat_tables([ROWS.select(["x"])] * 2)),
+        a_chunk(rows=pa.table({}), wire=b"rows as COPY has them"),
+        a_chunk(rows=pa.table({}), wire=b""),
     ],
-    ids=["plain", "in between", "of a stream", "rejects", "empty", "slice", "no columns", "two pieces"],
+    ids=[
+        "plain",
+        "in between",
+        "of a stream",
+        "discarded",
+        "rejects",
+        "empty",
+        "slice",
+        "no columns",
+        "two pieces",
+        "as they are",
+        "none as they are",
+    ],
 )
 def test_a_chunk_comes_out_as_it_went_in(chunk: Chunk) -> None:
     [out] = unpack(pack(chunk))
@@ -47,10 +62,21 @@ def test_a_chunk_comes_out_as_it_went_in(chunk: Chunk) -> None:
     assert replace(out, **rest) == replace(chunk, **rest)  # type: ignore[arg-type]  # compared above
 
 
+def test_rows_as_they_are_are_neither_copied_into_a_block_nor_out_of_it() -> None:
+    wire = bytes(5_000_000)
+    before = pa.total_allocated_bytes()
+
+    [out] = unpack(pack(a_chunk(rows=pa.table({}), wire=wire)))
+
+    assert out.wire == wire
+    assert pa.total_allocated_bytes() - before < len(wire) // 10
+
+
 @given(
     st.builds(
         LoadedChunk, st.text(), st.integers(0, 2**31 - 1), st.booleans(), COUNTS, COUNTS, COUNTS, COUNTS,
         st.binary(), st.binary(), st.binary(), COUNTS, st.text(), st.none() | st.text(),
+        discarded=st.lists(st.tuples(st.text(), COUNTS)).map(tuple),
     )
 )  # fmt: skip
 def test_a_loaded_chunk_comes_out_as_it_went_in(chunk: LoadedChunk) -> None:

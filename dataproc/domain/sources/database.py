@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from dataproc.domain.fields import ColumnName, Name, Spec
 from dataproc.domain.sources.incremental import Incremental
+from dataproc.domain.sources.personal import Personal
 
 
 class Split(Spec):
@@ -58,6 +59,7 @@ class DatabaseSource(Spec):
         description="Count the rows before they are read, and refuse a read that differs; none: of tables, where it is "
         "cheap, and not of views and queries.",
     )
+    personal: Personal = False
 
     @model_validator(mode="after")
     def names_one_thing(self) -> "DatabaseSource":

@@ -6,6 +6,7 @@ from pydantic import Field, JsonValue
 
 from dataproc.domain.fields import Name, SecretReference, Spec
 from dataproc.domain.sources.incremental import Incremental
+from dataproc.domain.sources.personal import Personal
 
 
 class PluginSource(Spec):
@@ -15,6 +16,7 @@ class PluginSource(Spec):
     plugin: Name = Field(description="The name of the entry point.")
     connection: Name | None = Field(default=None, description="A registered source that is handed to the plugin.")
     options: dict[str, JsonValue] = Field(default={}, description="What the plugin is told; each has its own.")
+    personal: Personal = False
 
 
 class DltSource(Spec):
@@ -33,3 +35,4 @@ class DltSource(Spec):
         default={}, description="Arguments that are secrets, as references; workers look them up."
     )
     incremental: Incremental | None = Field(default=None, description="Give only what is new since the last run.")
+    personal: Personal = False

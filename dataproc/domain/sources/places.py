@@ -7,6 +7,7 @@ from pydantic import Field
 
 from dataproc.domain.duration import Duration
 from dataproc.domain.fields import Spec
+from dataproc.domain.sources.personal import Personal
 
 PathText = Annotated[str, Field(min_length=1, max_length=1024)]
 S3Path = Annotated[str, Field(pattern=r"^s3://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(/[^\x00]*)?$", max_length=1024)]
@@ -61,6 +62,7 @@ class PlaceOptions(Spec):
         description="Files a run reads; with `track` the rest waits for the next run, else more are refused.",
     )
     archive: Archive | None = Field(default=None, description="Keep the rows as they were read; none: they are not.")
+    personal: Personal = False
 
     @property
     def paths(self) -> tuple[str, ...]:

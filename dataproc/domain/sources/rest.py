@@ -10,6 +10,7 @@ from dataproc.domain.fields import ColumnName, Name, Spec
 from dataproc.domain.memory import CursorKind, order_of
 from dataproc.domain.rules import ColumnType
 from dataproc.domain.sources.incremental import Incremental
+from dataproc.domain.sources.personal import Personal
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -229,6 +230,7 @@ class RestSource(Resource):
     at_once: int = Field(
         default=4, ge=1, le=32, description="Pages of a unit that are asked for at once, where the total is known."
     )
+    personal: Personal = False
 
     @model_validator(mode="after")
     def binds_what_it_needs(self) -> "RestSource":

@@ -1,19 +1,20 @@
 """The `clean` step, as users write it."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, Field, FiniteFloat
+from pydantic import Field, FiniteFloat, model_validator
 
 from dataproc.domain.fields import ColumnName, Spec
 from dataproc.domain.rules import ColumnType
-from dataproc.domain.transforms.formats import DateFormat, Zone, pattern_of_text
+from dataproc.domain.transforms.formats import DateFormat, Zone, demand_pattern
 
 Names = Annotated[tuple[ColumnName, ...], Field(min_length=1)]
 Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 Case = Literal["upper", "lower", "title"]
 Region = Annotated[str, Field(pattern="^[A-Z]{2}$", examples=["DE"])]
 Path = Annotated[
-    str, Field(pattern=r'^\$(\.[A-Za-z_][A-Za-z0-9_]*|\."[^"\\]+"|\[[0-9]+\])+$', examples=["$.address.city", "$.tags[0]"])
+    str,
+    Field(pattern=r'^\$(\.[A-Za-z_][A-Za-z0-9_]*|\."[^"\\]+"|\[[0-9]+\])+$', examples=["$.address.city", "$.tags[0]"]),
 ]
 
 
@@ -31,6 +32,13 @@ class Split(Spec):
     into: Names = Field(description="The new columns; null where there are fewer parts.")
     regex: bool = Field(default=False, description="Whether `by` is a regular expression (RE2).")
 
+    @model_validator(mode="after")
+    def is_split(self) -> Self:
+        """Refuse what is no regular expression."""
+        if self.regex:
+            demand_pattern(self.by)
+        return self
+
 
 class Replacement(Spec):
     """What stands in place of a text."""
@@ -39,10 +47,12 @@ class Replacement(Spec):
     to: str = Field(description="With `regex`, \\1 is what the first group found.")
     regex: bool = Field(default=False, description="Whether `find` is a regular expression (RE2).")
 
-    def model_post_init(self, _: object) -> None:
+    @model_validator(mode="after")
+    def is_replacement(self) -> Self:
         """Refuse what is no regular expression."""
         if self.regex:
-            pattern_of_text(self.find, self.to)
+            demand_pattern(self.find, self.to)
+        return self
 
 
 class Dates(Spec):
@@ -59,8 +69,17 @@ class Cast(Spec):
     type: ColumnType
     format: DateFormat | None = Field(default=None, description="For dates and times, as in `dates`.")
     zone: Zone | None = Field(
-        default=None, description="The zone of times that tell none; of `timestamp` and `date`, the one they are told in."
+        default=None,
+        description="The zone of times that tell none, and in which `timestamp` and `date` are told; none: UTC.",
     )
+
+    @model_validator(mode="after")
+    def is_of_time(self) -> Self:
+        """Refuse a format or a zone for what is no date."""
+        if (self.format or self.zone) and self.type not in ("date", "timestamp", "timestamptz"):
+            msg = f"format, zone: values of type {self.type} have none; leave them out"
+            raise ValueError(msg)
+        return self
 
 
 Filling: TypeAlias = str | int | FiniteFloat | bool
@@ -96,8 +115,8 @@ class CleanTransform(Spec):
     email: tuple[ColumnName, ...] = Field(default=(), description="Trim, and lower case for the domain.")
     phone: dict[ColumnName, Region | None] = Field(
         default={},
-        description="Phone numbers as `+491719876543`, by column: the country of those without a prefix. A text that is "
-        "no number is set aside.",
+        description="Phone numbers as `+491719876543`, by column: the country of those without a prefix. A text "
+        "that is no number is set aside.",
     )
     dates: dict[ColumnName, Annotated[tuple[DateFormat, ...], Field(min_length=1)] | Dates] = Field(
         default={}, description="Formats of dates by column; text that has none of them is set aside."

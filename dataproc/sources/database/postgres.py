@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import Any
 
 import psycopg
@@ -14,14 +16,16 @@ from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
 from dataproc.sources.database.cursors import EVERYTHING, Bounds
 from dataproc.sources.database.fitting import piece_of
+from dataproc.sources.database.postgres_copy import copying
 from dataproc.sources.database.postgres_cursor import cursor_of
 from dataproc.sources.database.postgres_errors import translated
 from dataproc.sources.database.postgres_session import Held, PostgresLogin, Snapshot, take_snapshot
-from dataproc.sources.database.postgres_types import PostgresColumn, describe, note_of, schema_of
+from dataproc.sources.database.postgres_types import PostgresColumn, describe, note_of, schema_of, wire_of
 from dataproc.sources.database.ranges import Extent, conditions_of, extent_of
 from dataproc.sources.database.relation import Relation, digest
 
 SHARED = "read as one unit: other sessions cannot see this snapshot (a replica, or a pooler such as pgBouncer)"
+NO_ROWS = pa.table({})
 WHOLE = "read as one unit: only tables are divided, or a column that split names"
 
 
@@ -73,7 +77,10 @@ class PostgresSource:
         window = self.window(conn, columns, memory)
         units, announced = self.units(conn, snapshot, columns, window)
         notes = (*self.notes(snapshot, units), *note_of(columns))
-        return SourcePlan(units, schema_of(columns), announced, move=window.move, notes=notes, hold=Held(conn))
+        return SourcePlan(
+            units, schema_of(columns), announced, move=window.move, notes=notes, wire=wire_of(conn, columns),
+            hold=Held(conn),
+        )  # fmt: skip
 
     def notes(self, snapshot: Snapshot, units: Sequence[Unit]) -> Sequence[str]:
         """Return why there is one unit, where one might expect more."""
@@ -102,9 +109,9 @@ class PostgresSource:
             return (), 0
         extent = extent_of(conn, self.relation)
         pieces = self.pieces(conn, snapshot, extent)
-        statements = [self.statement(columns, [*bounds, *filter(None, [piece])]) for piece in pieces]
-        size = self.size(conn, extent, bounds) // len(statements)
-        units = tuple(self.unit(at, statement, columns, snapshot, size) for at, statement in enumerate(statements))
+        size = self.size(conn, extent, bounds) // len(pieces)
+        selections = [self.selection(columns, [*bounds, *filter(None, [piece])], snapshot) for piece in pieces]
+        units = tuple(self.unit(at, selection, snapshot, size) for at, selection in enumerate(selections))
         return units, self.counted(conn, extent, bounds)
 
     def pieces(self, conn: psycopg.Connection[Any], snapshot: Snapshot, extent: Extent | None) -> Sequence[str]:
@@ -113,18 +120,21 @@ class PostgresSource:
             return [""]
         return conditions_of(conn, self.relation, extent, snapshot.block_size)
 
-    def statement(self, columns: Sequence[PostgresColumn], conditions: Sequence[str]) -> str:
+    def selection(
+        self, columns: tuple[PostgresColumn, ...], conditions: Sequence[str], snapshot: Snapshot
+    ) -> Selection:
         """Return what a worker asks for."""
-        quoted = self.relation.quoted
-        return self.relation.select([f"{column.expression} AS {quoted(column.name)}" for column in columns], conditions)
+        named = [f"{column.expression} AS {self.relation.quoted(column.name)}" for column in columns]
+        as_is = [column.as_is[0] for column in columns if column.as_is is not None]
+        both = self.relation.select(named, conditions), self.relation.select(as_is, conditions)
+        return Selection(both[0], columns, snapshot.exported, both[1])
 
-    def unit(self, at: int, statement: str, columns: tuple[PostgresColumn, ...], snapshot: Snapshot, size: int) -> Unit:
+    def unit(self, at: int, selection: Selection, snapshot: Snapshot, size: int) -> Unit:
         """Return a unit; its id holds whose data it has in which state, and what is asked for."""
         version = snapshot.identity
         uri = self.relation.uri
-        detail = Selection(statement, columns, snapshot.exported)
-        name = f"{uri}@{version}#{at}-{digest(statement)}"
-        return Unit(name, uri, version, size, schema=schema_of(columns), detail=detail)
+        name = f"{uri}@{version}#{at}-{digest(selection.statement)}"
+        return Unit(name, uri, version, size, schema=schema_of(selection.columns), detail=selection)
 
     def size(self, conn: psycopg.Connection[Any], extent: Extent | None, bounds: Sequence[str]) -> int:
         """Return about how many bytes there are to read."""
@@ -146,13 +156,25 @@ class PostgresSource:
 
     def read(self, unit: Unit) -> Iterator[Chunk]:
         """Yield the chunks of a unit, on the snapshot of the plan."""
-        schema = pa.schema([]) if unit.schema is None else unit.schema
-        return number(unit.id, schema, self.read_pieces(unit, schema))
-
-    def read_pieces(self, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
-        """Yield the rows of a unit in batches of some megabytes."""
         if not isinstance(selection := unit.detail, Selection):
             raise TypeError(unit.detail)
+        if unit.as_is:
+            return self.read_as_is(unit, selection)
+        schema = pa.schema([]) if unit.schema is None else unit.schema
+        return number(unit.id, schema, self.read_pieces(selection, schema))
+
+    def read_as_is(self, unit: Unit, selection: Selection) -> Iterator[Chunk]:
+        """Yield the rows of a unit as their bytes; how many they are is known in the end."""
+        with (
+            copying(self.login, self.told, selection.snapshot) as copy,
+            closing(copy.pieces(selection.as_is, len(selection.columns))) as pieces,
+        ):
+            for seq, (piece, following) in enumerate(pairwise(chain(pieces, [None]))):
+                last = following is None
+                yield Chunk(unit.id, seq, last, copy.rows if last else 0, NO_ROWS, wire=piece)
+
+    def read_pieces(self, selection: Selection, schema: pa.Schema) -> Iterator[Piece]:
+        """Yield the rows of a unit in batches of some megabytes."""
         first = 0
         with translated(self.told), self.login.reader(selection.snapshot) as cursor:
             cursor.execute(selection.statement)

@@ -25,7 +25,11 @@ LOG_IN: tuple[tuple[str, type[DataprocError], str], ...] = (
     (ALLOWED, SourceRefusedError, "the server refused the user; check user, password and what the server lets in"),
     ('database ".*" does not exist', SourceNotFoundError, "the server has no such database; check database"),
     ("certificate|SSL|TLS|sslmode", SourceRefusedError, "the encrypted connection failed; check tls and ca"),
-    ("could not translate host name", SourceUnavailableError, "the name of the server is not known; check host"),
+    (
+        "could not translate host name|Name or service not known",
+        SourceUnavailableError,
+        "the name of the server is not known; check host",
+    ),
     ("", SourceUnavailableError, "the server does not answer"),
 )
 """What libpq says of a connection that was not made; it tells no SQLSTATE. The first that fits."""

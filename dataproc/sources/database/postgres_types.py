@@ -161,6 +161,15 @@ def note_of(columns: Sequence[PostgresColumn]) -> Sequence[str]:
     return [f"these columns are carried as text: {', '.join(found)}"] if found else []
 
 
+def wire_of(conn: psycopg.Connection[Any], columns: Sequence[PostgresColumn]) -> tuple[tuple[str, str], ...]:
+    """Return the names and types of columns whose bytes can be handed on; nothing where those of one cannot.
+
+    The driver that reads bytes knows no Kerberos, so who logs in by that gets Arrow.
+    """
+    found = tuple((column.name, column.as_is[1]) for column in columns if column.as_is is not None)
+    return found if len(found) == len(columns) and not conn.pgconn.used_gssapi else ()
+
+
 def decimal_of(precision: int, scale: int) -> pa.DataType:
     """Return Arrow's decimal type of these digits."""
     return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)

@@ -18,7 +18,8 @@ import fastavro
 import pyarrow as pa
 from fastavro.schema import SchemaParseException, UnknownType
 
-from dataproc.domain.chunk import no_rejects, with_positions
+from dataproc.domain.chunk import Piece, no_rejects, with_positions
+from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files.avro_blocks import DamagedBlockError, Header, blocks, header_of
@@ -45,15 +46,15 @@ class AvroFormat:
     unit_size: int
     max_unpacked: int | None = None
     skips_bad: bool = False
+    contract: Contract = NO_CONTRACT
 
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
         """Read all headers, and cut large files."""
         tolerance = Tolerance(self.skips_bad)
         with ThreadPoolExecutor(HEADERS_AT_ONCE, thread_name_prefix="header") as pool:
             found = list(pool.map(lambda file: tolerance.attempt(partial(schema_of, storage, file), str), files))
-        schema = unified(
-            (f.uri, one) for f, one in zip(files, found, strict=True) if f.size and not isinstance(one, str)
-        )
+        both = zip(files, found, strict=True)
+        schema = unified(((f.uri, one) for f, one in both if f.size and not isinstance(one, str)), self.contract)
         units = [u for f, one in zip(files, found, strict=True) for u in self.units(f, one, schema)]
         return tolerance.checked(SourcePlan(tuple(units), schema))
 
@@ -73,14 +74,14 @@ class AvroFormat:
         """Return `schema`: Avro tells types itself."""
         return schema
 
-    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[tuple[pa.Table, pa.Table]]:
+    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows of a unit in chunks."""
         size = unit.size if unit.span is None else None
         first = 0
         with storage.open(unit.uri, unit.version, size, ahead=True) as file, readable(unit.uri, "avro"):
             for tables in gathered(self.tables(file, unit, schema)):
                 rows = pa.concat_tables(tables).combine_chunks()
-                yield with_positions(rows, first), no_rejects()
+                yield Piece(with_positions(rows, first), no_rejects())
                 first += rows.num_rows
 
     def tables(self, file: pa.NativeFile, unit: Unit, schema: pa.Schema) -> Iterator[pa.Table]:

@@ -7,12 +7,11 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataproc.domain.chunk import POSITION, POSITION_FIELD
+from dataproc.domain.chunk import POSITION, POSITION_FIELD, Piece
 from dataproc.domain.errors import BadDataError, ContractViolationError
 from dataproc.domain.unit import SourcePlan
 from dataproc.sources.rejects import Reject, reject_table
 
-Piece = tuple[pa.Table, pa.Table]
 Found = TypeVar("Found")
 Other = TypeVar("Other")
 
@@ -55,10 +54,10 @@ def tolerated(pieces: Iterator[Piece], uri: str, schema: pa.Schema, promised: in
     """Yield the pieces up to some damage, and that as one reject; `promised` rows were announced by the file."""
     position = read = 0
     try:
-        for rows, rejects in pieces:
-            yield rows, rejects
-            read += rows.num_rows + len(rejects["position"].unique())
-            position = max(position, after(rows[POSITION]), after(rejects["position"]))
+        for piece in pieces:
+            yield piece
+            read += piece.rows.num_rows + len(piece.rejects["position"].unique())
+            position = max(position, after(piece.rows[POSITION]), after(piece.rejects["position"]))
     except BadDataError as exc:
         yield reject_of(position, f"{exc}; {told(read, promised)}", uri, schema)
         return
@@ -80,4 +79,4 @@ def told(read: int, promised: int | None) -> str:
 
 def reject_of(position: int, reason: str, uri: str, schema: pa.Schema) -> Piece:
     """Return a piece without rows, and with one reject that stands for a file."""
-    return schema.append(POSITION_FIELD).empty_table(), reject_table([Reject(position, RULE, None, reason, uri)])
+    return Piece(schema.append(POSITION_FIELD).empty_table(), reject_table([Reject(position, RULE, None, reason, uri)]))

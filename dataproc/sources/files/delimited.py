@@ -10,13 +10,16 @@ from typing import IO, Literal, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pa_compute
 import pyarrow.csv as pc
 
-from dataproc.domain.cells import Cells
-from dataproc.domain.chunk import POSITION_FIELD
+from dataproc.domain.cells import Cells, Mask
+from dataproc.domain.chunk import POSITION, POSITION_FIELD, Piece, texts_of
+from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import BadDataError, ContractViolationError
 from dataproc.domain.sources.files import CsvOptions
 from dataproc.domain.unit import SourcePlan, Unit
+from dataproc.sources.drift import RULE, Drift, refuse_missing
 from dataproc.sources.files import lines
 from dataproc.sources.files.cells import text_of, values_of
 from dataproc.sources.files.comments import without_comments
@@ -29,8 +32,6 @@ from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.rejects import Reject, reject_table, row_text
 from dataproc.sources.schemas import checked_names, first_sampled, plain_schema, without_nulls
 
-Piece = tuple[pa.Table, pa.Table]
-
 
 @dataclass(frozen=True, slots=True)
 class CsvFormat:
@@ -41,6 +42,7 @@ class CsvFormat:
     text: frozenset[str] = frozenset()
     form: TextForm = field(default_factory=TextForm)
     skips_bad: bool = False
+    contract: Contract = NO_CONTRACT
 
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
         """Sample the first file that has rows, and cut large files."""
@@ -142,24 +144,31 @@ class BlockReader:
     schema: pa.Schema
     lines_before: int
     count: int = field(default=0, init=False)
+    drift: Drift = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without drift."""
+        self.drift = Drift(self.unit.uri, self.format.contract)
 
     def all(self, parts: Iterator[bytes]) -> Iterator[Piece]:
         """Yield the rows and rejects of each block."""
         self.check_names()
         for block in lines.blocks(parts, self.unit.uri, lambda b: last_record_end(b, self.format.options)):
             rows, positions, rejects = self.read(block)
-            yield self.shaped(rows).append_column(POSITION_FIELD, pa.array(positions)), reject_table(rejects)
+            placed, strange = self.without_strangers(rows.append_column(POSITION_FIELD, pa.array(positions)))
+            yield Piece(self.shaped(placed), reject_table(rejects + strange), discarded=self.drift.taken())
 
     def check_names(self) -> None:
-        """Raise for a column that the plan does not know."""
+        """Raise for a column that the plan does not know, unless it may be left out, and for one that may not lack."""
+        refuse_missing(self.unit.uri, [n for n in self.schema.names if n not in self.names], self.format.contract)
         for name in checked_names(self.names, self.unit.uri):
-            if name not in self.schema.names:
+            if name not in self.schema.names and not self.drift.takes_stranger(name):
                 msg = f"{self.unit.uri}: column {name!r} is not in the first file; give all files the same columns"
                 raise ContractViolationError(msg, uri=self.unit.uri, column=name)
 
     def read(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:
         """Return the rows of a block, their positions, and its rejects."""
-        types = {name: self.schema.field(name).type for name in self.names}
+        types = {name: self.type_of(name) for name in self.names}
         ragged: list[pc.InvalidRow] = []
         try:
             rows = self.format.parsed(block, self.names, types, ragged)
@@ -207,15 +216,42 @@ class BlockReader:
         """Return the rows of which all cells fit their types; the others are added to the rejects."""
         bad = np.zeros(cells.num_rows, np.bool_)
         columns: dict[str, Cells] = {}
+        left_out: dict[str, Mask] = {}
         for name in self.names:
             text, not_text = text_of(cells[name].combine_chunks())
-            columns[name], not_fit = values_of(text, self.schema.field(name).type)
-            for mask, rule in ((not_text, "parse"), (not_fit, "type")):
+            columns[name], not_fit = values_of(text, self.type_of(name))
+            if not_fit.any() and self.drift.leaves_out(name, self.told(name, int(positions[not_fit.argmax()]))):
+                left_out[name] = not_fit
+                not_fit = np.zeros(len(bad), np.bool_)
+            for mask, rule in ((not_text, "parse"), (not_fit, self.drift.rule(name))):
                 bad |= mask
                 found = [int(at) for at in mask.nonzero()[0]]
                 rejects += [self.misfit(cells.slice(at, 1), int(positions[at]), name, rule) for at in found]
+        self.drift.counts.update({name: int((mask & ~bad).sum()) for name, mask in left_out.items()})
         good = pa.table(columns).filter(pa.array(~bad))
         return good, positions[~bad], rejects
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Return the type of a column; one that the plan does not know is text."""
+        return self.schema.field(name).type if name in self.schema.names else pa.string()
+
+    def without_strangers(self, rows: pa.Table) -> tuple[pa.Table, list[Reject]]:
+        """Return rows without those that have a value in a column that is left out, and these as rejects."""
+        rejects: list[Reject] = []
+        for name in (name for name in self.names if name not in self.schema.names):
+            has = np.asarray(pa_compute.is_valid(rows[name]), np.bool_)
+            if self.format.contract.of(name) == "discard_value":
+                self.drift.counts[name] += int(has.sum())
+                continue
+            strange, rows = rows.filter(pa.array(has)), rows.filter(pa.array(~has))
+            texts = zip(strange[POSITION].to_numpy(), texts_of(strange.drop_columns([POSITION])), strict=True)
+            reason = f"column {name!r} is not in the first file"
+            rejects += [Reject(int(at), RULE, name, f"{self.line(int(at))}: {reason}", text) for at, text in texts]
+        return rows, rejects
+
+    def told(self, name: str, position: int) -> str:
+        """Return what is wrong with a value, without showing it."""
+        return f"{self.line(position)}: column {name!r} does not fit type {self.type_of(name)}"
 
     def misfit(self, cells: pa.Table, position: int, name: str, rule: str) -> Reject:
         """Return a reject for the one row in `cells`, of which the cell `name` does not fit."""
@@ -223,9 +259,7 @@ class BlockReader:
             key: None if cell is None else cell.decode(errors="replace") for key, cell in cells.to_pylist()[0].items()
         }
         problem = (
-            f"is not {self.format.form.encoding}"
-            if rule == "parse"
-            else f"does not fit type {self.schema.field(name).type}"
+            f"is not {self.format.form.encoding}" if rule == "parse" else f"does not fit type {self.type_of(name)}"
         )
         return Reject(position, rule, name, f"{self.line(position)}: column {name!r} {problem}", row_text(row))
 
@@ -241,7 +275,7 @@ class BlockReader:
     def shaped(self, rows: pa.Table) -> pa.Table:
         """Return rows with all columns of the plan, in its order."""
         columns = [rows[f.name] if f.name in self.names else pa.nulls(rows.num_rows, f.type) for f in self.schema]
-        return pa.table(columns, schema=self.schema)
+        return pa.table([*columns, rows[POSITION]], schema=self.schema.append(POSITION_FIELD))
 
 
 def texts_for_binary(schema: pa.Schema) -> pa.Schema:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import InvalidSpecError, SetupError
 from dataproc.domain.sources.files import FileOptions, FilesSource, S3Source
 from dataproc.ports.pipeline import Source
@@ -18,23 +19,35 @@ SOME_KEY = f"expires=2026-01-31/job={'0' * 36}/{'0' * 64}.parquet"
 """What is below an archive."""
 
 
-def s3_source(spec: S3Source, service: S3Service, text: frozenset[str], run: SourceRun | None) -> Source:
+def s3_source(
+    spec: S3Source,
+    service: S3Service,
+    text: frozenset[str],
+    run: SourceRun | None,
+    contract: Contract = NO_CONTRACT,
+) -> Source:
     """Return the source of objects; `run`: that for which it is read, `None` when it is only planned."""
     storage = s3_storage(spec, service, run)
     archive = archive_of(spec, service, run)
     if archive is not None and storage.selection.has(f"{archive.root}{SOME_KEY}"):
         raise InvalidSpecError("archive/path: the path of this source would read it as well; exclude it, or move it")
-    return kept(FileSource(storage, spec, text), archive)
+    return kept(FileSource(storage, spec, text, contract), archive)
 
 
 def files_source(
-    spec: FilesSource, root: Path | None, service: S3Service, text: frozenset[str], run: SourceRun | None
+    spec: FilesSource,
+    root: Path | None,
+    service: S3Service,
+    text: frozenset[str],
+    run: SourceRun | None,
+    *,
+    contract: Contract = NO_CONTRACT,
 ) -> Source:
     """Return the source of files below a folder; `service` is where an archive goes."""
     if root is None:
         raise SetupError("kind files: reading files is switched off; set DATAPROC_FILES_ROOT to a folder")
     storage = LocalStorage(root, spec.paths, spec.exclude)
-    return kept(FileSource(storage, spec, text), archive_of(spec, service, run))
+    return kept(FileSource(storage, spec, text, contract), archive_of(spec, service, run))
 
 
 def s3_storage(spec: S3Source, service: S3Service, run: SourceRun | None) -> S3Storage:

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 import pyarrow as pa
 
+from dataproc.domain.chunk import Piece
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files.compression import BY_NAME as PACKINGS
@@ -28,7 +29,7 @@ class FileFormat(Protocol):
     def shown(self, schema: pa.Schema) -> pa.Schema:
         """Return the schema of the rows that come from units which carry `schema`."""
 
-    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[tuple[pa.Table, pa.Table]]:
+    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield rows (with `POSITION`) and rejects of a unit that is not empty."""
 
 

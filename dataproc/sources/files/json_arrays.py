@@ -14,12 +14,14 @@ from itertools import takewhile
 import ijson  # type: ignore[import-untyped]  # it has no types
 import pyarrow as pa
 
+from dataproc.domain.chunk import Piece
+from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.formats import readable
 from dataproc.sources.files.json_feed import Feed
-from dataproc.sources.files.json_rows import JsonRows, Piece, schema_of, shown
+from dataproc.sources.files.json_rows import JsonRows, schema_of, shown
 from dataproc.sources.files.lines import BLOCK, LOOK, SAMPLE, TextForm
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.json_values import BadLineError
@@ -37,6 +39,7 @@ class JsonArrayFormat:
     text: frozenset[str] = frozenset()
     form: TextForm = field(default_factory=TextForm)
     skips_bad: bool = False
+    contract: Contract = NO_CONTRACT
 
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
         """Sample the first file that has records; each file is a unit."""
@@ -71,7 +74,7 @@ class JsonArrayFormat:
 
     def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows and rejects of a file; those before some damage come before it is told."""
-        rows = JsonRows(unit.uri, schema, self.shown(schema), lambda number: f"record {number + 1}")
+        rows = JsonRows(unit.uri, schema, self.shown(schema), lambda number: f"record {number + 1}", 0, self.contract)
         self.demand_records(storage, unit.uri, unit.version, unit.size)
         with storage.open(unit.uri, unit.version, unit.size, ahead=True) as file, parsed(unit.uri):
             feed = Feed(unit.uri, self.form.whole(file, unit.uri))

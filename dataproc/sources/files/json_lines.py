@@ -13,12 +13,13 @@ from typing import IO, cast
 import pyarrow as pa
 import pyarrow.json as pj
 
-from dataproc.domain.chunk import no_rejects, with_positions
+from dataproc.domain.chunk import Piece, no_rejects, with_positions
+from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files import lines
 from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.formats import readable
-from dataproc.sources.files.json_rows import JsonRows, Piece, schema_of, shown
+from dataproc.sources.files.json_rows import JsonRows, schema_of, shown
 from dataproc.sources.files.lines import TextForm
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.json_values import JSON, BadLineError, object_of
@@ -33,6 +34,7 @@ class JsonLinesFormat:
     text: frozenset[str] = frozenset()
     form: TextForm = field(default_factory=TextForm)
     skips_bad: bool = False
+    contract: Contract = NO_CONTRACT
 
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
         """Sample the first file that has rows, and cut large files."""
@@ -64,7 +66,7 @@ class JsonLinesFormat:
             first, parts = lines.peeked(self.parts(file, unit))
             begins = unit.span is None or unit.span[0] == 0
             skip = len(lines.BOM) if begins and first.startswith(lines.BOM) else 0
-            reader = BlockReader(unit, schema, self.shown(schema))
+            reader = BlockReader(unit, schema, self.shown(schema), self.contract)
             yield from map(reader.read, lines.blocks(lines.skipped(parts, skip), unit.uri, lines.last_line_end))
 
     def parts(self, file: pa.NativeFile, unit: Unit) -> Iterator[bytes]:
@@ -82,6 +84,7 @@ class BlockReader:
     unit: Unit
     types: pa.Schema
     schema: pa.Schema
+    contract: Contract = NO_CONTRACT
     count: int = field(default=0, init=False)
 
     def read(self, block: bytes) -> Piece:
@@ -91,7 +94,7 @@ class BlockReader:
             return self.read_slowly(block)
         first = self.count
         self.count += rows.num_rows
-        return with_positions(conformed(rows, self.schema), first), no_rejects()
+        return Piece(with_positions(conformed(rows, self.schema), first), no_rejects())
 
     def read_fast(self, block: bytes) -> pa.Table | None:
         """Return the rows of a block in which every line is an object that fits; else `None`."""
@@ -111,7 +114,7 @@ class BlockReader:
 
     def read_slowly(self, block: bytes) -> Piece:
         """Return the same as `read` for any block, line by line."""
-        rows = JsonRows(self.unit.uri, self.types, self.schema, self.line, self.count)
+        rows = JsonRows(self.unit.uri, self.types, self.schema, self.line, self.count, self.contract)
         piece = rows.piece((line for line in block.split(b"\n") if line.strip()), object_of, text_of)
         self.count = rows.count
         return piece

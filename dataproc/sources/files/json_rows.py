@@ -6,12 +6,13 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from dataproc.domain.chunk import POSITION_FIELD
+from dataproc.domain.chunk import POSITION_FIELD, Piece
+from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import ContractViolationError
+from dataproc.sources.drift import RULE, Drift
 from dataproc.sources.json_values import JSON, BadLineError, converter, kind_of, widened
 from dataproc.sources.rejects import Reject, reject_table
 
-Piece = tuple[pa.Table, pa.Table]
 Raw = TypeVar("Raw")
 
 
@@ -24,10 +25,13 @@ class JsonRows:
     schema: pa.Schema
     where: Callable[[int], str]
     count: int = 0
+    contract: Contract = NO_CONTRACT
+    drift: Drift = field(init=False)
     makers: dict[str, Callable[[object], object]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Find what makes the values of each column."""
+        self.drift = Drift(self.uri, self.contract)
         self.makers = {f.name: converter(self.types.field(f.name).type, f) for f in self.schema}
 
     def piece(
@@ -47,18 +51,35 @@ class JsonRows:
             self.count += 1
         columns = [pa.array(values[f.name], f.type) for f in self.schema]
         rows = pa.table([*columns, pa.array(positions, pa.int64())], schema=self.schema.append(POSITION_FIELD))
-        return rows, reject_table(rejects)
+        return Piece(rows, reject_table(rejects), discarded=self.drift.taken())
 
     def add(self, found: Mapping[str, object], values: dict[str, list[object]]) -> None:
         """Add the values of one record to their columns, all or none."""
-        for name in found:
-            if name not in values:
-                place = f"{self.uri}: {self.where(self.count)}"
-                msg = f"{place} has the key {name!r}, which the first records of the source lack; put it into the first"
-                raise ContractViolationError(msg, uri=self.uri, column=name)
-        row = [None if (value := found.get(name)) is None else make(value) for name, make in self.makers.items()]
+        left_out = [name for name, value in found.items() if name not in values and self.is_stranger(name, value)]
+        row = [self.made(name, found.get(name), left_out) for name in self.makers]
         for column, value in zip(values.values(), row, strict=True):
             column.append(value)
+        self.drift.counts.update(left_out)
+
+    def made(self, name: str, value: object, left_out: list[str]) -> object:
+        """Return a value as its column holds it, or null where the contract leaves it out."""
+        try:
+            return None if value is None else self.makers[name](value)
+        except BadLineError as exc:
+            if self.drift.leaves_out(name, f"{self.where(self.count)}: {exc}"):
+                left_out.append(name)
+                return None
+            raise BadLineError(self.drift.rule(name), exc.reason, name) from exc
+
+    def is_stranger(self, name: str, value: object) -> bool:
+        """Whether a key that the plan does not know has a value that is left out; else its record is refused."""
+        if not self.drift.takes_stranger(name):
+            place = f"{self.uri}: {self.where(self.count)}"
+            msg = f"{place} has the key {name!r}, which the first records of the source lack; put it into the first"
+            raise ContractViolationError(msg, uri=self.uri, column=name)
+        if value is not None and self.contract.of(name) == "discard_row":
+            raise BadLineError(RULE, f"the key {name!r} is not in the first records of the source", name)
+        return value is not None
 
 
 def schema_of(records: Iterable[Mapping[str, object]]) -> pa.Schema:

@@ -8,7 +8,8 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataproc.domain.chunk import no_rejects, with_positions
+from dataproc.domain.chunk import Piece, no_rejects, with_positions
+from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files.batches import CHUNK_BYTES, CHUNK_ROWS, gathered
 from dataproc.sources.files.compression import allowed, too_large
@@ -48,6 +49,7 @@ class ParquetFormat:
     unit_size: int
     max_unpacked: int | None = None
     skips_bad: bool = False
+    contract: Contract = NO_CONTRACT
 
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
         """Read all footers, and cut large files."""
@@ -59,7 +61,8 @@ class ParquetFormat:
         with ThreadPoolExecutor(FOOTERS_AT_ONCE, thread_name_prefix="footer") as pool:
             footers = list(pool.map(footer_or_damage, files))
         both = list(zip(files, footers, strict=True))
-        schema = unified((file.uri, footer.schema) for file, footer in both if file.size and footer.damage is None)
+        whole = [(file.uri, footer.schema) for file, footer in both if file.size and footer.damage is None]
+        schema = unified(whole, self.contract)
         units = [unit for file, footer in both for unit in self.units(file, footer, schema)]
         return tolerance.checked(SourcePlan(tuple(units), schema))
 
@@ -89,7 +92,7 @@ class ParquetFormat:
         """Return `schema`: Parquet tells types itself."""
         return schema
 
-    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[tuple[pa.Table, pa.Table]]:
+    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows of a unit in chunks."""
         size = unit.size if unit.span is None else None
         first = total = 0
@@ -102,7 +105,7 @@ class ParquetFormat:
                 total += rows.nbytes
                 if total > bound:
                     raise too_large(unit.uri, bound)
-                yield with_positions(rows, first), no_rejects()
+                yield Piece(with_positions(rows, first), no_rejects())
                 first += rows.num_rows
 
 

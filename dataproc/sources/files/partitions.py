@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
+from dataproc.domain.chunk import Piece
 from dataproc.domain.errors import ContractViolationError
 from dataproc.sources.files.storage import FoundFile
 from dataproc.sources.schemas import checked_names
@@ -24,14 +25,14 @@ class Partition:
     schema: pa.Schema
     values: tuple[object, ...]
 
-    def added(self, pieces: Iterator[tuple[pa.Table, pa.Table]]) -> Iterator[tuple[pa.Table, pa.Table]]:
+    def added(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
         """Yield the pieces with these columns after those of the file."""
-        for rows, rejects in pieces:
-            found = rows
+        for piece in pieces:
+            found = piece.rows
             for field, value in zip(self.schema, self.values, strict=True):
-                cells = pa.repeat(pa.scalar(value, field.type), rows.num_rows)
+                cells = pa.repeat(pa.scalar(value, field.type), found.num_rows)
                 found = found.add_column(found.num_columns - 1, field, cells)
-            yield found, rejects
+            yield piece._replace(rows=found)
 
 
 def partitions_of(files: Sequence[FoundFile], text: frozenset[str]) -> dict[str, Partition]:

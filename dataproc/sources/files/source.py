@@ -6,12 +6,13 @@ from typing import assert_never
 
 import pyarrow as pa
 
-from dataproc.domain.chunk import Chunk, number
+from dataproc.domain.chunk import Chunk, Piece, number
+from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.sources.files import FileOptions
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
 from dataproc.sources.files.avro import AvroFormat
-from dataproc.sources.files.damage import Piece, lost, tolerated
+from dataproc.sources.files.damage import lost, tolerated
 from dataproc.sources.files.delimited import CsvFormat
 from dataproc.sources.files.formats import FileFormat, FormatName, common_format, format_of
 from dataproc.sources.files.json_arrays import JsonArrayFormat
@@ -30,6 +31,7 @@ class FileSource:
     storage: Storage
     options: FileOptions
     text_columns: frozenset[str] = frozenset()
+    contract: Contract = NO_CONTRACT
 
     def plan(self, memory: Memory = BLANK) -> SourcePlan:
         """Find the files that `memory` does not have, and cut them into units."""
@@ -97,15 +99,15 @@ class FileSource:
         form = TextForm(options.compression, options.encoding, options.max_unpacked)
         match name:
             case "parquet":
-                return ParquetFormat(options.unit_size, options.max_unpacked, self.skips_bad)
+                return ParquetFormat(options.unit_size, options.max_unpacked, self.skips_bad, self.contract)
             case "avro":
-                return AvroFormat(options.unit_size, options.max_unpacked, self.skips_bad)
+                return AvroFormat(options.unit_size, options.max_unpacked, self.skips_bad, self.contract)
             case "csv":
-                return CsvFormat(options.csv, options.unit_size, text, form, self.skips_bad)
+                return CsvFormat(options.csv, options.unit_size, text, form, self.skips_bad, self.contract)
             case "jsonl":
-                return JsonLinesFormat(options.unit_size, text, form, self.skips_bad)
+                return JsonLinesFormat(options.unit_size, text, form, self.skips_bad, self.contract)
             case "json":
-                return JsonArrayFormat(options.records, text, form, self.skips_bad)
+                return JsonArrayFormat(options.records, text, form, self.skips_bad, self.contract)
             case _:
                 assert_never(name)
 

@@ -1,0 +1,1 @@
+"""Rows that other jobs have set aside."""

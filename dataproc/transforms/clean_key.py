@@ -1,0 +1,70 @@
+"""Keys of one text made from several columns: the SHA-256 of a canonical form, which stays the same for ever.
+
+The form is, for each column in order, `n` for null, or `v`, the number of bytes, `:` and the value's text. Numbers are
+in decimal, moments in UTC as `2024-01-31 12:00:00.000000Z`, `true` and `false`, bytes in hexadecimal digits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast as typed
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as t
+
+from dataproc.domain.cells import Cells
+from dataproc.domain.errors import ContractViolationError
+from dataproc.transforms.columns import cells_of, demand, demand_new, joined, with_new
+from dataproc.transforms.operations import Outcome
+from dataproc.transforms.sandbox import sandbox
+
+TEXT = pa.string()
+
+
+@dataclass(frozen=True, slots=True)
+class HashKey:
+    """New columns with keys."""
+
+    keys: Mapping[str, tuple[str, ...]]
+
+    def schema(self, before: pa.Schema) -> pa.Schema:
+        """Return `before` with the new columns, or name one whose values have no canonical form."""
+        demand(before, [name for columns in self.keys.values() for name in columns], "clean.key")
+        demand_new(before, self.keys, "clean.key")
+        for name in (name for columns in self.keys.values() for name in columns):
+            if t.is_nested(dtype := before.field(name).type) or t.is_floating(dtype):
+                msg = (
+                    f"clean.key: column {name!r} is {dtype}, of which no text is the only one; cast it, or name another"
+                )
+                raise ContractViolationError(msg, column=name)
+        return pa.schema([*before, *(pa.field(name, TEXT) for name in self.keys)])
+
+    def apply(self, rows: pa.Table) -> Outcome:
+        """Return the rows with their keys."""
+        return Outcome(with_new(rows, {name: key(rows, columns) for name, columns in self.keys.items()}))
+
+
+def key(rows: pa.Table, columns: tuple[str, ...]) -> Cells:
+    """Return the key of each row."""
+    forms = joined(*(form(cells_of(rows, name)) for name in columns))
+    with sandbox().cursor() as cursor:
+        found = cursor.from_arrow(pa.table({"x": forms})).project("sha256(x) AS x").to_arrow_table()
+    return cells_of(found, "x").cast(TEXT)
+
+
+def form(cells: Cells) -> Cells:
+    """Return the canonical form of values."""
+    text = canonical(cells)
+    told = joined("v", typed("Cells", pc.call_function("binary_length", [text])).cast(TEXT), ":", text)
+    return told.fill_null("n")
+
+
+def canonical(cells: Cells) -> Cells:
+    """Return values as text, always the same for the same value."""
+    if t.is_binary(cells.type):
+        with sandbox().cursor() as cursor:
+            found = cursor.from_arrow(pa.table({"x": cells})).project("lower(hex(x)) AS x").to_arrow_table()
+        return cells_of(found, "x").cast(TEXT)
+    if isinstance(cells.type, pa.TimestampType):
+        cells = cells.cast(pa.timestamp("us", cells.type.tz and "UTC"))
+    return cells.cast(TEXT)

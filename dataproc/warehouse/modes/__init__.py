@@ -1,0 +1,1 @@
+"""How staged rows get into their target: one module a mode, each within the publish transaction."""

@@ -1,0 +1,56 @@
+"""Indexes and statistics of a target: made after the data."""
+
+from __future__ import annotations
+
+from psycopg import errors as pg
+from psycopg import sql
+
+from dataproc.ports.warehouse import Effect
+from dataproc.warehouse.modes.move import Move, listed
+
+EMPTY = "SELECT NOT EXISTS (SELECT FROM {target})"
+INDEX = "CREATE UNIQUE INDEX ON {target} ({keys}) {where}"
+CURRENT = "WHERE {current}"
+FITTING = """
+SELECT EXISTS (
+    SELECT FROM pg_index i WHERE i.indrelid = %s::regclass AND i.indisvalid AND i.indexprs IS NULL
+    AND (SELECT bool_or(a.attname = %s) FROM pg_attribute a
+         WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[0])
+)
+"""
+ROWS_BEFORE = "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = %s::regclass"
+TELLING = 0.1
+"""From which share of a table on new rows make its statistics wrong; PostgreSQL thinks so too."""
+
+
+def is_empty(move: Move) -> bool:
+    """Whether the target has no row."""
+    return not move.target.exists or bool(move.ask(EMPTY)[0])
+
+
+def index_keys(move: Move, current: str | None = None) -> None:
+    """Give a table that the load has made a unique index on its keys, so that later loads find their rows."""
+    where = sql.SQL("") if current is None else sql.SQL(CURRENT).format(current=sql.Identifier(current))
+    try:
+        with move.conn.transaction():
+            move.run(INDEX, keys=listed(move.keys), where=where)
+    except pg.ProgramLimitExceeded:
+        # Keys that are too long for an index are joined by their hashes.
+        return
+
+
+def note_on_index(move: Move) -> tuple[str, ...]:
+    """Return a note if no index of the target begins with a key: then all of it is read in each load."""
+    name = move.table
+    if any(move.conn.execute(FITTING, (name, key)).fetchone() == (True,) for key in move.keys):
+        return ()
+    keys = ", ".join(move.keys)
+    return (f"{move.target.name} has no index on its keys ({keys}): each load reads all of it; a unique one is best",)
+
+
+def analyze(move: Move, effect: Effect) -> None:
+    """Bring the statistics of the target up to date, unless the load is small against it."""
+    found = move.conn.execute(ROWS_BEFORE, (move.table,)).fetchone()
+    before = found[0] if found else 0
+    if effect.inserted + effect.updated + (effect.deleted or 0) > TELLING * before:
+        move.run("ANALYZE {target}")

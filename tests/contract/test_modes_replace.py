@@ -1,0 +1,273 @@
+"""Laws of `replace`: all rows are exchanged, nothing that hangs on the table is lost, and nobody sees it empty."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pytest
+
+from dataproc.domain.errors import ContractViolationError, CountMismatchError, TargetRefusedError
+from dataproc.domain.unit import SourcePlan
+from dataproc.ports.warehouse import Published
+from dataproc.warehouse.warehouse import PostgresWarehouse
+from tests.warehouses import TABLE, LoadTrial, Query, rows_of_ids
+
+WAYS = ["direct", "staged"]
+
+
+def replace(warehouse: PostgresWarehouse, *tables: pa.Table, way: str = "auto", **options: Any) -> Published:
+    """Replace a table by the rows of these tables."""
+    return LoadTrial(warehouse, way, terms={"mode": "replace", **options}).run(*tables)
+
+
+@pytest.fixture
+def orders(query: Query) -> Query:
+    """Give a table of three ids with all that can be swapped: indexes, constraints, defaults, comments, grants."""
+    query("CREATE SCHEMA sales")
+    query(
+        f"CREATE TABLE {TABLE} (id bigint CONSTRAINT orders_key PRIMARY KEY, note text DEFAULT 'new' NOT NULL, "
+        "twice bigint GENERATED ALWAYS AS (id * 2) STORED, CONSTRAINT few CHECK (id < 1000)) WITH (fillfactor = 70)"
+    )
+    query(f'CREATE INDEX "by Note" ON {TABLE} (lower(note)) WHERE id > 0')
+    query(f"CREATE UNIQUE INDEX by_twice ON {TABLE} (twice DESC) INCLUDE (note)")
+    query(f"COMMENT ON TABLE {TABLE} IS 'it''s ours'")
+    query(f"COMMENT ON COLUMN {TABLE}.note IS 'a note'")
+    query("COMMENT ON INDEX sales.by_twice IS 'an index'")
+    query(f"COMMENT ON CONSTRAINT orders_key ON {TABLE} IS 'a key'")
+    query(f"GRANT SELECT ON {TABLE} TO PUBLIC")
+    query(f"GRANT INSERT ON {TABLE} TO pg_monitor WITH GRANT OPTION")
+    query(f"INSERT INTO {TABLE} (id) VALUES (1), (2), (3)")
+    return query
+
+
+DESCRIBED = """
+SELECT (SELECT array_agg(indexdef ORDER BY indexdef) FROM pg_indexes WHERE schemaname = 'sales'),
+       (SELECT array_agg(conname || pg_get_constraintdef(oid) ORDER BY conname) FROM pg_constraint
+        WHERE conrelid = c.oid AND contype <> 'n'),
+       (SELECT array_agg(attname || attnotnull || COALESCE(col_description(c.oid, attnum), '') ORDER BY attnum)
+        FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0),
+       (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(relacl) AS a), reloptions,
+       obj_description(c.oid, 'pg_class'), obj_description('sales.by_twice'::regclass, 'pg_class'),
+       (SELECT obj_description(oid, 'pg_constraint') FROM pg_constraint WHERE conname = 'orders_key'), relkind
+FROM pg_class c WHERE oid = 'sales.orders'::regclass
+"""
+
+
+def oid(query: Query) -> list[tuple[Any, ...]]:
+    """Return the identity of the table."""
+    return query(f"SELECT '{TABLE}'::regclass::oid")
+
+
+@pytest.mark.parametrize("postgres_major", [15, 18], indirect=True)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_swapped_table_keeps_all_that_the_old_one_had(warehouse: PostgresWarehouse, orders: Query, way: str) -> None:
+    before, described = oid(orders), orders(DESCRIBED)
+
+    published = replace(warehouse, rows_of_ids([3, 4]), rows_of_ids([5]), way=way)
+
+    assert orders.table() == [(3, "new", 6), (4, "new", 8), (5, "new", 10)]
+    assert oid(orders) != before
+    assert orders(DESCRIBED) == described
+    assert (published.effect.inserted, published.effect.deleted) == (3, None)
+    assert "new table" in published.effect.notes[0]
+
+
+HANGING = {
+    "a view": f"CREATE VIEW sales.seen AS SELECT id FROM {TABLE}",
+    "a foreign key to it": f"CREATE TABLE sales.items (id bigint REFERENCES {TABLE});; "
+    "INSERT INTO sales.items VALUES (3)",
+    "a foreign key from it": f"ALTER TABLE {TABLE} ADD FOREIGN KEY (id) REFERENCES sales.ids",
+    "a trigger": f"CREATE TRIGGER touch BEFORE UPDATE ON {TABLE} FOR EACH ROW "
+    "EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "a policy": f"ALTER TABLE {TABLE} ENABLE ROW LEVEL SECURITY",
+    "an owned sequence": f"ALTER TABLE {TABLE} ADD COLUMN no serial",
+    "an identity": f"ALTER TABLE {TABLE} ADD COLUMN no bigint GENERATED ALWAYS AS IDENTITY",
+    "a grant on a column": f"GRANT SELECT (id) ON {TABLE} TO pg_monitor",
+    "statistics": f"CREATE STATISTICS sales.more ON id, note FROM {TABLE}",
+    "a child": f"CREATE TABLE sales.child () INHERITS ({TABLE})",
+    "its type": f"CREATE TABLE sales.other (it {TABLE})",
+    "a publication": f"CREATE PUBLICATION news FOR TABLE {TABLE}",
+    "a function": f"CREATE FUNCTION sales.f() RETURNS bigint LANGUAGE sql "
+    f"BEGIN ATOMIC SELECT max(id) FROM {TABLE}; END",
+    "a materialized view": f"CREATE MATERIALIZED VIEW sales.kept AS SELECT id FROM {TABLE}",
+    "the order of an index": f"ALTER TABLE {TABLE} CLUSTER ON orders_key",
+    "a replica identity": f"ALTER TABLE {TABLE} REPLICA IDENTITY FULL",
+}
+
+
+@pytest.mark.parametrize("what", HANGING)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_table_on_which_something_hangs_is_replaced_in_place(
+    warehouse: PostgresWarehouse, orders: Query, way: str, what: str
+) -> None:
+    orders("CREATE TABLE sales.ids AS SELECT i::bigint AS id FROM generate_series(1, 9) AS i")
+    orders("ALTER TABLE sales.ids ADD PRIMARY KEY (id)")
+    for statement in HANGING[what].split(";; "):
+        orders(statement)
+    before = oid(orders)
+
+    published = replace(warehouse, rows_of_ids([3, 4]), way=way)
+
+    assert orders(f"SELECT id FROM {TABLE} ORDER BY 1") == [(3,), (4,)]
+    assert oid(orders) == before
+    assert (published.effect.inserted, published.effect.deleted) == (2, 3)
+    assert published.effect.notes[0].startswith("sales.orders was replaced in place: ")
+    assert not orders("SELECT relname FROM pg_class WHERE relname LIKE 'replacement%'")
+
+
+def test_a_swap_that_would_lose_something_is_refused(warehouse: PostgresWarehouse, orders: Query) -> None:
+    orders(HANGING["a view"])
+
+    with pytest.raises(TargetRefusedError, match=r"cannot be swapped without losing something: rule .* depends on it"):
+        replace(warehouse, rows_of_ids([4]), replace="swap")
+
+    assert orders(f"SELECT id FROM {TABLE} ORDER BY 1") == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_in_place_is_done_when_it_is_asked_for(warehouse: PostgresWarehouse, orders: Query, way: str) -> None:
+    before = oid(orders)
+
+    replace(warehouse, rows_of_ids([4]), way=way, replace="in_place")
+
+    assert (orders.table(), oid(orders)) == ([(4, "new", 8)], before)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_rows_that_other_tables_would_lose_are_not_replaced(
+    warehouse: PostgresWarehouse, orders: Query, way: str
+) -> None:
+    orders(f"CREATE TABLE sales.items (id bigint REFERENCES {TABLE} ON DELETE CASCADE)")
+    orders("INSERT INTO sales.items VALUES (3)")
+
+    with pytest.raises(TargetRefusedError, match=r"items_id_fkey of sales\.items acts when its rows are deleted"):
+        replace(warehouse, rows_of_ids([3]), way=way)
+
+    assert orders("SELECT * FROM sales.items") == [(3,)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_row_that_another_table_needs_cannot_be_left_out(
+    warehouse: PostgresWarehouse, orders: Query, way: str
+) -> None:
+    orders(f"CREATE TABLE sales.items (id bigint REFERENCES {TABLE})")
+    orders("INSERT INTO sales.items VALUES (3)")
+
+    with pytest.raises(ContractViolationError, match="foreign key"):
+        replace(warehouse, rows_of_ids([4]), way=way)
+
+    assert orders(f"SELECT id FROM {TABLE} ORDER BY 1") == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_partitioned_table_is_replaced_in_place(warehouse: PostgresWarehouse, query: Query, way: str) -> None:
+    query("CREATE SCHEMA sales")
+    query(f"CREATE TABLE {TABLE} (id bigint) PARTITION BY RANGE (id)")
+    query("CREATE TABLE sales.low PARTITION OF sales.orders FOR VALUES FROM (0) TO (10)")
+    query("CREATE TABLE sales.high PARTITION OF sales.orders DEFAULT")
+    query(f"INSERT INTO {TABLE} VALUES (1), (20)")
+
+    published = replace(warehouse, rows_of_ids([2, 30]), way=way)
+
+    assert (query.table("sales.low"), query.table("sales.high")) == ([(2,)], [(30,)])
+    assert published.effect.deleted == 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_trigger_that_leaves_rows_out_makes_the_load_fail(
+    warehouse: PostgresWarehouse, orders: Query, way: str
+) -> None:
+    orders("CREATE FUNCTION sales.no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    orders(f"CREATE TRIGGER no BEFORE INSERT ON {TABLE} FOR EACH ROW EXECUTE FUNCTION sales.no()")
+
+    with pytest.raises(CountMismatchError, match="it took 0"):
+        replace(warehouse, rows_of_ids([4]), way=way)
+
+    assert len(orders.table()) == 3
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_rows_that_break_a_unique_index_leave_the_table_as_it_was(
+    warehouse: PostgresWarehouse, orders: Query, way: str
+) -> None:
+    with pytest.raises(ContractViolationError, match="allows each key once"):
+        replace(warehouse, rows_of_ids([4, 4]), way=way)
+
+    assert len(orders.table()) == 3
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_table_that_is_missing_is_made(warehouse: PostgresWarehouse, query: Query, way: str) -> None:
+    published = replace(warehouse, rows_of_ids([1, 2]), way=way)
+
+    assert (query.table(), published.effect.inserted) == ([(1,), (2,)], 2)
+
+
+def test_a_source_that_gives_nothing_empties_the_table(warehouse: PostgresWarehouse, orders: Query) -> None:
+    trial = LoadTrial(warehouse, terms={"mode": "replace"})
+
+    published = trial.publish(SourcePlan((), pa.schema([])), [])
+
+    assert (orders.table(), published.effect.deleted) == ([], 3)
+
+
+@contextmanager
+def polling(query: Query, isolation: str) -> Iterator[set[int]]:
+    """Count the rows all the while; in one transaction after the other, which looks twice."""
+    seen: set[int] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        with psycopg.connect(query.url) as conn:
+            while not over.is_set():
+                conn.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}".encode())
+                conn.execute("SELECT 1 FROM pg_class LIMIT 1")
+                over.wait(0.003)
+                [(count,)] = conn.execute(f"SELECT count(*) FROM {TABLE}".encode()).fetchall()
+                seen.add(count)
+                conn.commit()
+
+    with ThreadPoolExecutor() as pool:
+        looking = pool.submit(look)
+        try:
+            yield seen
+        finally:
+            over.set()
+            looking.result()
+
+
+@pytest.mark.parametrize("how", ["swap", "in_place"])
+@pytest.mark.parametrize("way", WAYS)
+def test_nobody_ever_sees_an_empty_table(warehouse: PostgresWarehouse, orders: Query, way: str, how: str) -> None:
+    with polling(orders, "READ COMMITTED") as seen:
+        for _ in range(10):
+            replace(warehouse, rows_of_ids(range(50)), way=way, replace=how)
+
+    assert seen
+    assert seen <= {3, 50}
+
+
+@pytest.mark.parametrize(("way", "how"), [("direct", "swap"), ("direct", "in_place"), ("staged", "in_place")])
+def test_not_even_with_an_old_snapshot(warehouse: PostgresWarehouse, orders: Query, way: str, how: str) -> None:
+    with polling(orders, "REPEATABLE READ") as seen:
+        for _ in range(10):
+            replace(warehouse, rows_of_ids(range(50)), way=way, replace=how)
+
+    assert seen
+    assert seen <= {3, 50}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_table_that_somebody_reads_for_long_is_replaced_in_place(
+    warehouse: PostgresWarehouse, orders: Query, way: str
+) -> None:
+    with orders.open() as reader:
+        assert reader.execute(f"SELECT count(*) FROM {TABLE}".encode()).fetchone() == (3,)
+        published = replace(warehouse, rows_of_ids([4]), way=way)
+
+    assert orders.table() == [(4, "new", 8)]
+    assert published.effect.notes == ("sales.orders was replaced in place: others were reading it for long",)

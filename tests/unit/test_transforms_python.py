@@ -1,0 +1,169 @@
+"""The `python` step."""
+
+import sys
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataproc.domain.errors import ContractViolationError, InvalidSpecError, TransformFailedError
+from dataproc.domain.transforms.python import PythonTransform
+from dataproc.ports.pipeline import Transform
+from dataproc.transforms.factory import transform_for
+from tests import functions
+from tests.builders import around_transforms
+from tests.steps import a_chunk, applied, columns, demand_same_in_pieces, positions, schema_of
+
+TWICE = {"twice": "int64"}
+
+
+def python(name: str, returns: dict[str, str] | None = None, **fields: Any) -> Transform:
+    document = {"kind": "python", "call": f"tests.functions:{name}", "returns": returns or TWICE, **fields}
+    spec = PythonTransform.model_validate(document)
+    return transform_for(spec, around_transforms(python_modules=("tests.functions",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "batch"), [("doubled", "arrow"), ("doubled_pandas", "pandas"), ("doubled_polars", "polars")]
+)
+def test_a_function_gets_and_gives_the_frames_that_the_job_names(name: str, batch: str) -> None:
+    after = applied(python(name, batch=batch), a_chunk(a=[1, None, 3], b=["x", "y", None]))
+
+    assert columns(after) == {"a": [1, None, 3], "b": ["x", "y", None], "twice": [2, None, 6]}
+
+
+def test_a_function_that_keeps_its_rows_sees_no_hidden_column() -> None:
+    after = applied(python("seen", {"names": "string"}), a_chunk(a=[1], b=["x"]))
+
+    assert columns(after)["names"] == ["a,b"]
+
+
+def test_only_the_columns_that_are_declared_come_from_the_function() -> None:
+    chunk = a_chunk(a=[1, 2], b=["x", None])
+
+    assert columns(applied(python("shouted", {"b": "string"}), chunk)) == {"a": [1, 2], "b": ["X", None]}
+    assert columns(applied(python("shouted", {"b": "string"}, others="drop"), chunk)) == {"b": ["X", None]}
+
+
+def test_options_are_keyword_arguments() -> None:
+    assert columns(applied(python("doubled", options={"column": "n"}), a_chunk(n=[4])))["twice"] == [8]
+
+
+@pytest.mark.parametrize(("name", "batch"), [("even", "arrow"), ("even_pandas", "pandas")])
+def test_rows_may_leave_where_it_is_asked_for_and_are_counted(name: str, batch: str) -> None:
+    after = applied(
+        python(name, {"half": "int64"}, rows="may_leave", batch=batch), a_chunk(5, a=[1, 2, 3, 4], b=list("wxyz"))
+    )
+
+    assert columns(after) == {"a": [2, 4], "b": ["x", "z"], "half": [1, 2]}
+    assert (positions(after), after.filtered) == ([6, 8], 2)
+
+
+def test_values_are_cast_to_the_declared_types_and_those_that_do_not_fit_set_their_rows_aside() -> None:
+    after = applied(python("shouted", {"b": "int64"}), a_chunk(a=[1, 2, 3], b=["7", "x", None]))
+
+    assert columns(after)["b"] == [7, None]
+    assert after.rejects.to_pylist() == [
+        {"position": 1, "rule": "type", "column": "b", "reason": "column 'b' is no int64", "row": '{"a": 2, "b": "x"}'}
+    ]
+
+
+def test_of_a_class_each_process_makes_one_object_for_the_same_options_and_keeps_it() -> None:
+    functions.made.clear()
+    three, five = (python("Multiplied", options={"factor": factor}) for factor in (3, 5))
+
+    found = [columns(applied(step, a_chunk(a=[2])))["twice"] for step in (three, three, five)]
+
+    assert found == [[6], [6], [10]]
+    assert functions.made == [3, 5]
+
+
+def test_nulls_among_whole_numbers_truths_and_texts_reach_pandas_and_come_back() -> None:
+    chunk = a_chunk(
+        i=pa.array([1, None], pa.int16()), u=pa.array([None, 2**64 - 1], pa.uint64()), t=[True, None], s=["x", None]
+    )
+    declared = {"i": "int16", "t": "bool", "s": "string"}
+
+    after = applied(python("unchanged", declared, batch="pandas"), chunk)
+
+    assert after.rows == chunk.rows
+    assert applied(python("types", {"names": "string"}, batch="pandas"), chunk).rows["names"][0].as_py() == (
+        "Int16 UInt64 boolean string"
+    )
+
+
+def test_a_chunk_without_rows_does_not_reach_the_function() -> None:
+    assert columns(applied(python("failing"), a_chunk(a=pa.array([], pa.int64())))) == {"a": [], "twice": []}
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-99, 99), max_size=30), st.integers(0, 30))
+def test_it_does_not_matter_where_chunks_end(values: list[int], at: int) -> None:
+    chunk = a_chunk(a=pa.array(values, pa.int64()))
+
+    demand_same_in_pieces(python("doubled"), chunk, at)
+    demand_same_in_pieces(python("even", {"half": "int64"}, rows="may_leave"), chunk, at)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        ("fewer", {"returns": {"a": "int64"}}, "gives 1 rows for 2; let it return as many"),
+        ("repeated", {"returns": {"a": "int64"}, "rows": "may_leave"}, "gives a row twice, or one that it did not get"),
+        ("renumbered", {"returns": {"a": "int64"}, "rows": "may_leave"}, "gives a row twice, or one"),
+        ("doubled", {"rows": "may_leave"}, "gives no column '__position'"),
+        ("doubled", {"returns": {"thrice": "int64"}}, "gives no column 'thrice', which `returns` declares"),
+        ("doubled", {"batch": "pandas"}, "failed with TypeError at functions.py"),
+        ("nothing", {}, "gives NoneType, not Table of arrow"),
+        ("mixed", {"batch": "pandas"}, "values in column 'twice' that have no type together"),
+        ("doubled", {"returns": {"twice": "date"}}, "gives column 'twice' as int64, which cannot be date"),
+        ("Broken", {}, "failed with OSError at functions.py:"),
+    ],
+)
+def test_a_function_that_does_not_keep_its_word_fails_the_run(name: str, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(TransformFailedError, match=message):
+        python(name, **fields).apply(a_chunk(a=[1, 2], b=["x", "y"]))
+
+
+def test_an_error_of_a_function_is_told_by_its_name_and_line_and_shows_no_value() -> None:
+    with pytest.raises(
+        TransformFailedError, match=r"tests\.functions:failing failed with KeyError at functions\.py:\d+"
+    ) as caught:
+        python("failing").apply(a_chunk(a=[1], b=["secret"]))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("call", ["os:system", "tests.functions_of_others:f", "testsfunctions:f", "tests:f"])
+def test_code_that_the_installation_does_not_allow_is_refused_and_not_imported(call: str) -> None:
+    spec = PythonTransform.model_validate({"kind": "python", "call": call, "returns": TWICE})
+
+    with pytest.raises(InvalidSpecError, match="is not allowed; add its package to DATAPROC_PYTHON_MODULES"):
+        transform_for(spec, around_transforms(python_modules=("tests.functions",)))
+    assert "tests.functions_of_others" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none", "has nothing that is called 'none'"),
+        ("NUMBER", "neither a function nor a class"),
+        ("Silent", "cannot be called"),
+    ],
+)
+def test_a_name_that_stands_for_no_function_is_refused(name: str, message: str) -> None:
+    with pytest.raises(InvalidSpecError, match=message):
+        applied(python(name), a_chunk(a=[1]))
+
+
+def test_a_module_that_is_not_installed_is_named() -> None:
+    spec = PythonTransform.model_validate({"kind": "python", "call": "acme.orders:f", "returns": TWICE})
+
+    with pytest.raises(InvalidSpecError, match="the module 'acme' is not installed"):
+        transform_for(spec, around_transforms(python_modules=("acme",))).schema(pa.schema([]))
+
+
+def test_a_function_cannot_declare_the_hidden_column() -> None:
+    with pytest.raises(ContractViolationError, match="__position is not yours"):
+        python("even", {"__position": "int64"}).schema(schema_of(a_chunk(a=[1])))
