@@ -33,7 +33,8 @@ class LoadId:
 class Effect:
     """What a load has done to the rows of its target, and what somebody should know of how it did that.
 
-    `deleted` is `None` where nobody counted: the table was swapped. `unchanged` rows were there just as they came.
+    `deleted` is `None` where nobody counted: the table was swapped. `unchanged` rows were there just as they came. The
+    statistics of the table are `stale` if so much has changed that they no longer tell what it holds.
     """
 
     inserted: int = 0
@@ -41,6 +42,7 @@ class Effect:
     deleted: int | None = 0
     unchanged: int = 0
     notes: tuple[str, ...] = ()
+    stale: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,9 @@ class Warehouse(Protocol):
 
     def forbid(self, job_id: JobId, epoch: int) -> Published | None:
         """Forbid any publish of this epoch or an earlier one; return what was published, if a publish won."""
+
+    def refresh(self, target: str) -> None:
+        """Bring the statistics of a target up to date, by which its readers' queries are planned."""
 
     def clean(self, job_id: JobId, epoch: int) -> None:
         """Drop the staging tables of an epoch that is over, and of every earlier one."""

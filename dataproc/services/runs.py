@@ -128,7 +128,17 @@ class RunService:
         async with self.store.begin() as tables:
             await tables.jobs.finish(claim, RunStatus.COMPLETED, progress=progress, failure=None)
         reached(FaultPoint.FINISHED)
+        await self.refresh(claim, published)
         return RunStatus.COMPLETED
+
+    async def refresh(self, claim: Claim, published: Published) -> None:
+        """Bring the statistics of the target up to date; nobody waits for that, and without it the server will."""
+        if not published.effect.stale:
+            return
+        try:
+            await asyncio.to_thread(self.warehouse.refresh, published.target)
+        except DataprocError as exc:
+            logger.warning("statistics not refreshed", extra=ids(claim) | {"error": exc.code})
 
     async def failed(self, claim: Claim, monitor: Monitor, failure: Failure) -> RunStatus:
         """Record a failed run: the job waits for its next attempt, or has failed for good."""

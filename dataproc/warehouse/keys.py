@@ -55,8 +55,9 @@ class Doubles:
     def refuse(self) -> None:
         """Raise `DoubledKeysError` if a key seems to have come twice."""
         for of_chunks in zip(*self.seen, strict=True):
-            found = np.frombuffer(b"".join(of_chunks), np.uint64)
-            if len(np.unique(found)) < len(found):
+            # Sorted, 2 million are compared in 0.02 s; `np.unique` of numpy 2 hashes them, which takes 1.5 s.
+            found = np.sort(np.frombuffer(b"".join(of_chunks), np.uint64))
+            if (found[1:] == found[:-1]).any():
                 raise DoubledKeysError
 
 

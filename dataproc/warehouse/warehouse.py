@@ -1,10 +1,13 @@
 """The warehouse as the services see it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import psycopg
 import pyarrow as pa
+from psycopg import errors as pg
+from psycopg import sql
 
 from dataproc.domain.across import NOTHING, Across
 from dataproc.domain.destination import Destination
@@ -132,6 +135,11 @@ class PostgresWarehouse:
         with connect(self.url) as conn:
             ledger.forbid(conn, job_id, epoch)
             return ledger.look_up(conn, job_id)
+
+    def refresh(self, target: str) -> None:
+        """Bring the statistics of a target up to date; a table that is gone by now needs none."""
+        with connect(self.url) as conn, suppress(pg.UndefinedTable):
+            conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(*target.split("."))))
 
     def clean(self, job_id: JobId, epoch: int) -> None:
         """Drop the staging tables of an epoch that is over, and of every earlier one."""

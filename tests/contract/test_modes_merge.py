@@ -316,10 +316,17 @@ def test_what_a_merge_has_done_stands_in_the_ledger(warehouse: PostgresWarehouse
     assert found.effect == again.effect == Effect(1, 1, 0, 1)
 
 
-def test_statistics_are_fresh_after_a_load_that_fills_a_table(warehouse: PostgresWarehouse, query: Query) -> None:
-    merge(warehouse, rows(*((i, "x") for i in range(100))), way="staged")
+def test_statistics_are_stale_after_a_load_that_fills_a_table_until_they_are_refreshed(
+    warehouse: PostgresWarehouse, query: Query
+) -> None:
+    many = merge(warehouse, rows(*((i, "x") for i in range(100))), way="staged")
+    warehouse.refresh(TABLE)
+    warehouse.refresh("sales.dropped")
+    few = merge(warehouse, rows((1, "x"), (2, "y")))
 
+    assert many.effect.stale
     assert query(f"SELECT reltuples FROM pg_class WHERE oid = '{TABLE}'::regclass") == [(100.0,)]
+    assert not few.effect.stale
 
 
 def test_an_outsider_never_sees_a_merge_half_done(warehouse: PostgresWarehouse, people: Query) -> None:

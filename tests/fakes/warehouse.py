@@ -60,9 +60,11 @@ class FakeWarehouse:
     ledger: dict[JobId, Reconciliation] = field(default_factory=dict)
     staging: dict[JobId, Staging] = field(default_factory=dict)
     cleaned: list[tuple[JobId, int]] = field(default_factory=list)
+    refreshed: list[str] = field(default_factory=list)
     opened: list[tuple[tuple[str, ...], int]] = field(default_factory=list)
     memories: dict[tuple[str, str], "FakeMemory"] = field(default_factory=dict)
     is_away: bool = False
+    is_busy: bool = False
     on_published: Callable[[Published], None] = look_away
 
     def fence(self, load_id: LoadId) -> Published | None:
@@ -116,6 +118,11 @@ class FakeWarehouse:
         if self.fences.get(job_id, Fence(0)).epoch <= epoch:
             self.fences[job_id] = Fence(epoch, cancelled=True)
         return self.published(job_id)
+
+    def refresh(self, target: str) -> None:
+        if self.is_busy:
+            raise WarehouseUnavailableError("somebody holds the table")
+        self.refreshed.append(target)
 
     def clean(self, job_id: JobId, epoch: int) -> None:
         self.check()
@@ -222,7 +229,7 @@ class FakeLoad:
         entry = Reconciliation(
             self.target, self.way, SOME_TIME, tally.account, plan.rows, tuple(units), window, Effect(inserted=len(rows))
         )
-        published = Published(self.target, tally.account, self.way, Effect(inserted=len(rows)))
+        published = Published(self.target, tally.account, self.way, Effect(inserted=len(rows), stale=True))
         self.warehouse.memory(self.load_id.name, self.target).change(plan, tally)
         self.warehouse.rows.setdefault(self.target, []).extend(rows)
         self.warehouse.ledger[self.load_id.job_id] = entry

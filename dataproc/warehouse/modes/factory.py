@@ -11,7 +11,7 @@ from dataproc.ports.warehouse import Effect
 from dataproc.warehouse.modes.append import append
 from dataproc.warehouse.modes.checks import count_nulls
 from dataproc.warehouse.modes.filling import fill_by
-from dataproc.warehouse.modes.indexes import analyze, index_keys
+from dataproc.warehouse.modes.indexes import index_keys, with_staleness
 from dataproc.warehouse.modes.merge import Merge
 from dataproc.warehouse.modes.move import MEMORY, Move
 from dataproc.warehouse.modes.nothing import move_nothing
@@ -34,9 +34,7 @@ def refuse_rejects(destination: Destination, account: Account) -> None:
 def move_rows(move: Move) -> Effect:
     """Bring the staged rows into the target as its mode says; return what that has done to it."""
     move.conn.execute(MEMORY)
-    effect = moved(move, move.destination)
-    analyze(move, effect)
-    return effect
+    return with_staleness(move, moved(move, move.destination))
 
 
 def moved(move: Move, destination: Destination) -> Effect:
@@ -64,8 +62,7 @@ def settle(move: Move, new: NewTable | None) -> Effect:
     effect = Effect(inserted=move.rows) if new is None else put_in_place(move, new)
     if move.destination.mode == "merge":
         settle_keys(move)
-    analyze(move, effect)
-    return effect
+    return with_staleness(move, effect)
 
 
 def put_in_place(move: Move, new: NewTable) -> Effect:

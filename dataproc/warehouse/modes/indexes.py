@@ -1,6 +1,8 @@
-"""Indexes and statistics of a target: made after the data."""
+"""Indexes of a target, made after the data, and whether its statistics still tell what it holds."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from psycopg import errors as pg
 from psycopg import sql
@@ -48,9 +50,8 @@ def note_on_index(move: Move) -> tuple[str, ...]:
     return (f"{move.target.name} has no index on its keys ({keys}): each load reads all of it; a unique one is best",)
 
 
-def analyze(move: Move, effect: Effect) -> None:
-    """Bring the statistics of the target up to date, unless the load is small against it."""
+def with_staleness(move: Move, effect: Effect) -> Effect:
+    """Return an effect with whether the load is large against what the statistics of the target tell."""
     found = move.conn.execute(ROWS_BEFORE, (move.table,)).fetchone()
     before = found[0] if found else 0
-    if effect.inserted + effect.updated + (effect.deleted or 0) > TELLING * before:
-        move.run("ANALYZE {target}")
+    return replace(effect, stale=effect.inserted + effect.updated + (effect.deleted or 0) > TELLING * before)
