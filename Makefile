@@ -27,7 +27,7 @@ check: setup ## Format, lint, types, imports and unit tests, in under a minute.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/unit tests/architecture
+	$(BIN)/pytest -q --numprocesses=auto --dist=loadfile tests/unit tests/architecture
 
 test: setup ## All tests: real PostgreSQL, Ray and S3, started and ended by the tests.
 	$(BIN)/pytest tests/unit tests/architecture tests/contract tests/integration tests/faults tests/acceptance

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import assert_never
 
 import duckdb
@@ -36,9 +37,15 @@ def hashed(keys: pa.Table, rule: KeyRule) -> bytes:
     compared = keys.select(list(rule.names))
     if not rule.nulls_are_equal:
         compared = compared.drop_null()
-    with duckdb.connect(config={"threads": 1}) as engine:
-        found = engine.from_arrow(compared).project(f"hash({', '.join(rule.names)}) AS hash").to_arrow_table()
+    with engine().cursor() as cursor:
+        found = cursor.from_arrow(compared).project(f"hash({', '.join(rule.names)}) AS hash").to_arrow_table()
     return np.asarray(found["hash"], np.uint64).tobytes()
+
+
+@cache
+def engine() -> duckdb.DuckDBPyConnection:
+    """Return a database in memory that hashes; one for a process, as each takes some milliseconds to make."""
+    return duckdb.connect(config={"threads": 1})
 
 
 @dataclass(slots=True)

@@ -54,13 +54,13 @@ def test_the_latest_state_of_each_row_is_merged_into_what_is_there(installation:
     first = run(installation, "merge-1", table, mode="merge", keys=["id"])
     second = run(installation, "merge-2", table, mode="merge", keys=["id"])
 
-    accounts = [installation.api.get(f"/jobs/{job['id']}/reconciliation").json() for job in (first, second)]
+    accounts = [installation.api.get(f"/jobs/{job['id']}/reconciliation").json()["rows"] for job in (first, second)]
     told = [
-        {name: each[name] for name in ("read", "loaded", "rejected", "deduplicated", "filtered")} for each in accounts
+        {name: each[name] for name in ("read", "staged", "rejected", "deduplicated", "filtered")} for each in accounts
     ]
     assert told == [
-        {"read": 4, "loaded": 2, "rejected": 1, "deduplicated": 1, "filtered": 0},
-        {"read": 4, "loaded": 2, "rejected": 0, "deduplicated": 1, "filtered": 1},
+        {"read": 4, "staged": 2, "rejected": 1, "deduplicated": 1, "filtered": 0},
+        {"read": 4, "staged": 2, "rejected": 0, "deduplicated": 1, "filtered": 1},
     ]
     assert installation.query(f"SELECT id, status, gross::text, card FROM {table} ORDER BY id") == [
         (1, "paid", "11.90", "**********0001"),

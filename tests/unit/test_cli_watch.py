@@ -4,6 +4,7 @@ import io
 from typing import Any
 from uuid import UUID
 
+import pytest
 from rich.console import Console
 
 from dataproc.cli.output import console, shown
@@ -44,6 +45,12 @@ def a_view(status: str = "INGESTING", *, units: int = 2, rows: int = 1000, **fie
         "error": None,
     }
     return job_of(document | fields)
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away the width that the test's own surroundings may tell."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 def printed(*parts: Any) -> str:
