@@ -15,8 +15,9 @@ import pyarrow.types as t
 from dataproc.domain.cells import Cells
 from dataproc.domain.errors import ContractViolationError
 from dataproc.transforms.columns import cells_of, demand, demand_new, joined, with_new
+from dataproc.transforms.expressions import in_one_piece
 from dataproc.transforms.operations import Outcome
-from dataproc.transforms.sandbox import sandbox
+from dataproc.transforms.sandbox import computed
 
 TEXT = pa.string()
 
@@ -47,9 +48,7 @@ class HashKey:
 def key(rows: pa.Table, columns: tuple[str, ...]) -> Cells:
     """Return the key of each row."""
     forms = joined(*(form(cells_of(rows, name)) for name in columns))
-    with sandbox().cursor() as cursor:
-        found = cursor.from_arrow(pa.table({"x": forms})).project("sha256(x) AS x").to_arrow_table()
-    return cells_of(found, "x").cast(TEXT)
+    return in_one_piece(computed(pa.table({"x": forms}), "sha256(x)")).cast(TEXT)
 
 
 def form(cells: Cells) -> Cells:
@@ -62,9 +61,7 @@ def form(cells: Cells) -> Cells:
 def canonical(cells: Cells) -> Cells:
     """Return values as text, always the same for the same value."""
     if t.is_binary(cells.type):
-        with sandbox().cursor() as cursor:
-            found = cursor.from_arrow(pa.table({"x": cells})).project("lower(hex(x)) AS x").to_arrow_table()
-        return cells_of(found, "x").cast(TEXT)
+        return in_one_piece(computed(pa.table({"x": cells}), "lower(hex(x))")).cast(TEXT)
     if isinstance(cells.type, pa.TimestampType):
         cells = cells.cast(pa.timestamp("us", cells.type.tz and "UTC"))
     return cells.cast(TEXT)

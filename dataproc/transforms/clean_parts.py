@@ -12,8 +12,9 @@ from dataproc.domain.cells import Cells, failing
 from dataproc.domain.transforms.clean import Split as SplitSpec
 from dataproc.transforms.breaks import Break
 from dataproc.transforms.columns import cells_of, demand_new, demand_text, with_new
+from dataproc.transforms.expressions import in_one_piece
 from dataproc.transforms.operations import Outcome
-from dataproc.transforms.sandbox import sandbox
+from dataproc.transforms.sandbox import computed, sandbox
 
 TEXT = pa.string()
 
@@ -44,9 +45,7 @@ class ParseJson:
 
 def json_cells(cells: Cells) -> tuple[Cells, "np.ndarray[Any, np.dtype[np.bool_]] | None"]:
     """Return text with null where it is no JSON, and where that is; `None`: nowhere."""
-    with sandbox().cursor() as cursor:
-        found = cursor.from_arrow(pa.table({"x": cells})).project("json_valid(x) AS x").to_arrow_table()
-    is_json = cells_of(found, "x")
+    is_json = in_one_piece(computed(pa.table({"x": cells}), "json_valid(x)"))
     if pc.all(is_json, min_count=0).as_py():
         return cells, None
     return pc.if_else(is_json, cells, None), failing(is_json)

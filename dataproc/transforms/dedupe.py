@@ -7,14 +7,12 @@ from typing import Literal, assert_never
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.types as t
 
 from dataproc.domain.cells import Mask
 from dataproc.domain.chunk import Chunk
-from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.keys import BY, KeyRule, key_schema, keys_of
 from dataproc.domain.transforms.dedupe import DedupeTransform, KeepEarliest, KeepLatest
-from dataproc.transforms.columns import demand
+from dataproc.transforms.columns import demand_comparable
 
 Keep = Literal["first", "last", "latest", "earliest"]
 PLACE = "place"
@@ -48,13 +46,8 @@ class Dedupe:
 
     def schema(self, before: pa.Schema) -> pa.Schema:
         """Return `before`, or name a column that is missing or has no order."""
-        demand(before, self.spec.keys, "dedupe.keys")
-        deciding = () if self.by is None else (self.by,)
-        demand(before, deciding, "dedupe.keep")
-        for name in (*self.spec.keys, *deciding):
-            if t.is_nested(before.field(name).type):
-                msg = f"dedupe: column {name!r} is {before.field(name).type}, which has no order; name another column"
-                raise ContractViolationError(msg, column=name)
+        demand_comparable(before, self.spec.keys, "dedupe.keys")
+        demand_comparable(before, () if self.by is None else (self.by,), "dedupe.keep")
         return before
 
     def rules(self, before: pa.Schema) -> Sequence[KeyRule]:

@@ -16,7 +16,7 @@ import pyarrow.types as t
 from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.chunk import POSITION
 from dataproc.domain.errors import BadDataError, ContractViolationError
-from dataproc.transforms.sandbox import sandbox
+from dataproc.transforms.sandbox import computed
 from dataproc.transforms.syntax import syntax_of
 
 Values: TypeAlias = "pa.ChunkedArray[Any]"
@@ -33,7 +33,7 @@ class Expression:
         """Return the type that comes out for rows of `schema`, or raise `ContractViolationError`."""
         names = self.columns(schema)
         try:
-            found: pa.DataType = computed(self.text, self.seen(schema.empty_table())).type
+            found: pa.DataType = self.values(self.text, self.seen(schema.empty_table())).type
         except (duckdb.Error, pa.ArrowException) as exc:
             msg = f"{self.where}: {self.text!r} does not go with the columns: {first_line(exc)}; correct the expression"
             raise ContractViolationError(msg, columns=names) from exc
@@ -68,7 +68,7 @@ class Expression:
     def evaluate(self, rows: pa.Table) -> Values:
         """Return the value for each row; `BadDataError` if one cannot be computed."""
         try:
-            return computed(self.text, self.seen(rows))
+            return self.values(self.text, self.seen(rows))
         except duckdb.Error as exc:
             msg = f"{self.where}: {self.text!r} cannot be computed for some row; use try_cast, or try(...)"
             raise BadDataError(msg) from exc
@@ -77,24 +77,22 @@ class Expression:
         """Return the value for each row, null where none can be computed, and where that is; `None`: nowhere."""
         seen = self.seen(rows)
         try:
-            return computed(self.text, seen), None
+            return self.values(self.text, seen), None
         except duckdb.Error:
             # DuckDB goes on row by row here; a value within a record shows a null from a failure.
-            tried = in_one_piece(computed(f"TRY({{'value': ({self.text}\n)}})", seen))
+            tried = in_one_piece(self.values(f"TRY({{'value': ({self.text}\n)}})", seen))
             failed = np.asarray(tried.is_null(), dtype=np.bool_)
             return pa.chunked_array([typed("pa.StructArray", tried).flatten()[0]]), failed
+
+    @staticmethod
+    def values(text: str, rows: pa.Table) -> Values:
+        """Return the values of an expression that was checked; a comment at its end hides nothing."""
+        return ours(computed(rows, f"({text}\n)"))
 
     def seen(self, rows: pa.Table) -> pa.Table:
         """Return the columns that the expression looks at; where it looks at none, only how many rows there are."""
         names = list(self.columns(rows.schema))
         return rows.select(names) if names else pa.table({POSITION: pa.array(np.zeros(rows.num_rows, np.int8))})
-
-
-def computed(text: str, rows: pa.Table) -> Values:
-    """Return the value of an expression, which was checked, for each row."""
-    with sandbox().cursor() as cursor:
-        found = cursor.from_arrow(rows).project(f"({text}\n) AS value").to_arrow_table()["value"]
-    return ours(found)
 
 
 def ours(values: Values) -> Values:

@@ -78,13 +78,15 @@ class Verdict:
 
     def rejects(self) -> pa.Table:
         """Return the others as rejects, one for each column that does not fit."""
-        positions = self.before[POSITION]
-        shown = self.before.drop_columns([POSITION])
+        bad = self.before.filter(pa.array(self.bad))
+        shown = bad.drop_columns([POSITION])
+        rows = list(zip(bad[POSITION].to_pylist(), texts_of(shown), strict=True))
         found = [
-            {"position": positions[int(at)].as_py(), "rule": RULE, "column": column.name,
-             "reason": reason(column, shown), "row": texts_of(shown.slice(int(at), 1))[0]}
-            for column, misfits in self.refused for at in misfits.nonzero()[0]
-        ]  # fmt: skip
+            {"position": position, "rule": RULE, "column": column.name, "reason": reason(column, shown), "row": text}
+            for column, misfits in self.refused
+            for (position, text), is_misfit in zip(rows, misfits[self.bad], strict=True)
+            if is_misfit
+        ]
         return pa.Table.from_pylist(sorted(found, key=lambda reject: reject["position"]), schema=REJECTS)
 
 

@@ -21,8 +21,6 @@ from dataproc.warehouse.keys import KeyTable
 from dataproc.warehouse.staging import staging_table
 from dataproc.warehouse.target import Target
 
-MEMORY = "SET LOCAL work_mem = '256MB'"
-"""For hashing and sorting the keys of a run."""
 HAS_DOUBLES = "SELECT EXISTS (SELECT FROM {table} WHERE {compared} GROUP BY {key} HAVING count(*) > 1)"
 FIND_OTHERS = """
 CREATE TEMPORARY TABLE dataproc_others ON COMMIT DROP AS
@@ -63,7 +61,6 @@ class Settling:
 
     def settle(self, tables: Sequence[KeyTable]) -> None:
         """Take the rows that must not stay out of staging, and count them as what they are."""
-        self.conn.execute(MEMORY)
         for at, table in enumerate(tables):
             if self.found_others(table):
                 self.take_out(table)

@@ -13,7 +13,7 @@ from dataproc.warehouse.modes.checks import count_nulls
 from dataproc.warehouse.modes.filling import fill_by
 from dataproc.warehouse.modes.indexes import index_keys, with_staleness
 from dataproc.warehouse.modes.merge import Merge
-from dataproc.warehouse.modes.move import MEMORY, Move
+from dataproc.warehouse.modes.move import Move
 from dataproc.warehouse.modes.nothing import move_nothing
 from dataproc.warehouse.modes.partition import replace_partitions
 from dataproc.warehouse.modes.replace import Replacement
@@ -33,7 +33,6 @@ def refuse_rejects(destination: Destination, account: Account) -> None:
 
 def move_rows(move: Move) -> Effect:
     """Bring the staged rows into the target as its mode says; return what that has done to it."""
-    move.conn.execute(MEMORY)
     return with_staleness(move, moved(move, move.destination))
 
 
@@ -56,7 +55,6 @@ def moved(move: Move, destination: Destination) -> Effect:
 
 def settle(move: Move, new: NewTable | None) -> Effect:
     """Finish a load whose rows went straight into the target, or into a new table that takes its place."""
-    move.conn.execute(MEMORY)
     if not move.target.columns:
         return move_nothing(move)
     effect = Effect(inserted=move.rows) if new is None else put_in_place(move, new)

@@ -8,8 +8,8 @@ from psycopg import sql
 
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Effect
-from dataproc.warehouse.change import impatient
 from dataproc.warehouse.modes.checks import rows_named
+from dataproc.warehouse.modes.indexes import is_bare
 from dataproc.warehouse.modes.move import Move
 from dataproc.warehouse.modes.obstacles import obstacle
 from dataproc.warehouse.modes.swap import NewTable
@@ -21,9 +21,7 @@ LARGE = 16 * 1024 * 1024
 """Bytes of a source that has so many, where it does not say."""
 
 INDEXED = "SELECT relhasindex FROM pg_class WHERE oid = %s::regclass"
-EMPTY = "SELECT NOT EXISTS (SELECT FROM {})"
 HOLD = "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE NOWAIT"
-LOCK = "LOCK TABLE {target} IN ACCESS EXCLUSIVE MODE"
 POUR = "INSERT INTO {target} ({columns}) SELECT {columns} FROM {new}"
 
 
@@ -47,18 +45,12 @@ def can_be_filled(conn: psycopg.Connection, target: Target) -> bool:
     return is_bare(conn, target)
 
 
-def is_bare(conn: psycopg.Connection, target: Target) -> bool:
-    """Whether a table has no row."""
-    return conn.execute(sql.SQL(EMPTY).format(target.identifier)).fetchone() == (True,)
-
-
 def fill_by(move: Move, new: NewTable, rows: int) -> Effect:
     """Let the new table, which has the rows, take the place of the empty one."""
     with rows_named(move):
         new.build_indexes()
     try:
-        with impatient(move.conn), move.conn.transaction():
-            move.run(LOCK)
+        new.hold_old()
     except pg.LockNotAvailable:
         # Somebody is reading it, though there is nothing to read.
         move.demand(move.run(POUR, new=new.identifier).rowcount, rows, "added")

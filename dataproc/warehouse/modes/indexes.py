@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
 from dataproc.ports.warehouse import Effect
 from dataproc.warehouse.modes.move import Move, listed
+from dataproc.warehouse.target import Target
 
-EMPTY = "SELECT NOT EXISTS (SELECT FROM {target})"
+EMPTY = "SELECT NOT EXISTS (SELECT FROM {})"
 INDEX = "CREATE UNIQUE INDEX ON {target} ({keys}) {where}"
 CURRENT = "WHERE {current}"
 FITTING = """
@@ -27,7 +29,12 @@ TELLING = 0.1
 
 def is_empty(move: Move) -> bool:
     """Whether the target has no row."""
-    return not move.target.exists or bool(move.ask(EMPTY)[0])
+    return not move.target.exists or is_bare(move.conn, move.target)
+
+
+def is_bare(conn: psycopg.Connection, target: Target) -> bool:
+    """Whether a table that is there has no row."""
+    return conn.execute(sql.SQL(EMPTY).format(target.identifier)).fetchone() == (True,)
 
 
 def index_keys(move: Move, current: str | None = None) -> None:

@@ -16,9 +16,6 @@ from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse.columns import Column
 from dataproc.warehouse.target import Target
 
-MEMORY = "SELECT set_config('work_mem', '256MB', true), set_config('maintenance_work_mem', '256MB', true)"
-"""For joining and sorting all rows of a load once."""
-
 
 @dataclass(frozen=True, slots=True)
 class Move:

@@ -10,7 +10,6 @@ from psycopg import errors as pg
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import TargetRefusedError
 from dataproc.ports.warehouse import Effect
-from dataproc.warehouse.change import impatient
 from dataproc.warehouse.modes.append import append
 from dataproc.warehouse.modes.checks import rows_named
 from dataproc.warehouse.modes.move import Move
@@ -26,7 +25,6 @@ added AS (INSERT INTO {target} ({columns}) SELECT {columns} FROM {staged}
 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM added)
 """
 INSERT = "INSERT INTO {new} ({columns}) SELECT {columns} FROM {staged}"
-LOCK = "LOCK TABLE {target} IN ACCESS EXCLUSIVE MODE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +50,7 @@ class Replacement:
     def swap(self, new: NewTable) -> Effect:
         """Put the new table in the old one's place; if others do not let go of the old one, only its rows."""
         try:
-            with impatient(self.move.conn), self.move.conn.transaction():
-                self.move.run(LOCK)
+            new.hold_old()
         except pg.LockNotAvailable:
             if self.move.destination.replace == "swap":
                 raise

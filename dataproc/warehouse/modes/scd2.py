@@ -15,12 +15,11 @@ from dataproc.warehouse.modes.indexes import index_keys, is_empty, note_on_index
 from dataproc.warehouse.modes.move import Move, assigned, matching
 
 NOW = "SELECT greatest(clock_timestamp(), (SELECT max({valid_from}) FROM {target} WHERE {is_current}))"
-FROM_BOTH = "{staged} AS s JOIN {target} AS t ON {same} AND t.{is_current}"
-LATE = "SELECT count(*) FROM " + FROM_BOTH + " WHERE {differs} AND {since} < t.{valid_from}"
-FIRST_LATE = """
-SELECT __unit, __position FROM {staged} AS s JOIN {target} AS t ON {same} AND t.{is_current}
-WHERE {differs} AND {since} < t.{valid_from} ORDER BY 1, 2 LIMIT 1
+OLDER = """
+FROM {staged} AS s JOIN {target} AS t ON {same} AND t.{is_current} WHERE {differs} AND {since} < t.{valid_from}
 """
+LATE = "SELECT count(*) " + OLDER
+FIRST_LATE = "SELECT __unit, __position " + OLDER + " ORDER BY 1, 2 LIMIT 1"
 CORRECT = """
 UPDATE {target} AS t SET {assigned} FROM {staged} AS s
 WHERE {same} AND t.{is_current} AND {differs} AND {since} = t.{valid_from}

@@ -8,6 +8,7 @@ import psycopg
 from psycopg import sql
 
 from dataproc.ports.warehouse import LoadId
+from dataproc.warehouse.change import impatient
 from dataproc.warehouse.staging import identifier_of
 from dataproc.warehouse.target import Target
 
@@ -87,6 +88,11 @@ class NewTable:
             if told_constraint is not None:
                 told = sql.Literal(told_constraint)
                 self.run("COMMENT ON CONSTRAINT {name} ON {new} IS {told}", name=name, told=told)
+
+    def hold_old(self) -> None:
+        """Keep everybody from the old table until the commit, or raise `LockNotAvailable` if others do not let go."""
+        with impatient(self.conn), self.conn.transaction():
+            self.run("LOCK TABLE {old} IN ACCESS EXCLUSIVE MODE")
 
     def take_place(self) -> None:
         """Give this table the rights, the comment and the name of the old one, which is dropped."""
