@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import ray
 
 from dataproc.bootstrap import open_workshop
 from dataproc.cluster.engine import RayEngine
@@ -24,6 +23,7 @@ from tests.faults.routes import accept
 from tests.faults.runner import Order, remembering
 from tests.faults.server import fault_server
 from tests.faults.world import World, new_world
+from tests.local_ray import own_ray
 
 # Ray warns of its own deprecated settings and of files that its own processes leave open.
 pytestmark = [
@@ -38,15 +38,8 @@ pytestmark = [
 @pytest.fixture(scope="module", autouse=True)
 def local_ray() -> Iterator[None]:
     """Start a Ray of our own, and end it."""
-    before = os.environ.get("RAY_AUTH_MODE")
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
-    ray.shutdown()
-    if before is None:
-        del os.environ["RAY_AUTH_MODE"]
-    else:
-        os.environ["RAY_AUTH_MODE"] = before
+    with own_ray():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,38 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from pydantic import SecretStr
 
 from dataproc.repositories.store import PostgresStore
+from dataproc.settings import Settings
+from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.api_app import Api, started
+from tests.warehouses import ALWAYS_DIRECT, Query
 
 
 @pytest.fixture
 async def api(postgres_store: PostgresStore) -> AsyncIterator[Api]:
     """Give the API on a real metadata database, and without a warehouse."""
     async with started(postgres_store) as running:
+        yield running
+
+
+@pytest.fixture
+def warehouse(empty_database_url: str) -> PostgresWarehouse:
+    """Give a warehouse that is set up."""
+    real = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
+    real.prepare()
+    return real
+
+
+@pytest.fixture
+def query(warehouse: PostgresWarehouse) -> Query:
+    """Give a look into that warehouse."""
+    return Query(warehouse.url)
+
+
+@pytest.fixture
+async def loading_api(postgres_store: PostgresStore, warehouse: PostgresWarehouse) -> AsyncIterator[Api]:
+    """Give the API with that warehouse."""
+    async with started(postgres_store, Settings(warehouse_url=SecretStr(warehouse.url))) as running:
         yield running

@@ -23,7 +23,7 @@ from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.api_app import Api, problem, started
 from tests.builders import a_spec
 from tests.fakes.store import FakeStore
-from tests.warehouses import ALWAYS_DIRECT, Query
+from tests.warehouses import Query
 
 pytestmark = pytest.mark.anyio
 
@@ -36,18 +36,6 @@ CATALOG = """
 SELECT (SELECT string_agg(c::text, '|' ORDER BY c.oid) FROM pg_class c WHERE relkind <> 't'),
        (SELECT string_agg(concat(attrelid, attname, atttypid), '|' ORDER BY attrelid, attnum) FROM pg_attribute)
 """
-
-
-@pytest.fixture
-def warehouse(empty_database_url: str) -> PostgresWarehouse:
-    real = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
-    real.prepare()
-    return real
-
-
-@pytest.fixture
-def query(empty_database_url: str) -> Query:
-    return Query(empty_database_url)
 
 
 @pytest.fixture

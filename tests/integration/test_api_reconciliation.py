@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import psycopg
@@ -18,7 +18,7 @@ from dataproc.repositories.store import PostgresStore
 from dataproc.settings import Settings
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.api_app import Api, problem, started
-from tests.warehouses import ALWAYS_DIRECT, TABLE, LoadTrial, a_load_id, a_unit, chunks_of, planned, rejects_at
+from tests.warehouses import TABLE, LoadTrial, a_load_id, a_unit, chunks_of, planned, rejects_at
 
 pytestmark = pytest.mark.anyio
 
@@ -28,21 +28,6 @@ AWAY = "postgresql://nobody@/warehouse?host=/nonexistent"
 
 def settings_for(warehouse_url: str) -> Settings:
     return Settings(warehouse_url=SecretStr(warehouse_url))
-
-
-@pytest.fixture
-def warehouse(empty_database_url: str) -> PostgresWarehouse:
-    """Give a warehouse that is set up."""
-    real = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
-    real.prepare()
-    return real
-
-
-@pytest.fixture
-async def loading_api(postgres_store: PostgresStore, warehouse: PostgresWarehouse) -> AsyncIterator[Api]:
-    """Give the API with a warehouse."""
-    async with started(postgres_store, settings_for(warehouse.url)) as running:
-        yield running
 
 
 @pytest.mark.parametrize("way", ["direct", "staged"])

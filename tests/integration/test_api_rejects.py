@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,7 +22,6 @@ from serve_app.routes.rejects import wanted
 from tests.api_app import Api, errors, problem, started
 from tests.fakes.secrets import FakeSecrets
 from tests.rejected import orders, rejected, replayed, set_aside
-from tests.warehouses import ALWAYS_DIRECT
 
 pytestmark = pytest.mark.anyio
 
@@ -33,20 +31,6 @@ name: orders-again
 transforms: [{kind: clean, trim: true}]
 destination: {table: sales.replayed}
 """
-
-
-@pytest.fixture
-def warehouse(empty_database_url: str) -> PostgresWarehouse:
-    real = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
-    real.prepare()
-    return real
-
-
-@pytest.fixture
-async def loading_api(postgres_store: PostgresStore, warehouse: PostgresWarehouse) -> AsyncIterator[Api]:
-    """Give the API with a warehouse."""
-    async with started(postgres_store, Settings(warehouse_url=SecretStr(warehouse.url))) as running:
-        yield running
 
 
 async def a_job_with(

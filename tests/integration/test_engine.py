@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import ray
 from ray import cloudpickle
 from ray.data import DataContext
 
@@ -29,6 +28,7 @@ from dataproc.domain.errors import (
 )
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan, Unit
+from tests.local_ray import own_ray
 from tests.warehouses import a_unit
 
 # Ray warns of its own deprecated settings and of files that its own processes leave open.
@@ -45,16 +45,9 @@ SOON = 5.0
 @pytest.fixture(scope="module", autouse=True)
 def local_ray() -> Iterator[None]:
     """Start a Ray of our own, and end it."""
-    before = os.environ.get("RAY_AUTH_MODE")
-    os.environ["RAY_AUTH_MODE"] = "disabled"
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call] # Ray leaves it untyped
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
-    ray.shutdown()
-    if before is None:
-        del os.environ["RAY_AUTH_MODE"]
-    else:
-        os.environ["RAY_AUTH_MODE"] = before
+    with own_ray():
+        yield
 
 
 @dataclass(frozen=True, slots=True)

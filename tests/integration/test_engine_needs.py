@@ -24,6 +24,7 @@ from dataproc.security.ciphers import DataKeyCipher
 from dataproc.transforms.factory import transform_for
 from tests.builders import around_transforms
 from tests.fakes.secrets import FakeSecrets
+from tests.local_ray import own_ray
 from tests.steps import KEY
 from tests.warehouses import a_unit
 
@@ -40,12 +41,9 @@ TASKS = 4
 @pytest.fixture(scope="module", autouse=True)
 def local_ray() -> Iterator[None]:
     """Start a Ray of our own, and end it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call] # Ray leaves it untyped
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call] # Ray leaves it untyped
+    with own_ray():
         yield
-        ray.shutdown()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,11 @@
 """Transforms on Ray's workers give what they give in this process: they pickle, and bring all that they need."""
 
-import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
-import ray
 from ray import cloudpickle
 
 from dataproc.cluster.engine import RayEngine
@@ -18,6 +16,7 @@ from dataproc.domain.unit import Unit
 from dataproc.ports.pipeline import Transform
 from dataproc.transforms.clean import Clean
 from dataproc.transforms.validate import Validate
+from tests.local_ray import own_ray
 from tests.warehouses import a_unit
 
 # Ray warns of its own deprecated settings and of files that its own processes leave open.
@@ -55,16 +54,9 @@ VALIDATE = {
 @pytest.fixture(scope="module", autouse=True)
 def local_ray() -> Iterator[None]:
     """Start a Ray of our own, and end it."""
-    before = os.environ.get("RAY_AUTH_MODE")
-    os.environ["RAY_AUTH_MODE"] = "disabled"
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call] # Ray leaves it untyped
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
-    ray.shutdown()
-    if before is None:
-        del os.environ["RAY_AUTH_MODE"]
-    else:
-        os.environ["RAY_AUTH_MODE"] = before
+    with own_ray():
+        yield
 
 
 def read(unit: Unit) -> Iterator[Chunk]:
