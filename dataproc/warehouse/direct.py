@@ -4,7 +4,7 @@ One transaction or nothing: there is no staging table, no second write, and noth
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psycopg
 from psycopg import sql
@@ -22,14 +22,16 @@ from dataproc.warehouse import encoding, rejects
 from dataproc.warehouse.columns import Column
 from dataproc.warehouse.discarding import within_contract
 from dataproc.warehouse.fitting import fit
-from dataproc.warehouse.keys import Doubles, hashes
+from dataproc.warehouse.keys import Doubles, hashed, hashes, rule_of
 from dataproc.warehouse.ledger import Entry, record, take_fence
+from dataproc.warehouse.modes.comparing import is_told_by_bytes
 from dataproc.warehouse.modes.factory import refuse_rejects, settle
 from dataproc.warehouse.modes.filling import can_be_filled, gives_many
 from dataproc.warehouse.modes.move import Move
+from dataproc.warehouse.modes.rebuilding import may_be_rebuilt
 from dataproc.warehouse.modes.replace import is_swapped
 from dataproc.warehouse.modes.swap import NewTable
-from dataproc.warehouse.publish import publishing
+from dataproc.warehouse.publish import make_sure_of, publishing
 from dataproc.warehouse.target import Target
 
 
@@ -41,15 +43,21 @@ class Encode:
     rules: tuple[KeyRule, ...] = ()
     left_out: tuple[Column, ...] = ()
     cipher: Cipher | None = field(default=None, repr=False)
+    own: KeyRule | None = None
 
     def __call__(self, chunk: Chunk) -> LoadedChunk:
         """Return the chunk encoded, with its account and its rejects."""
         chunk = within_contract(chunk, self.columns, self.left_out)
-        payload = encoding.encode(fit(chunk.rows, self.columns, chunk.unit))
+        fitted = fit(chunk.rows, self.columns, chunk.unit)
+        payload = encoding.encode(fitted)
+        keys = hashes(chunk.keys, self.rules)
+        if self.own is not None:
+            own = fitted.select(list(self.own.columns)).rename_columns(list(self.own.names))
+            keys = (*keys, hashed(own, self.own))
         return LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
             encoding.digest(payload), payload, rejects.pack(chunk.rejects, self.cipher), chunk.deduplicated,
-            chunk.mark, chunk.high, hashes(chunk.keys, self.rules), chunk.discarded,
+            chunk.mark, chunk.high, keys, chunk.discarded,
         )  # fmt: skip
 
 
@@ -83,19 +91,38 @@ class DirectLoad:
     @property
     def step(self) -> Encode | HandOn:
         """What workers do with a chunk."""
-        return HandOn() if self.as_is else Encode(self.target.columns, self.rules, self.target.left_out, self.cipher)
+        if self.as_is:
+            return HandOn()
+        return Encode(self.target.columns, self.rules, self.target.left_out, self.cipher, self.own_rule)
+
+    @property
+    def own_rule(self) -> KeyRule | None:
+        """The rule that the keys of a merge come once, where workers can tell."""
+        if self.as_is or self.destination.mode != "merge":
+            return None
+        return rule_of(self.target.columns, self.destination.keys)
+
+    @property
+    def at_first(self) -> Target:
+        """The target as it is locked while rows come: a merge holds it only once they are there."""
+        return replace(self.target, lock="ACCESS SHARE") if self.brings_in else self.target
+
+    @property
+    def brings_in(self) -> bool:
+        """Whether rows are held beside the target, and brought in when all of them are there."""
+        return self.destination.mode == "merge" and self.target.exists and bool(self.target.columns)
 
     def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Account], None]) -> Published:
         """Stream all results into the target and commit, or leave it as it was."""
         tally, doubles = Tally(), Doubles()
-        with rejects.Aside() as aside, publishing(self.url, self.load_id, self.target) as conn:
+        with rejects.Aside() as aside, publishing(self.url, self.load_id, self.at_first) as conn:
             new = self.new_table(conn, plan)
             copied = copy_all(conn, self.target, arrivals(results, tally, doubles, aside), new)
             tally.verify(plan)
             doubles.refuse()
             self.compare(copied, tally.account)
             check(tally.account)
-            effect = self.finish(conn, plan, tally.account, new)
+            effect = self.finish(conn, plan, tally.account, new, doubles)
             reached(FaultPoint.COPIED)
             # Taken last, so that a cancel never waits for the COPY.
             take_fence(conn, self.load_id)
@@ -108,17 +135,32 @@ class DirectLoad:
             return None
         if self.destination.mode == "replace":
             lasting = is_swapped(conn, self.target, self.destination)
+        elif self.brings_in:
+            lasting = self.may_take_its_place(conn, plan)
         elif gives_many(plan) and can_be_filled(conn, self.target):
             lasting = True
         else:
             return None
         return NewTable.made(conn, self.load_id, self.target, lasting=lasting)
 
-    def finish(self, conn: psycopg.Connection, plan: SourcePlan, account: Account, new: NewTable | None) -> Effect:
+    def may_take_its_place(self, conn: psycopg.Connection, plan: SourcePlan) -> bool:
+        """Whether the table that holds the rows of a merge may become the target: an empty one, or one much changed."""
+        if self.destination.delete_flag is not None:
+            return False
+        is_filled = gives_many(plan) and can_be_filled(conn, self.target)
+        return is_filled or may_be_rebuilt(conn, self.target, self.destination, plan)
+
+    def finish(
+        self, conn: psycopg.Connection, plan: SourcePlan, account: Account, new: NewTable | None, doubles: Doubles
+    ) -> Effect:
         """Do what the mode asks for once the rows are there; return what the load has done."""
         refuse_rejects(self.destination, account)
+        if self.brings_in:
+            make_sure_of(conn, self.target)
         staged = self.target.identifier if new is None else new.identifier
-        return settle(Move(conn, self.target, self.destination, staged, plan, account.loaded, self.load_id), new)
+        move = Move(conn, self.target, self.destination, staged, plan, account.loaded, self.load_id)
+        distinct = self.own_rule is not None and doubles.cover(account.loaded) and is_told_by_bytes(move)
+        return settle(replace(move, distinct=distinct), new)
 
     def compare(self, copied: int, account: Account) -> None:
         """Refuse unless the target took every row."""

@@ -15,7 +15,7 @@ from psycopg import sql
 from dataproc.domain.chunk import POSITION, LoadedChunk
 from dataproc.domain.errors import DoubledKeysError
 from dataproc.domain.keys import KeyRule
-from dataproc.warehouse.columns import Column, declare
+from dataproc.warehouse.columns import LIMITS, Column, declare
 from dataproc.warehouse.target import names_of
 
 UNIT = "__unit"
@@ -25,6 +25,22 @@ PLACE = (
     Column(POSITION, "bigint", pa.int64(), required=True),
 )
 """Where a staged row comes from."""
+
+
+EXACT = frozenset({
+    "bigint", "integer", "smallint", "text", "character varying", "uuid", "bytea", "boolean",
+    "date", "timestamp", "timestamp without time zone", "timestamp with time zone",
+})  # fmt: skip
+"""Types of which a value has one form, so that keys with other hashes are other keys; a collation may say otherwise."""
+
+
+def rule_of(columns: Sequence[Column], keys: Sequence[str]) -> KeyRule | None:
+    """Return the rule by which the keys of a mode come once; `None`: hashes do not tell whether they do."""
+    found = {column.name: column for column in columns}
+    if not keys or any(LIMITS.sub("", found[name].sql_type) not in EXACT for name in keys):
+        return None
+    schema = pa.schema([(f"k{at}", found[name].arrow_type) for at, name in enumerate(keys)])
+    return KeyRule(tuple(keys), schema, "fail")
 
 
 def hashes(keys: Sequence[pa.Table], rules: Sequence[KeyRule]) -> tuple[bytes, ...]:
@@ -58,6 +74,10 @@ class Doubles:
         """Take note of the keys of a chunk."""
         if chunk.keys:
             self.seen.append(chunk.keys)
+
+    def cover(self, rows: int) -> bool:
+        """Whether the last rule has seen a key without nulls in each of so many rows."""
+        return bool(self.seen) and sum(len(of_chunk[-1]) for of_chunk in self.seen) == rows * np.uint64().nbytes
 
     def refuse(self) -> None:
         """Raise `DoubledKeysError` if a key seems to have come twice."""

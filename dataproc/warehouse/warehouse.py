@@ -167,9 +167,8 @@ class PostgresWarehouse:
 
 
 def can_go_directly(destination: Destination, target: Target) -> bool:
-    """Whether a mode needs no staging: it only adds rows, or puts them into a new table."""
-    is_new_merge = destination.mode == "merge" and not target.exists and not target.beside
-    return destination.mode in ("append", "replace") or is_new_merge
+    """Whether a mode needs no rows that tell where they come from, nor columns that the target does not have."""
+    return destination.mode in ("append", "replace") or (destination.mode == "merge" and not target.beside)
 
 
 def open_staged(conn: psycopg.Connection, load: StagedLoad, fingerprint: bytes) -> StagedLoad:

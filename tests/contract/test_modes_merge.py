@@ -2,6 +2,7 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ from dataproc.domain.errors import BadDataError, ContractViolationError, CountMi
 from dataproc.ports.warehouse import Effect, Published
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.waiting import wait_until
-from tests.warehouses import TABLE, LoadTrial, Query, planned, rejects_at
+from tests.warehouses import ALWAYS_DIRECT, TABLE, LoadTrial, Query, planned, rejects_at
 
 MERGE: dict[str, Any] = {"mode": "merge", "keys": ["id"]}
 
@@ -32,6 +33,12 @@ def told(published: Published) -> tuple[int, int, int | None, int]:
     """Return what a load has done."""
     effect = published.effect
     return (effect.inserted, effect.updated, effect.deleted, effect.unchanged)
+
+
+@pytest.fixture(params=["direct", "staged"])
+def warehouse(warehouse: PostgresWarehouse, request: pytest.FixtureRequest) -> PostgresWarehouse:
+    """Give a warehouse that takes the direct way wherever it can, and one that never does."""
+    return replace(warehouse, direct_limit=warehouse.direct_limit if request.param == "direct" else 0)
 
 
 @pytest.fixture
@@ -56,15 +63,12 @@ def test_new_rows_are_added_changed_ones_changed_and_the_others_not_written_agai
     assert people(f"SELECT xmin::text FROM {TABLE} WHERE id = 1") == before
 
 
-@pytest.mark.parametrize("way", ["auto", "staged"])
-def test_a_table_that_is_made_gets_a_unique_index_on_its_keys(
-    warehouse: PostgresWarehouse, query: Query, way: str
-) -> None:
-    published = merge(warehouse, rows((2, "bob")), rows((1, "ann")), way=way)
+def test_a_table_that_is_made_gets_a_unique_index_on_its_keys(warehouse: PostgresWarehouse, query: Query) -> None:
+    published = merge(warehouse, rows((2, "bob")), rows((1, "ann")))
 
     assert query.table() == [(1, "ann"), (2, "bob")]
     assert told(published) == (2, 0, 0, 0)
-    assert published.way == ("direct" if way == "auto" else "staged")
+    assert published.way == ("direct" if warehouse.direct_limit else "staged")
     assert query("SELECT indexdef FROM pg_indexes WHERE schemaname = 'sales'") == [
         ("CREATE UNIQUE INDEX orders_id_idx ON sales.orders USING btree (id)",)
     ]
@@ -139,10 +143,31 @@ def test_keys_that_come_twice_are_refused_with_their_number_and_the_first_place(
 def test_a_direct_merge_leaves_it_to_staging_to_name_rows_whose_keys_are_not_right(
     warehouse: PostgresWarehouse, query: Query, second: int | None
 ) -> None:
-    with pytest.raises(RowRefusedError, match="looked for in staging"):
-        merge(warehouse, rows((1, "ann"), (second, "bob")))
+    direct = replace(warehouse, direct_limit=ALWAYS_DIRECT)
+    with pytest.raises(RowRefusedError, match="staging"):
+        merge(direct, rows((1, "ann"), (second, "bob")))
 
     assert query.table() == []
+    merge(direct, rows((7, "gil")))
+    with pytest.raises(RowRefusedError, match="staging"):
+        merge(direct, rows((1, "ann"), (second, "bob")))
+
+    assert query.table() == [(7, "gil")]
+
+
+@pytest.mark.parametrize("sql_type", ["double precision", "character(5)"])
+def test_keys_that_are_equal_and_look_different_are_the_same_key(
+    warehouse: PostgresWarehouse, query: Query, sql_type: str
+) -> None:
+    query("CREATE SCHEMA sales")
+    query(f"CREATE TABLE {TABLE} (id {sql_type}, name text)")
+    query(f"INSERT INTO {TABLE} VALUES ('1', 'ann')")
+    values = pa.array([0.0, -0.0]) if sql_type.startswith("double") else pa.array(["a", "a "])
+
+    with pytest.raises((BadDataError, RowRefusedError), match=r"same keys|staging"):
+        merge(warehouse, pa.table({"id": values, "name": pa.array(["bob", "eve"])}))
+
+    assert query(f"SELECT name FROM {TABLE}") == [("ann",)]
 
 
 def test_a_null_in_a_key_is_refused_with_its_place(warehouse: PostgresWarehouse, query: Query) -> None:
@@ -253,7 +278,7 @@ def test_rows_that_break_another_unique_index_are_named_and_none_of_their_values
     people(f"CREATE UNIQUE INDEX by_name ON {TABLE} (name)")
 
     with pytest.raises(ContractViolationError, match='"by_name" allows each key once, and these rows') as refused:
-        merge(warehouse, rows((1, "ann")), rows((4, "dora"), (3, "bob"), (5, "dora")))
+        merge(warehouse, rows((1, "ann")), rows((4, "dora"), (3, "bob"), (5, "dora")), way="staged")
 
     assert "u1, row 0; u1, row 1; u1, row 2;" in str(refused.value)
     assert not any(value in str(refused.value) for value in ("ann", "dora", "bob"))

@@ -68,11 +68,13 @@ EVOLVE = LoadMode(
 )
 """The types of three columns are widened in the transaction that publishes the rows."""
 
+INTO_ROWS = LoadMode("merge", MERGE, (BEFORE, SAME, CHANGED), (SAME, CHANGED), constraint="PRIMARY KEY (id)")
 APPEND = {"direct": LoadMode("append"), "staged": LoadMode("append", before=(BEFORE,))}
 MODES: Mapping[str, tuple[LoadMode, ...]] = {
     "direct": (
         EVOLVE,
         LoadMode("merge-new", MERGE),
+        INTO_ROWS,
         LoadMode(
             "replace", {"mode": "replace"}, (BEFORE, OTHER_DAY), (BEFORE, OTHER_DAY), constraint="PRIMARY KEY (id)"
         ),
@@ -80,7 +82,7 @@ MODES: Mapping[str, tuple[LoadMode, ...]] = {
     ),
     "staged": (
         EVOLVE,
-        LoadMode("merge", MERGE, (BEFORE, SAME, CHANGED), (SAME, CHANGED), constraint="PRIMARY KEY (id)"),
+        INTO_ROWS,
         LoadMode(
             "replace", {"mode": "replace"}, (BEFORE, OTHER_DAY), (BEFORE, OTHER_DAY), constraint="PRIMARY KEY (id)"
         ),

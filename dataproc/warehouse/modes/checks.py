@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from psycopg import errors as pg
 from psycopg import sql
 
-from dataproc.domain.errors import BadDataError, ContractViolationError
+from dataproc.domain.errors import BadDataError, ContractViolationError, RowRefusedError
 from dataproc.warehouse.modes.move import Move, listed, matching
 
 NULLS = "SELECT count(*) FROM {staged} WHERE {missing}"
@@ -34,6 +34,7 @@ WHERE EXISTS (SELECT FROM {target} AS t WHERE {same} AND NOT ({itself}))
    OR ROW({unique}) IN (SELECT {unique} FROM {staged} GROUP BY {unique} HAVING count(*) > 1)
 ORDER BY 1, 2 LIMIT 4
 """
+FOUND_LATER = "which ones is found out in staging"
 NAMED = 3
 """Rows that an error names; there may be more."""
 
@@ -52,6 +53,7 @@ def missing_in(names: tuple[str, ...]) -> sql.Composed:
 def refuse_nulls(move: Move, names: tuple[str, ...], role: str) -> None:
     """Refuse rows that have null in a column that must tell something; say how many, and which is the first."""
     if count := count_nulls(move, names):
+        demand_places(move)
         unit, position = move.ask(FIRST_NULL, missing=missing_in(names))
         columns = ", ".join(map(repr, names))
         raise BadDataError(
@@ -67,6 +69,7 @@ def refuse_doubles(move: Move) -> None:
     keys = listed(move.keys)
     if not has_doubles(move, keys):
         return
+    demand_places(move)
     count, [[unit, position]] = move.ask(DOUBLES, keys=keys)
     raise BadDataError(
         f"{count} rows have the same keys ({', '.join(map(repr, move.keys))}) as rows before them, "
@@ -89,6 +92,12 @@ def has_doubles(move: Move, keys: sql.Composed) -> bool:
     return False
 
 
+def demand_places(move: Move) -> None:
+    """Send rows that do not tell where they come from the staged way, in which those that are wrong can be named."""
+    if not move.placed:
+        raise RowRefusedError(f"rows do not fit {move.target.name}; {FOUND_LATER}")
+
+
 def place_of(move: Move, unit: int, position: int) -> str:
     """Return where a staged row comes from."""
     return f"{move.plan.units[unit].id}, row {position}"
@@ -101,6 +110,7 @@ def rows_named(move: Move) -> Iterator[None]:
         with move.conn.transaction():
             yield
     except pg.UniqueViolation as exc:
+        demand_places(move)
         diag = exc.diag
         columns = move.conn.execute(COLUMNS_OF, (diag.schema_name, diag.constraint_name)).fetchone()
         places = clashes(move, [name for name in (columns and columns[0]) or [] if name is not None])
@@ -114,7 +124,7 @@ def rows_named(move: Move) -> Iterator[None]:
 def clashes(move: Move, columns: list[str]) -> str:
     """Return which staged rows break a unique index on `columns`, as the end of a sentence."""
     loaded = {column.name for column in move.target.columns}
-    if not move.placed or not columns or not loaded.issuperset(columns):
+    if not columns or not loaded.issuperset(columns):
         return ""
     itself = matching(move.keys) if move.keys else sql.SQL("false")
     found = move.run(CLASHES, same=matching(columns), unique=listed(columns), itself=itself).fetchall()

@@ -21,10 +21,19 @@ WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
 look different, or have no equality at all (json, point): for these the bytes decide."""
 
 
+def spelled_alike(move: Move) -> set[str]:
+    """Return the columns of the target whose equal values are written alike."""
+    return {name for (name,) in move.conn.execute(SPELLED_ALIKE, (move.table,)).fetchall()}
+
+
+def is_told_by_bytes(move: Move) -> bool:
+    """Whether keys that are written differently are different keys, whatever the table's collations say."""
+    return spelled_alike(move).issuperset(move.keys)
+
+
 def differing(move: Move, names: tuple[str, ...]) -> sql.Composable:
     """Return the condition under which `s` and `t` differ in these columns; null is like null, NaN like NaN."""
-    found = move.conn.execute(SPELLED_ALIKE, (move.table,)).fetchall()
-    plain = {name for (name,) in found}
+    plain = spelled_alike(move)
     parts: list[sql.Composable] = [
         sql.SQL("{} IS DISTINCT FROM {}").format(of("s", name), of("t", name)) for name in names if name in plain
     ]

@@ -57,16 +57,19 @@ def settle(move: Move, new: NewTable | None) -> Effect:
     """Finish a load whose rows went straight into the target, or into a new table that takes its place."""
     if not move.target.columns:
         return move_nothing(move)
-    effect = Effect(inserted=move.rows) if new is None else put_in_place(move, new)
+    if new is not None:
+        return with_staleness(move, put_in_place(move, new))
     if move.destination.mode == "merge":
         settle_keys(move)
-    return with_staleness(move, effect)
+    return with_staleness(move, Effect(inserted=move.rows))
 
 
 def put_in_place(move: Move, new: NewTable) -> Effect:
-    """Let a new table that has the rows take the place of the target, or give them to it."""
+    """Let a new table that has the rows take the place of the target, or bring them into it."""
     if move.destination.mode == "replace":
         return Replacement(move, new).replace()
+    if move.destination.mode == "merge":
+        return Merge(move, new).merge()
     return fill_by(move, new, move.rows)
 
 
@@ -76,5 +79,5 @@ def settle_keys(move: Move) -> None:
         index_keys(move)
     except pg.UniqueViolation as exc:
         raise RowRefusedError("rows have the same keys; they are looked for in staging") from exc
-    if count_nulls(move, move.keys):
+    if not move.distinct and count_nulls(move, move.keys):
         raise RowRefusedError("rows have no keys; they are looked for in staging")

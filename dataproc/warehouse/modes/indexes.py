@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import psycopg
@@ -20,6 +21,14 @@ SELECT EXISTS (
     SELECT FROM pg_index i WHERE i.indrelid = %s::regclass AND i.indisvalid AND i.indexprs IS NULL
     AND (SELECT bool_or(a.attname = %s) FROM pg_attribute a
          WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[0])
+)
+"""
+UNIQUE_ON = """
+SELECT EXISTS (
+    SELECT FROM pg_index i WHERE i.indrelid = %s::regclass AND i.indisvalid AND i.indisunique AND i.indimmediate
+    AND i.indexprs IS NULL AND i.indpred IS NULL
+    AND (SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM pg_attribute a
+         WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey[0:i.indnkeyatts - 1])) = %s
 )
 """
 ROWS_BEFORE = "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = %s::regclass"
@@ -46,6 +55,11 @@ def index_keys(move: Move, current: str | None = None) -> None:
     except pg.ProgramLimitExceeded:
         # Keys that are too long for an index are joined by their hashes.
         return
+
+
+def is_unique_on(conn: psycopg.Connection, table: str, keys: Sequence[str]) -> bool:
+    """Whether a unique index of a table lets each key come once; keys with a null may come more often."""
+    return conn.execute(UNIQUE_ON, (table, sorted(keys))).fetchone() == (True,)
 
 
 def note_on_index(move: Move) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from dataproc.warehouse.modes.comparing import differing
 from dataproc.warehouse.modes.filling import MANY, can_be_filled, fill_by
 from dataproc.warehouse.modes.indexes import index_keys, is_empty, note_on_index
 from dataproc.warehouse.modes.move import Move, assigned, listed, matching
+from dataproc.warehouse.modes.rebuilding import rebuild
 from dataproc.warehouse.modes.swap import NewTable
 
 # What is aggregated is one column: all of both tables would be more than PostgreSQL lets a row have.
@@ -33,9 +34,10 @@ WHERE {stays} AND NOT EXISTS (SELECT FROM {target} AS t WHERE {same})
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A merge of staged rows."""
+    """A merge of staged rows; `held` is the table that holds them, where the load made it in its own transaction."""
 
     move: Move
+    held: NewTable | None = None
 
     @property
     def stays(self) -> sql.Composable:
@@ -45,27 +47,45 @@ class Merge:
 
     def merge(self) -> Effect:
         """Bring all rows in."""
-        refuse_nulls(self.move, self.move.keys, "a key")
-        refuse_doubles(self.move)
+        if not self.move.distinct:
+            refuse_nulls(self.move, self.move.keys, "a key")
+            refuse_doubles(self.move)
         if is_empty(self.move):
             return self.fill()
         deleted = self.delete()
         new, changed = self.look()
+        unchanged = max(self.staying() - new - changed, 0)
+        if (note := self.rebuild(new, changed)) is not None:
+            return Effect(new, changed, deleted, unchanged, (note,))
         updated = self.update(changed) if changed else 0
         inserted = self.insert(INSERT_NEW, new) if new else 0
-        unchanged = max(self.staying() - new - changed, 0)
+        self.let_go()
         return Effect(inserted, updated, deleted, unchanged, note_on_index(self.move))
+
+    def rebuild(self, new: int, changed: int) -> str | None:
+        """Write the table anew, where much of it changes and it can be done; return what to tell of that."""
+        if self.held is None or not self.held.lasting:
+            return None
+        return rebuild(self.move, self.held, new, changed)
+
+    def let_go(self) -> None:
+        """Drop the table that held the rows until they were brought in."""
+        if self.held is not None:
+            self.held.run("DROP TABLE {new}")
 
     def fill(self) -> Effect:
         """Insert into an empty table, and give one that we have made an index on its keys."""
         rows = self.staying()
-        if rows >= MANY and can_be_filled(self.move.conn, self.move.target):
+        if self.held is not None and self.held.lasting:
+            return fill_by(self.move, self.held, rows)
+        if self.held is None and rows >= MANY and can_be_filled(self.move.conn, self.move.target):
             new = NewTable.made(self.move.conn, self.move.load_id, self.move.target, lasting=True)
             self.move.demand(self.move.run(FILL, new=new.identifier, stays=self.stays).rowcount, rows, "added")
             return replace(fill_by(self.move, new, rows), unchanged=self.move.rows - rows)
         inserted = self.insert(INSERT_ALL, rows)
         if not self.move.target.exists:
             index_keys(self.move)
+        self.let_go()
         return Effect(inserted, unchanged=self.move.rows - inserted)
 
     def staying(self) -> int:

@@ -19,7 +19,10 @@ from dataproc.warehouse.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The rows of a load on their way from `staged` to their target; `placed` ones tell where they come from."""
+    """The rows of a load on their way from `staged` to their target; `placed` ones tell where they come from.
+
+    The keys of `distinct` ones are known to come once each, without nulls; those of others are looked at.
+    """
 
     conn: psycopg.Connection
     target: Target
@@ -29,6 +32,7 @@ class Move:
     rows: int
     load_id: LoadId
     placed: bool = False
+    distinct: bool = False
 
     @property
     def table(self) -> str:

@@ -41,11 +41,12 @@ class NewTable:
     conn: psycopg.Connection
     target: Target
     name: str
+    lasting: bool
 
     @classmethod
     def made(cls, conn: psycopg.Connection, load_id: LoadId, target: Target, *, lasting: bool) -> NewTable:
         """Make an empty table like the target; one that is not `lasting` only holds the rows until they move on."""
-        new = cls(conn, target, f"replacement_{load_id.job_id.hex}_{load_id.epoch}")
+        new = cls(conn, target, f"replacement_{load_id.job_id.hex}_{load_id.epoch}", lasting)
         new.run(LIKE if lasting else PLAIN, columns=target.column_list)
         if lasting:
             new.take_options()
