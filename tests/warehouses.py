@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +19,7 @@ from dataproc.warehouse.warehouse import PostgresWarehouse
 
 TABLE = "sales.orders"
 ALWAYS_DIRECT = 2**40
+WAYS = ("direct", "staged")
 
 
 def schema_of(columns: Mapping[str, pa.DataType]) -> pa.Schema:
@@ -34,6 +35,11 @@ def struct_of(**fields: pa.DataType) -> pa.DataType:
 def a_load_id(epoch: int = 1, job_id: JobId | None = None) -> LoadId:
     """Return the id of a load of a new job, or of a later epoch of a known one."""
     return LoadId(job_id or JobId(uuid4()), epoch, uuid4())
+
+
+def going(warehouse: PostgresWarehouse, way: str) -> PostgresWarehouse:
+    """Return a warehouse in which `auto` is always this way, wherever a mode can go it."""
+    return replace(warehouse, direct_limit=ALWAYS_DIRECT if way == "direct" else 0)
 
 
 def rows_of_ids(ids: Iterable[int]) -> pa.Table:

@@ -24,6 +24,7 @@ from dataproc.warehouse.discarding import within_contract
 from dataproc.warehouse.fitting import fit
 from dataproc.warehouse.keys import Doubles, hashed, hashes, rule_of
 from dataproc.warehouse.ledger import Entry, record, take_fence
+from dataproc.warehouse.modes.checks import unless_doubled
 from dataproc.warehouse.modes.comparing import is_told_by_bytes
 from dataproc.warehouse.modes.factory import refuse_rejects, settle
 from dataproc.warehouse.modes.filling import can_be_filled, gives_many
@@ -97,27 +98,29 @@ class DirectLoad:
 
     @property
     def own_rule(self) -> KeyRule | None:
-        """The rule that the keys of a merge come once, where workers can tell."""
-        if self.as_is or self.destination.mode != "merge":
+        """The rule that the keys of the destination come once, where workers can tell."""
+        if self.as_is or not self.destination.keys:
             return None
         return rule_of(self.target.columns, self.destination.keys)
 
     @property
     def at_first(self) -> Target:
-        """The target as it is locked while rows come: a merge holds it only once they are there."""
+        """The target as it is locked while rows come: where they are brought in, they must all be there first."""
         return replace(self.target, lock="ACCESS SHARE") if self.brings_in else self.target
 
     @property
     def brings_in(self) -> bool:
         """Whether rows are held beside the target, and brought in when all of them are there."""
-        return self.destination.mode == "merge" and self.target.exists and bool(self.target.columns)
+        keeps_some = self.destination.mode not in ("append", "replace")
+        return keeps_some and self.target.exists and bool(self.target.columns)
 
     def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Account], None]) -> Published:
         """Stream all results into the target and commit, or leave it as it was."""
         tally, doubles = Tally(), Doubles()
         with rejects.Aside() as aside, publishing(self.url, self.load_id, self.at_first) as conn:
             new = self.new_table(conn, plan)
-            copied = copy_all(conn, self.target, arrivals(results, tally, doubles, aside), new)
+            with unless_doubled(self.target):
+                copied = copy_all(conn, self.target, arrivals(results, tally, doubles, aside), new)
             tally.verify(plan)
             doubles.refuse()
             self.compare(copied, tally.account)
@@ -145,7 +148,7 @@ class DirectLoad:
 
     def may_take_its_place(self, conn: psycopg.Connection, plan: SourcePlan) -> bool:
         """Whether the table that holds the rows of a merge may become the target: an empty one, or one much changed."""
-        if self.destination.delete_flag is not None:
+        if self.destination.mode != "merge" or self.destination.delete_flag is not None:
             return False
         is_filled = gives_many(plan) and can_be_filled(conn, self.target)
         return is_filled or may_be_rebuilt(conn, self.target, self.destination, plan)

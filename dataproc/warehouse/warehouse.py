@@ -167,8 +167,8 @@ class PostgresWarehouse:
 
 
 def can_go_directly(destination: Destination, target: Target) -> bool:
-    """Whether a mode needs no rows that tell where they come from, nor columns that the target does not have."""
-    return destination.mode in ("append", "replace") or (destination.mode == "merge" and not target.beside)
+    """Whether the target has all columns that the mode works with, or the mode only adds rows to it."""
+    return not target.beside and (target.exists or destination.mode in ("append", "merge", "replace"))
 
 
 def open_staged(conn: psycopg.Connection, load: StagedLoad, fingerprint: bytes) -> StagedLoad:

@@ -2,7 +2,6 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -13,7 +12,7 @@ from dataproc.domain.errors import BadDataError, ContractViolationError, CountMi
 from dataproc.ports.warehouse import Effect, Published
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.waiting import wait_until
-from tests.warehouses import ALWAYS_DIRECT, TABLE, LoadTrial, Query, planned, rejects_at
+from tests.warehouses import TABLE, WAYS, LoadTrial, Query, going, planned, rejects_at
 
 MERGE: dict[str, Any] = {"mode": "merge", "keys": ["id"]}
 
@@ -35,10 +34,10 @@ def told(published: Published) -> tuple[int, int, int | None, int]:
     return (effect.inserted, effect.updated, effect.deleted, effect.unchanged)
 
 
-@pytest.fixture(params=["direct", "staged"])
+@pytest.fixture(params=WAYS)
 def warehouse(warehouse: PostgresWarehouse, request: pytest.FixtureRequest) -> PostgresWarehouse:
-    """Give a warehouse that takes the direct way wherever it can, and one that never does."""
-    return replace(warehouse, direct_limit=warehouse.direct_limit if request.param == "direct" else 0)
+    """Give a warehouse that loads by each way."""
+    return going(warehouse, request.param)
 
 
 @pytest.fixture
@@ -143,7 +142,7 @@ def test_keys_that_come_twice_are_refused_with_their_number_and_the_first_place(
 def test_a_direct_merge_leaves_it_to_staging_to_name_rows_whose_keys_are_not_right(
     warehouse: PostgresWarehouse, query: Query, second: int | None
 ) -> None:
-    direct = replace(warehouse, direct_limit=ALWAYS_DIRECT)
+    direct = going(warehouse, "direct")
     with pytest.raises(RowRefusedError, match="staging"):
         merge(direct, rows((1, "ann"), (second, "bob")))
 

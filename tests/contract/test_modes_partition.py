@@ -9,7 +9,7 @@ import pytest
 from dataproc.domain.errors import ContractViolationError
 from dataproc.ports.warehouse import Published
 from dataproc.warehouse.warehouse import PostgresWarehouse
-from tests.warehouses import TABLE, LoadTrial, Query
+from tests.warehouses import TABLE, WAYS, LoadTrial, Query, going
 
 DAYS = [datetime(2026, 1, 30, 23, 59, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)]
 
@@ -23,6 +23,12 @@ def rows(*triples: tuple[int, str | None, int | None]) -> pa.Table:
 def replace(warehouse: PostgresWarehouse, *tables: pa.Table, **partition: Any) -> Published:
     """Replace the partitions that occur in these tables."""
     return LoadTrial(warehouse, terms={"mode": "replace_partition", "partition": partition}).run(*tables)
+
+
+@pytest.fixture(params=WAYS)
+def warehouse(warehouse: PostgresWarehouse, request: pytest.FixtureRequest) -> PostgresWarehouse:
+    """Give a warehouse that loads by each way."""
+    return going(warehouse, request.param)
 
 
 def test_partitions_that_occur_are_exchanged_and_others_stay(warehouse: PostgresWarehouse, query: Query) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -15,7 +14,7 @@ from dataproc.warehouse.modes.filling import MANY
 from dataproc.warehouse.modes.rebuilding import MUCH
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.waiting import wait_until
-from tests.warehouses import TABLE, LoadTrial, Query
+from tests.warehouses import TABLE, LoadTrial, Query, going
 
 OID = f"SELECT '{TABLE}'::regclass::oid"
 INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'sales' ORDER BY 1"
@@ -111,7 +110,7 @@ def test_a_table_stays_where_that_is_less_work_or_something_would_be_lost(
         case "another column":
             orders(f"ALTER TABLE {TABLE} ADD COLUMN note text")
         case _:
-            warehouse = replace(warehouse, direct_limit=0)
+            warehouse = going(warehouse, "staged")
     before = orders(OID)
 
     published = merge(warehouse, table, **options)

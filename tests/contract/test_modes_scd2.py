@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dataproc.domain.errors import BadDataError, ContractViolationError
+from dataproc.domain.errors import BadDataError, ContractViolationError, RowRefusedError
 from dataproc.ports.warehouse import Published
 from dataproc.warehouse.warehouse import PostgresWarehouse
-from tests.warehouses import TABLE, LoadTrial, Query
+from tests.warehouses import TABLE, WAYS, LoadTrial, Query, going
 
 SCD2: dict[str, Any] = {"mode": "scd2", "keys": ["id"]}
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -28,6 +28,12 @@ def rows(*triples: tuple[int, str, datetime | None]) -> pa.Table:
 def load(warehouse: PostgresWarehouse, table: pa.Table, **versions: Any) -> Published:
     """Load versions; they are effective since the column `since`."""
     return LoadTrial(warehouse, terms={**SCD2, "versions": {"effective": "since", **versions}}).run(table)
+
+
+@pytest.fixture(params=WAYS)
+def warehouse(warehouse: PostgresWarehouse, request: pytest.FixtureRequest) -> PostgresWarehouse:
+    """Give a warehouse that loads by each way."""
+    return going(warehouse, request.param)
 
 
 @pytest.mark.parametrize("postgres_major", [15, 18], indirect=True)
@@ -76,7 +82,9 @@ def test_a_row_that_is_older_than_what_holds_is_refused(warehouse: PostgresWareh
     load(warehouse, rows((1, "ann", TUESDAY)))
 
     with pytest.raises(BadDataError, match=r"1 rows are older \(since\) .* the first is u0, row 1"):
-        load(warehouse, rows((2, "bob", MONDAY), (1, "Ann", MONDAY)))
+        load(going(warehouse, "staged"), rows((2, "bob", MONDAY), (1, "Ann", MONDAY)))
+    with pytest.raises(RowRefusedError, match="staging"):
+        load(going(warehouse, "direct"), rows((2, "bob", MONDAY), (1, "Ann", MONDAY)))
 
     assert query(VERSIONS) == [(1, "ann", TUESDAY, None, True)]
 

@@ -69,6 +69,20 @@ EVOLVE = LoadMode(
 """The types of three columns are widened in the transaction that publishes the rows."""
 
 INTO_ROWS = LoadMode("merge", MERGE, (BEFORE, SAME, CHANGED), (SAME, CHANGED), constraint="PRIMARY KEY (id)")
+PARTITION = LoadMode(
+    "replace-partition",
+    {"mode": "replace_partition", "partition": {"by": ["at"], "period": "day"}},
+    (BEFORE, OTHER_DAY),
+    (BEFORE,),
+)
+HISTORY = LoadMode(
+    "scd2",
+    SCD2,
+    ((*OLD, OLD[4], None, True), (*KEPT, FIRST, None, True)),
+    ((*OLD, OLD[4], None, True),),
+    ((*OLD, OLD[4], FIRST, False),),
+    VERSIONED,
+)
 APPEND = {"direct": LoadMode("append"), "staged": LoadMode("append", before=(BEFORE,))}
 MODES: Mapping[str, tuple[LoadMode, ...]] = {
     "direct": (
@@ -79,6 +93,8 @@ MODES: Mapping[str, tuple[LoadMode, ...]] = {
             "replace", {"mode": "replace"}, (BEFORE, OTHER_DAY), (BEFORE, OTHER_DAY), constraint="PRIMARY KEY (id)"
         ),
         LoadMode("replace-in-place", IN_PLACE, ROWS, ROWS),
+        PARTITION,
+        HISTORY,
     ),
     "staged": (
         EVOLVE,
@@ -87,20 +103,8 @@ MODES: Mapping[str, tuple[LoadMode, ...]] = {
             "replace", {"mode": "replace"}, (BEFORE, OTHER_DAY), (BEFORE, OTHER_DAY), constraint="PRIMARY KEY (id)"
         ),
         LoadMode("replace-in-place", IN_PLACE, ROWS, ROWS),
-        LoadMode(
-            "replace-partition",
-            {"mode": "replace_partition", "partition": {"by": ["at"], "period": "day"}},
-            (BEFORE, OTHER_DAY),
-            (BEFORE,),
-        ),
-        LoadMode(
-            "scd2",
-            SCD2,
-            ((*OLD, OLD[4], None, True), (*KEPT, FIRST, None, True)),
-            ((*OLD, OLD[4], None, True),),
-            ((*OLD, OLD[4], FIRST, False),),
-            VERSIONED,
-        ),
+        PARTITION,
+        HISTORY,
     ),
 }
 """By the way of the load; `append` goes both ways."""

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from dataproc.domain.errors import BadDataError, ContractViolationError, RowRefusedError
 from dataproc.warehouse.modes.move import Move, listed, matching
+from dataproc.warehouse.target import Target
 
 NULLS = "SELECT count(*) FROM {staged} WHERE {missing}"
 FIRST_NULL = "SELECT __unit, __position FROM {staged} WHERE {missing} ORDER BY 1, 2 LIMIT 1"
@@ -96,6 +97,15 @@ def demand_places(move: Move) -> None:
     """Send rows that do not tell where they come from the staged way, in which those that are wrong can be named."""
     if not move.placed:
         raise RowRefusedError(f"rows do not fit {move.target.name}; {FOUND_LATER}")
+
+
+@contextmanager
+def unless_doubled(target: Target) -> Iterator[None]:
+    """Send rows that break a unique index on their way into it the staged way, in which they can be named."""
+    try:
+        yield
+    except pg.UniqueViolation as exc:
+        raise RowRefusedError(f"rows do not fit {target.name}; {FOUND_LATER}") from exc
 
 
 def place_of(move: Move, unit: int, position: int) -> str:

@@ -66,11 +66,18 @@ def settle(move: Move, new: NewTable | None) -> Effect:
 
 def put_in_place(move: Move, new: NewTable) -> Effect:
     """Let a new table that has the rows take the place of the target, or bring them into it."""
-    if move.destination.mode == "replace":
-        return Replacement(move, new).replace()
-    if move.destination.mode == "merge":
-        return Merge(move, new).merge()
-    return fill_by(move, new, move.rows)
+    match move.destination.mode:
+        case "append":
+            return fill_by(move, new, move.rows)
+        case "merge":
+            effect = Merge(move, new).merge()
+        case "replace":
+            effect = Replacement(move, new).replace()
+        case _:
+            effect = moved(move, move.destination)
+    # Where it has not become the target, it has held the rows until they were brought in.
+    new.run("DROP TABLE IF EXISTS {new}")
+    return effect
 
 
 def settle_keys(move: Move) -> None:

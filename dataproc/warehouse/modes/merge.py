@@ -59,7 +59,6 @@ class Merge:
             return Effect(new, changed, deleted, unchanged, (note,))
         updated = self.update(changed) if changed else 0
         inserted = self.insert(INSERT_NEW, new) if new else 0
-        self.let_go()
         return Effect(inserted, updated, deleted, unchanged, note_on_index(self.move))
 
     def rebuild(self, new: int, changed: int) -> str | None:
@@ -67,11 +66,6 @@ class Merge:
         if self.held is None or not self.held.lasting:
             return None
         return rebuild(self.move, self.held, new, changed)
-
-    def let_go(self) -> None:
-        """Drop the table that held the rows until they were brought in."""
-        if self.held is not None:
-            self.held.run("DROP TABLE {new}")
 
     def fill(self) -> Effect:
         """Insert into an empty table, and give one that we have made an index on its keys."""
@@ -85,7 +79,6 @@ class Merge:
         inserted = self.insert(INSERT_ALL, rows)
         if not self.move.target.exists:
             index_keys(self.move)
-        self.let_go()
         return Effect(inserted, unchanged=self.move.rows - inserted)
 
     def staying(self) -> int:

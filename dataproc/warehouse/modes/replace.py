@@ -55,8 +55,7 @@ class Replacement:
             if self.move.destination.replace == "swap":
                 raise
             effect = self.in_place("others were reading it for long")
-            if self.filled is None:
-                new.run("DROP TABLE {new}")
+            new.run("DROP TABLE IF EXISTS {new}")
             return effect
         new.take_place()
         return Effect(self.move.rows, deleted=None, notes=(f"{self.move.target.name} was replaced by a new table",))
@@ -67,8 +66,6 @@ class Replacement:
         with rows_named(self.move):
             deleted, inserted = self.move.ask(IN_PLACE)
         self.move.demand(inserted, self.move.rows, "added")
-        if self.filled is not None:
-            self.filled.run("DROP TABLE {new}")
         return Effect(inserted, deleted=deleted, notes=(f"{self.move.target.name} was replaced in place: {reason}",))
 
 

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from dataproc.domain.errors import BadDataError
 from dataproc.ports.warehouse import Effect
-from dataproc.warehouse.modes.checks import place_of, refuse_doubles, refuse_nulls, rows_named
+from dataproc.warehouse.modes.checks import demand_places, place_of, refuse_doubles, refuse_nulls, rows_named
 from dataproc.warehouse.modes.comparing import differing
 from dataproc.warehouse.modes.indexes import index_keys, is_empty, note_on_index
 from dataproc.warehouse.modes.move import Move, assigned, matching
@@ -51,10 +51,11 @@ class History:
 
     def keep(self) -> Effect:
         """Close the versions that are over, and add those that are new."""
-        refuse_nulls(self.move, self.move.keys, "a key")
+        if not self.move.distinct:
+            refuse_nulls(self.move, self.move.keys, "a key")
+            refuse_doubles(self.move)
         if (effective := self.move.destination.versions.effective) is not None:
             refuse_nulls(self.move, (effective,), "since when a row is so")
-        refuse_doubles(self.move)
         had_rows = not is_empty(self.move)
         parts = self.parts()
         updated, closed = self.change(parts) if had_rows else (0, 0)
@@ -94,6 +95,7 @@ class History:
         """Refuse rows that are older than what holds already: which versions lie between, nobody could tell."""
         (count,) = self.move.ask(LATE, **parts)
         if count:
+            demand_places(self.move)
             unit, position = self.move.ask(FIRST_LATE, **parts)
             raise BadDataError(
                 f"{count} rows are older ({self.move.destination.versions.effective}) than the versions that hold in "
