@@ -19,10 +19,8 @@ from dataproc.cli.stack import running, url_of
 from dataproc.embedded.ray_head import free_port
 from dataproc.settings import Settings
 
-LOOK = 0.02
-"""Seconds between two looks at a job, at least."""
-BLUR = 0.02
-"""By which share of the time gone a wait may be told too long: a look costs the processors that the job needs."""
+WAIT = 20.0
+"""Seconds after which the API answers though the job goes on; its end is told at once."""
 PATIENCE = 300.0
 """Seconds after which a job counts as lost."""
 
@@ -63,8 +61,7 @@ class Product:
         while job["status"] != "COMPLETED":
             if job["status"] in ("FAILED", "CANCELLED") or time.perf_counter() - started > PATIENCE:
                 raise JobLostError(f"job {job['id']} is {job['status']}: {job['error']}")
-            time.sleep(max(LOOK, BLUR * (time.perf_counter() - started)))
-            job = self.ask("GET", f"/jobs/{job['id']}")
+            job = self.ask("GET", f"/jobs/{job['id']}", params={"wait": WAIT})
         return Ended(time.perf_counter() - started, job)
 
     def ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:

@@ -42,6 +42,7 @@ from dataproc.services.reconciliation import ReconciliationService
 from dataproc.services.rejects import RejectService
 from dataproc.services.runs import RunService
 from dataproc.services.sources import SourceService
+from dataproc.services.waiting import WaitService
 from dataproc.settings import Settings
 from dataproc.sources.factory import Surroundings, connector_for, source_for
 from dataproc.sources.files.run import SourceRun
@@ -63,6 +64,7 @@ class Services:
     """What the doors of the control plane need; `store` is closed at the end."""
 
     jobs: JobService
+    waits: WaitService
     sources: SourceService
     reconciliation: ReconciliationService
     rejects: RejectService
@@ -125,7 +127,8 @@ def services_of(store: Store, settings: Settings) -> Services:
     sources = SourceService(store, lambda connection: connector_for(surroundings(settings, connection)))
     jobs = JobService(store, uuid4)
     plans = PlanService(lambda spec: open_planner(spec, settings), settings.plan_timeout)
-    return Services(jobs, sources, reconciliation, RejectService(jobs, lambda: open_rejects(settings)), plans, store)
+    rejects = RejectService(jobs, lambda: open_rejects(settings))
+    return Services(jobs, WaitService(store), sources, reconciliation, rejects, plans, store)
 
 
 def open_workshop(settings: Settings, engine: Engine) -> Workshop:
@@ -176,12 +179,8 @@ def receiver_of(settings: Settings, client: httpx2.AsyncClient) -> Receiver:
 
 def running_limits(settings: Settings) -> RunningLimits:
     """Return how many jobs may run at once."""
-    return RunningLimits(
-        settings.max_running,
-        settings.max_running_per_owner,
-        settings.max_running_per_source,
-        settings.max_running_per_target,
-    )
+    each = (settings.max_running_per_owner, settings.max_running_per_source, settings.max_running_per_target)
+    return RunningLimits(settings.max_running, *each)
 
 
 async def no_rows_limit(store: Store, claim: Claim) -> NoRowsLimit:

@@ -11,6 +11,7 @@ from dataproc.services.plan import PlanService
 from dataproc.services.reconciliation import ReconciliationService
 from dataproc.services.rejects import RejectService
 from dataproc.services.sources import SourceService
+from dataproc.services.waiting import WaitService
 
 
 def services_of(request: Request) -> Services:
@@ -21,6 +22,11 @@ def services_of(request: Request) -> Services:
 def jobs_of(request: Request) -> JobService:
     """Return the service of jobs."""
     return services_of(request).jobs
+
+
+def waits_of(request: Request) -> WaitService:
+    """Return the service that waits for jobs."""
+    return services_of(request).waits
 
 
 def sources_of(request: Request) -> SourceService:
@@ -49,6 +55,7 @@ def caller_of(_: Request) -> Caller:
 
 
 Jobs = Annotated[JobService, Depends(jobs_of)]
+Waits = Annotated[WaitService, Depends(waits_of)]
 Reconciliations = Annotated[ReconciliationService, Depends(reconciliation_of)]
 Rejections = Annotated[RejectService, Depends(rejects_of)]
 Plans = Annotated[PlanService, Depends(plans_of)]

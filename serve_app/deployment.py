@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from ray import serve
 
 from dataproc.bootstrap import open_services
+from dataproc.services.waiting import MOST
 from dataproc.settings import Settings
 from serve_app.app import create_app
 
@@ -20,7 +21,8 @@ def build() -> FastAPI:
 app = serve.deployment(
     name="job-api",
     num_replicas=Settings().api_replicas,
-    max_ongoing_requests=200,
+    # Those who wait for jobs can take half of it, so that the others need not wait for them.
+    max_ongoing_requests=2 * MOST,
     max_queued_requests=2000,
     ray_actor_options={"num_cpus": 0},
 )(serve.ingress(build)()).bind()

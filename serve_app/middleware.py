@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
@@ -66,6 +66,8 @@ class RequestLog:
         """Answer a request; what nobody expected is answered and logged here, where the reply still gets its id."""
         try:
             await self.app(scope, receive, reply)
+        except ClientDisconnect:
+            logger.debug("the client went away")
         except Exception as exc:  # noqa: BLE001 - it is logged with its traceback, and answered
             response = answer_unexpected(exc)
             if reply.status is None:
@@ -74,10 +76,16 @@ class RequestLog:
     def note(self, scope: Scope, status: int | None, seconds: float) -> None:
         """Count and log a request; without a status, the client went away before there was one."""
         method = scope["method"] if scope["method"] in METHODS else "other"
-        route = getattr(scope.get("route"), "path", "unknown")
+        route = template_of(scope)
         self.metrics.observe(method, route, status or 499, seconds)
         told = {"method": method, "route": route, "status": status or 499, "ms": round(seconds * 1000, 1)}
         logger.info("request", extra=told)
+
+
+def template_of(scope: Scope) -> str:
+    """Return the template of a path; who asks to wait is counted apart, lest the time to answer seem long."""
+    template: str = getattr(scope.get("route"), "path", "unknown")
+    return f"{template}?wait" if b"wait=" in scope["query_string"] else template
 
 
 def request_id_of(scope: Scope) -> str:

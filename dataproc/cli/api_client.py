@@ -30,6 +30,9 @@ CONFLICT = 409
 PATIENCE = timedelta(seconds=3)
 """How long a request that met no answer is repeated."""
 
+USUAL = 30.0
+"""Seconds that the API may take to answer by itself."""
+
 SLOW = 120.0
 """Seconds that a source may take to answer the API."""
 
@@ -65,9 +68,10 @@ class ApiClient:
         headers = {"Idempotency-Key": key, "Content-Type": "application/yaml"}
         return self.call("POST", "/jobs", content=text.encode(), headers=headers)
 
-    def job(self, job_id: UUID) -> Document:
-        """Return a job as it stands now."""
-        return self.call("GET", f"/jobs/{job_id}")
+    def job(self, job_id: UUID, *, wait: float = 0.0) -> Document:
+        """Return a job as it stands now; with `wait` as soon as it has ended, or after so many seconds."""
+        # An API that does not know how to wait, or has too many callers who do, answers at once.
+        return self.call("GET", f"/jobs/{job_id}", params=given({"wait": wait or None}), timeout=USUAL + wait)
 
     def jobs(self, which: Mapping[str, object]) -> Document:
         """Return a page of jobs."""
@@ -167,7 +171,7 @@ def api_client(url: str, patience: timedelta = PATIENCE) -> Iterator[ApiClient]:
     # The hooks log every repeat, and structlog's default log is standard output: that is kept for answers.
     stamina.instrumentation.set_on_retry_hooks([])
     try:
-        http = httpx2.Client(base_url=httpx2.URL(url), timeout=30, trust_env=not is_loopback(url))
+        http = httpx2.Client(base_url=httpx2.URL(url), timeout=USUAL, trust_env=not is_loopback(url))
     except httpx2.InvalidURL as exc:
         raise wrong_url(url) from exc
     if http.base_url.scheme not in ("http", "https") or not http.base_url.host:

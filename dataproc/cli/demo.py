@@ -103,11 +103,10 @@ def follow(api: httpx2.Client, job: dict[str, Any], console: Console) -> dict[st
     with Progress(TextColumn("{task.description:13}"), BarColumn(), rows, console=console) as progress:
         bar = progress.add_task("PENDING", total=RIGHT + WRONG)
         while True:
-            job = api.get(f"/jobs/{job['id']}").raise_for_status().json()
+            job = api.get(f"/jobs/{job['id']}", params={"wait": 0.1}).raise_for_status().json()
             progress.update(bar, description=job["status"], completed=job["progress"]["ingesting"]["rows"])
             if RunStatus(job["status"]).is_final:
                 return job
-            time.sleep(0.05)
 
 
 def show(stack: Stack, job: dict[str, Any], console: Console) -> int:

@@ -14,9 +14,10 @@ from dataproc.cli.api_client import ApiClient, Document
 from dataproc.cli.output import Output
 from dataproc.cli.show import aside
 from dataproc.cli.views import JobView, StageView, job_of
+from dataproc.ports.clock import Clock
 
-LOOK = 0.3
-"""Seconds between two looks at a job."""
+LOOK = 0.5
+"""Seconds between two looks at a job that goes on; its end is told at once."""
 LINE = 5.0
 """Seconds between two lines, unless the status changes."""
 PATIENCE = timedelta(minutes=1)
@@ -25,15 +26,26 @@ PATIENCE = timedelta(minutes=1)
 Look = Callable[[JobView], None]
 
 
-def wait_for(client: ApiClient, job_id: UUID, look: Look, *, pause: Callable[[float], None] = time.sleep) -> Document:
+def wait_for(
+    client: ApiClient,
+    job_id: UUID,
+    look: Look,
+    *,
+    clock: Clock = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> Document:
     """Return the job as it ended; `look` sees it on the way."""
+    wait = 0.0
     while True:
-        document = client.job(job_id)
+        asked = clock()
+        document = client.job(job_id, wait=wait)
         job = job_of(document)
         look(job)
         if job.status.is_final:
             return document
-        pause(LOOK)
+        # Nothing is left of this time, unless the API did not wait.
+        pause(max(0.0, asked + wait - clock()))
+        wait = LOOK
 
 
 @contextmanager

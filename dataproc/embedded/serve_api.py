@@ -14,6 +14,8 @@ from dataproc.domain.errors import SetupError
 
 DEPLOY_SECONDS = 180.0
 REMOVE_SECONDS = 60.0
+REQUEST_SECONDS = 90
+"""How long a request may take; who waits for a job is answered after 60 seconds at the latest."""
 PATH = "/api/serve/applications/"
 NAME = "dataproc"
 
@@ -37,7 +39,7 @@ class ServeApi:
         application = {"name": NAME, "route_prefix": "/", "import_path": "serve_app.deployment:app"}
         config = {
             "proxy_location": "EveryNode",
-            "http_options": {"host": self.host, "port": self.port, "request_timeout_s": 60},
+            "http_options": {"host": self.host, "port": self.port, "request_timeout_s": REQUEST_SECONDS},
             "logging_config": {"enable_access_log": False},
             "applications": [application],
         }

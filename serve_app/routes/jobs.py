@@ -1,5 +1,6 @@
 """Jobs: create, look at, cancel, retry."""
 
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -13,10 +14,12 @@ from dataproc.domain.job import Job, JobId
 from dataproc.domain.spec import JobSpec
 from dataproc.domain.status import RunStatus
 from dataproc.ports.queue import JobFilter
-from serve_app.dependencies import By, Jobs, Reconciliations
+from dataproc.services.waiting import MOST
+from serve_app.dependencies import By, Jobs, Reconciliations, Waits
 from serve_app.description import problems, tagged
 from serve_app.errors import NotReadyError
 from serve_app.etags import etag_of, versions_of
+from serve_app.presence import while_there
 from serve_app.schemas import JobList, JobView, ReconciliationView, RunLogView, RunView, as_cursor, as_text
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -41,6 +44,17 @@ IfMatch = Annotated[
     ),
 ]
 Time = Annotated[AwareDatetime | None, Query(description="A time with its zone, such as 2026-01-01T00:00:00Z.")]
+
+Seconds = Annotated[
+    float,
+    Query(
+        ge=0,
+        le=60,
+        allow_inf_nan=False,
+        description="Answer when the job has ended, or after so many seconds, as it stands then. A replica lets "
+        f"{MOST} callers wait; who comes then is answered at once: leave some time between two requests.",
+    ),
+]
 
 
 @router.post("", status_code=202, openapi_extra=SPEC_BODY, responses=tagged(202) | problems(409, 413, 422, 503))
@@ -69,9 +83,14 @@ async def list_jobs(
 
 
 @router.get("/{job_id}", responses=tagged(200) | problems(404, 422, 503))
-async def get_job(job_id: UUID, response: Response, jobs: Jobs) -> JobView:
-    """Show a job as it stands now; its `ETag` stays the same while only the progress changes."""
-    return shown(await jobs.get(JobId(job_id)), response)
+async def get_job(
+    job_id: UUID, request: Request, response: Response, *, jobs: Jobs, waits: Waits, wait: Seconds = 0
+) -> JobView:
+    """Show a job as it stands now, or when it ends; its `ETag` stays the same while only the progress changes."""
+    job = await jobs.get(JobId(job_id))
+    if wait and not job.status.is_final:
+        job = await while_there(request, waits.end_of(job, within=timedelta(seconds=wait)))
+    return shown(job, response)
 
 
 @router.get("/{job_id}/runs", responses=problems(404, 422, 503))

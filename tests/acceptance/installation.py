@@ -98,13 +98,13 @@ class Installation:
         assert response.status_code == 202, response.text
         return dict(response.json())
 
-    def job(self, job_id: str) -> dict[str, Any]:
-        """Return a job as it stands now."""
-        return dict(self.api.get(f"/jobs/{job_id}").raise_for_status().json())
+    def job(self, job_id: str, *, wait: float = 0) -> dict[str, Any]:
+        """Return a job as it stands now; with `wait` as soon as it has ended, or after so many seconds."""
+        return dict(self.api.get(f"/jobs/{job_id}", params={"wait": wait}).raise_for_status().json())
 
     def wait(self, job_id: str) -> dict[str, Any]:
         """Wait until a job ends; return it."""
-        return until(lambda: job if RunStatus((job := self.job(job_id))["status"]).is_final else None)
+        return until(lambda: job if RunStatus((job := self.job(job_id, wait=10))["status"]).is_final else None)
 
     def is_ready(self) -> bool:
         """Whether the API answers that it accepts jobs."""

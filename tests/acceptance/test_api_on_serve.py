@@ -1,10 +1,13 @@
 """What Ray Serve adds to the API."""
 
+import threading
+import time
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
-from tests.acceptance.installation import Installation
+from tests.acceptance.installation import Installation, new_table
 
 
 @pytest.mark.parametrize("given", [None, "trace-42"])
@@ -24,3 +27,19 @@ def test_head_is_answered_without_a_body(installation: Installation) -> None:
     response = installation.api.head("/livez")
 
     assert (response.status_code, response.content) == (200, b"")
+
+
+def test_the_end_of_a_job_is_told_at_once_to_who_waits_and_its_state_after_the_time(installation: Installation) -> None:
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    job = installation.submit(installation.spec("none/*", new_table(), scheduled_for=later))
+    begun = time.monotonic()
+    waiting = installation.job(job["id"], wait=1)
+    waited = time.monotonic() - begun
+
+    threading.Timer(1, installation.api.delete, (f"/jobs/{job['id']}",)).start()
+    ended = installation.job(job["id"], wait=50)
+
+    assert (waiting["status"], ended["status"]) == ("PENDING", "CANCELLED")
+    assert 1 <= waited < 1.5
+    # It is due in an hour, and so looked at once a second.
+    assert time.monotonic() - begun - waited < 4

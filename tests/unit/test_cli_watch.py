@@ -1,21 +1,28 @@
 """How a job on its way is shown: lines now and then, or bars."""
 
 import io
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import httpx2
 import pytest
 from rich.console import Console
 
+from dataproc.cli.api_client import USUAL, ApiClient
 from dataproc.cli.output import console, shown
 from dataproc.cli.show import job_details, job_list
 from dataproc.cli.views import JobView, job_of
-from dataproc.cli.watch import Bars, Lines
+from dataproc.cli.watch import LOOK, Bars, Lines, wait_for
 
 JOB = UUID("00000000-0000-0000-0000-000000000001")
 
 
-def a_view(status: str = "INGESTING", *, units: int = 2, rows: int = 1000, **fields: Any) -> JobView:
+def a_view(status: str = "INGESTING", **fields: Any) -> JobView:
+    return job_of(a_document(status, **fields))
+
+
+def a_document(status: str, *, units: int = 2, rows: int = 1000, **fields: Any) -> dict[str, Any]:
     stage = {"units": units, "rows": rows}
     progress: dict[str, Any] = {
         "units_planned": 4,
@@ -44,7 +51,7 @@ def a_view(status: str = "INGESTING", *, units: int = 2, rows: int = 1000, **fie
         "progress": progress | {"ingesting": stage, "transforming": stage, "loading": stage},
         "error": None,
     }
-    return job_of(document | fields)
+    return document | fields
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +65,54 @@ def printed(*parts: Any) -> str:
     for part in parts:
         console(file).print(part)
     return file.getvalue()
+
+
+@dataclass(slots=True)
+class Server:
+    """An API whose job ends with the fourth answer, and the time that passes while it is waited for."""
+
+    does_wait: bool
+    now: float = 0.0
+    asked: list[tuple[float, float]] = field(default_factory=list)
+    patience: list[float] = field(default_factory=list)
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        wait = float(request.url.params.get("wait", 0))
+        self.asked.append((self.now, wait))
+        self.patience.append(request.extensions["timeout"]["read"] - wait)
+        if self.does_wait:
+            self.now += wait
+        return httpx2.Response(200, json=a_document("COMPLETED" if len(self.asked) == 4 else "LOADING"))
+
+    def pause(self, seconds: float) -> None:
+        self.now += seconds
+
+    def wait_for_job(self) -> list[str]:
+        """Wait for the job; return the statuses that were seen."""
+        seen: list[str] = []
+        with httpx2.Client(base_url="http://api", transport=httpx2.MockTransport(self)) as http:
+            wait_for(
+                ApiClient(http), JOB, lambda job: seen.append(job.status), clock=lambda: self.now, pause=self.pause
+            )
+        return seen
+
+
+def test_a_job_is_looked_at_at_once_and_then_its_end_is_waited_for() -> None:
+    server = Server(does_wait=True)
+
+    seen = server.wait_for_job()
+
+    assert seen == ["LOADING", "LOADING", "LOADING", "COMPLETED"]
+    assert server.asked == [(0.0, 0.0), (0.0, LOOK), (LOOK, LOOK), (2 * LOOK, LOOK)]
+    assert server.patience == [USUAL] * 4
+
+
+def test_an_api_that_does_not_wait_is_asked_now_and_then() -> None:
+    server = Server(does_wait=False)
+
+    server.wait_for_job()
+
+    assert [time for time, _ in server.asked] == [0.0, 0.0, LOOK, 2 * LOOK]
 
 
 def test_a_line_is_said_when_the_status_changes_and_then_every_five_seconds() -> None:
