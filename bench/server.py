@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -13,6 +14,14 @@ from psycopg.conninfo import conninfo_to_dict
 from bench.errors import PeerError, WrongRowsError
 from bench.orders import COLUMNS, Orders
 from dataproc.embedded.programs import MAJOR, installed
+
+
+ACTIVE = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'active' AND backend_type = 'client backend'
+"""
+QUIET = 0.5
+"""Seconds without any statement after which a server is quiet: a job's ANALYZE comes when it is COMPLETED already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +49,13 @@ class Database:
         return psycopg.connect(self.url, autocommit=True)
 
     def settle(self) -> None:
-        """Write out what earlier runs left in memory, so that no run pays for another."""
+        """Wait for what earlier runs still do, and write out what they left in memory: no run pays for another."""
         with self.connect() as conn:
+            quiet_since = time.monotonic()
+            while time.monotonic() - quiet_since < QUIET:
+                time.sleep(QUIET / 10)
+                if conn.execute(ACTIVE).fetchone() != (0,):
+                    quiet_since = time.monotonic()
             conn.execute("CHECKPOINT")
 
     def make_table(self, schema: str) -> None:
