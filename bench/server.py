@@ -15,7 +15,6 @@ from bench.errors import PeerError, WrongRowsError
 from bench.orders import COLUMNS, Orders
 from dataproc.embedded.programs import MAJOR, installed
 
-
 ACTIVE = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'active' AND backend_type = 'client backend'
