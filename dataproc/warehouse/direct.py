@@ -196,8 +196,10 @@ def copy_all(
         for _ in payloads:
             pass
         return 0
-    # Whoever looks with an old snapshot sees the rows of a new table only if they are frozen.
-    options = sql.SQL("FORMAT BINARY" if new is None else "FORMAT BINARY, FREEZE")
+    # Whoever looks with an old snapshot sees the rows of a new table only if they are frozen; and whoever reads them
+    # first need not mark them as committed, which is logged page by page where pages have checksums.
+    is_new = new is not None or not target.exists
+    options = sql.SQL("FORMAT BINARY, FREEZE" if is_new else "FORMAT BINARY")
     into = target.identifier if new is None else new.identifier
     command = sql.SQL("COPY {} ({}) FROM STDIN ({})").format(into, target.column_list, options)
     with conn.cursor() as cursor:

@@ -8,9 +8,6 @@ after the data, and the old table is dropped. All rows are frozen: who looks wit
 
 from __future__ import annotations
 
-import tempfile
-from typing import IO
-
 import psycopg
 from psycopg import errors as pg
 from psycopg import sql
@@ -19,6 +16,7 @@ from dataproc.domain.destination import Destination
 from dataproc.domain.unit import SourcePlan
 from dataproc.warehouse.modes.checks import rows_named
 from dataproc.warehouse.modes.filling import MANY
+from dataproc.warehouse.modes.freezing import move_some
 from dataproc.warehouse.modes.indexes import is_unique_on
 from dataproc.warehouse.modes.move import Move, matching
 from dataproc.warehouse.modes.obstacles import obstacle
@@ -27,17 +25,11 @@ from dataproc.warehouse.target import Target
 
 MUCH = 0.25
 """From which share of changed rows on a table is written anew."""
-IN_MEMORY = 64 * 1024 * 1024
-"""Bytes of rows that are kept in memory on their way into the new table; more are kept in a file."""
 
 LEVEL = "SELECT current_setting('wal_level')"
 ROWS_BEFORE = "SELECT reltuples FROM pg_class WHERE oid = %s::regclass"
 COUNT = "SELECT count(*) FROM {target}"
-OTHERS = """
-COPY (SELECT {columns} FROM {target} AS t WHERE NOT EXISTS (SELECT FROM {staged} AS s WHERE {same}))
-TO STDOUT (FORMAT BINARY)
-"""
-TAKE = "COPY {new} ({columns}) FROM STDIN (FORMAT BINARY, FREEZE)"
+OTHERS = "SELECT {columns} FROM {target} AS t WHERE NOT EXISTS (SELECT FROM {staged} AS s WHERE {same})"
 
 
 def may_be_rebuilt(conn: psycopg.Connection, target: Target, destination: Destination, plan: SourcePlan) -> bool:
@@ -74,36 +66,15 @@ def rebuild(move: Move, table: NewTable, new: int, changed: int) -> str | None:
     except pg.LockNotAvailable:
         return None
     if others:
-        move.demand(add_others(move, table), others, "kept")
+        move.demand(move_some(table, others_of(move)), others, "kept")
     with rows_named(move):
         table.build_indexes()
     table.take_place()
     return f"much of {move.target.name} had changed: it was written anew, and is a new table with the same indexes"
 
 
-def add_others(move: Move, table: NewTable) -> int:
-    """Add the rows of the target that the load does not have; they pass through here, as only COPY freezes rows."""
-    with tempfile.SpooledTemporaryFile(IN_MEMORY) as rows:
-        copy_out(move, rows)
-        rows.seek(0)
-        return copy_in(move, table, rows)
-
-
-def copy_out(move: Move, into: IO[bytes]) -> None:
-    """Write those rows to a file."""
-    statement = sql.SQL(OTHERS).format(
+def others_of(move: Move) -> sql.Composed:
+    """Return the query for the rows of the target that the load does not have."""
+    return sql.SQL(OTHERS).format(
         columns=move.target.column_list, target=move.target.identifier, staged=move.staged, same=matching(move.keys)
     )
-    with move.conn.cursor() as cursor, cursor.copy(statement) as copy:
-        for data in copy:
-            into.write(data)
-
-
-def copy_in(move: Move, table: NewTable, rows: IO[bytes]) -> int:
-    """Copy the rows of a file into the new table; return how many it took."""
-    statement = sql.SQL(TAKE).format(new=table.identifier, columns=move.target.column_list)
-    with move.conn.cursor() as cursor:
-        with cursor.copy(statement) as copy:
-            while data := rows.read(1024 * 1024):
-                copy.write(data)
-        return cursor.rowcount

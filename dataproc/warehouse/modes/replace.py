@@ -12,6 +12,7 @@ from dataproc.domain.errors import TargetRefusedError
 from dataproc.ports.warehouse import Effect
 from dataproc.warehouse.modes.append import append
 from dataproc.warehouse.modes.checks import rows_named
+from dataproc.warehouse.modes.freezing import move_all
 from dataproc.warehouse.modes.move import Move
 from dataproc.warehouse.modes.obstacles import deleting_key, obstacle
 from dataproc.warehouse.modes.swap import NewTable
@@ -24,7 +25,6 @@ added AS (INSERT INTO {target} ({columns}) SELECT {columns} FROM {staged}
           WHERE (SELECT count(*) FROM gone) >= 0 RETURNING 1)
 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM added)
 """
-INSERT = "INSERT INTO {new} ({columns}) SELECT {columns} FROM {staged}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Replacement:
             return self.in_place(reason)
         new = self.filled or NewTable.made(self.move.conn, self.move.load_id, self.move.target, lasting=True)
         if self.filled is None:
-            self.move.demand(self.move.run(INSERT, new=new.identifier).rowcount, self.move.rows, "added")
+            self.move.demand(move_all(new, self.move.staged), self.move.rows, "added")
         with rows_named(self.move):
             new.build_indexes()
         return self.swap(new)
