@@ -2,8 +2,9 @@
 
 Each round submits a job into a table of its own and, at a random moment, kills one process: a worker, a slot, a
 runner, the dispatcher, a replica of the API, the head of Ray, the postmaster, or all of PostgreSQL (`-m immediate`).
-Nobody helps. A reader polls the table all the while. At the end of the round the rows must be there once each, with one
-ledger row and one event, and the reader must have seen nothing or everything.
+The mode is appended to a missing table, or merged into or put in place of one that has an older state of all rows.
+Nobody helps. A reader polls the table all the while. At the end of the round the rows must be there once each, just as
+they came, with one ledger row and one event, and the reader must have seen nothing or everything.
 """
 
 import argparse
@@ -30,6 +31,20 @@ LATEST_KILL = 2.0
 PATIENCE = 300.0
 CLEAN_PATIENCE = 30.0
 """Seconds that staging tables may outlive their job: the janitor comes now and then."""
+MODES: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
+    "append": ({"mode": "append"}, ("direct", "staged")),
+    "merge": ({"mode": "merge", "keys": ["order_id"]}, ("auto", "staged")),
+    "replace": ({"mode": "replace"}, ("direct", "staged")),
+    "replace in place": ({"mode": "replace", "replace": "in_place"}, ("direct", "staged")),
+}
+"""The options of each mode, and the ways that can be asked for; `auto` is direct here."""
+OLDER = """
+CREATE SCHEMA IF NOT EXISTS acceptance; CREATE TABLE {table} AS SELECT * FROM {loaded};
+UPDATE {table} SET qty = -1; ALTER TABLE {table} ADD PRIMARY KEY (order_id)
+"""
+NEW_ROWS = "CASE count(*) WHEN {rows} THEN count(*) FILTER (WHERE qty > 0) ELSE -1 END"
+"""What a reader asks a table that has rows before: how many are new; -1 where some are missing."""
+LOST = "SELECT count(*) FROM (SELECT * FROM {loaded} EXCEPT SELECT * FROM {table}) AS lost"
 RETRY = {"attempts": 20, "max_delay": "2s"}
 COMPLETIONS = "SELECT count(*) FROM outbox WHERE job_id = %s AND kind = 'job.completed'"
 HEADS = ("what", "count")
@@ -44,16 +59,23 @@ class KillLoop:
     outcome: Outcome
 
     def prepare(self) -> None:
-        """Put orders of each size into the bucket."""
+        """Put orders of each size into the bucket, and load them once undisturbed."""
         for rows in SIZES:
             table, share = orders(rows), rows // FILES
             self.place.put_parts(f"orders-{rows}", [table.slice(number * share, share) for number in range(FILES)])
+            self.place.run(self.place.spec(f"orders-{rows}/*.parquet", loaded(rows)))
 
     def round(self) -> None:
         """Load once, kill once, and compare."""
-        rows, table, way = self.dice.choice(SIZES), new_table(), self.dice.choice(["direct", "staged"])
-        spec = self.place.spec(f"orders-{rows}/*.parquet", table, load=way, retry=RETRY)
-        with reading(self.place.warehouse_url, table) as reader:
+        rows, table, mode = self.dice.choice(SIZES), new_table(), self.dice.choice(list(MODES))
+        options, ways = MODES[mode]
+        spec = self.place.spec(f"orders-{rows}/*.parquet", table, load=self.dice.choice(ways), retry=RETRY)
+        spec["destination"] |= options
+        if mode != "append":
+            self.place.execute(OLDER.format(table=table, loaded=loaded(rows)))
+        told = "count(*)" if mode == "append" else NEW_ROWS.format(rows=rows)
+        self.outcome.loads[mode] += 1
+        with reading(self.place.warehouse_url, table, told) as reader:
             job_id = patiently(lambda: self.place.submit(spec), PATIENCE)["id"]
             time.sleep(self.dice.uniform(0, LATEST_KILL))
             self.kill()
@@ -76,7 +98,7 @@ class KillLoop:
         found["stuck or failed"] += job["status"] != "COMPLETED"
         rows, distinct = self.counts(table)
         found["duplicates"] += rows - distinct
-        found["losses"] += expected - distinct
+        found["losses"] += self.lost(table, expected)
         found["partial reads"] += len(reader.seen - {0, expected})
         found["wrong ledgers"] += len(self.place.ledger(job["id"])) != 1
         found["events lost or doubled"] += self.ask_metadata(COMPLETIONS, job["id"]) != [(1,)]
@@ -91,6 +113,12 @@ class KillLoop:
         [(rows, distinct)] = self.place.query(f"SELECT count(*), count(DISTINCT order_id) FROM {table}")
         return rows, distinct
 
+    def lost(self, table: str, expected: int) -> int:
+        """Return how many rows are not there just as they came."""
+        if not self.place.exists(table):
+            return expected
+        return int(self.place.query(LOST.format(table=table, loaded=loaded(expected)))[0][0])
+
     def left_over(self) -> int:
         """Return how many staging tables stay for good."""
         deadline = time.monotonic() + CLEAN_PATIENCE
@@ -102,6 +130,11 @@ class KillLoop:
         """Ask the metadata database."""
         with psycopg.connect(url_of(self.place.stack.settings.metadata_url), autocommit=True) as conn:
             return conn.execute(statement.encode(), values).fetchall()
+
+
+def loaded(rows: int) -> str:
+    """Return the table with so many orders that were loaded undisturbed."""
+    return f"kills.orders_{rows}"
 
 
 def main() -> int:

@@ -14,6 +14,7 @@ HARMLESS = frozenset({"jobs"})
 class Outcome:
     """How often each victim was killed, and how much was found of what must not be."""
 
+    loads: Counter[str] = field(default_factory=Counter)
     kills: Counter[str] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
 
@@ -25,10 +26,11 @@ class Outcome:
     @property
     def rows(self) -> list[Row]:
         """The lines of a table."""
+        loads = [(f"of them: {name}", n) for name, n in sorted(self.loads.items())]
         kills = [("kills", self.kills.total()), *((f"of them: {name}", n) for name, n in sorted(self.kills.items()))]
         jobs = [(name, n) for name, n in self.found.items() if name in HARMLESS]
         found = [(name, n) for name, n in self.found.items() if name not in HARMLESS]
-        return [(name, f"{count:,}") for name, count in (*jobs, *kills, *found)]
+        return [(name, f"{count:,}") for name, count in (*jobs, *loads, *kills, *found)]
 
 
 def table_of(rows: Sequence[Row], *heads: str) -> Table:

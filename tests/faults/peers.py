@@ -30,7 +30,7 @@ from dataproc.embedded.orders import orders, share
 from dataproc.embedded.postgres import EmbeddedPostgres
 from dataproc.embedded.ray_head import RayHead, marked
 from tests.conftest import open_folder
-from tests.faults.reading import Reader, reading, rows_in
+from tests.faults.reading import Reader, number_in, reading
 
 FILES = 8
 MOST_RUNS = 5
@@ -215,7 +215,7 @@ class Trial:
     def wait_for_rows(self, schema: str, process: subprocess.Popen[str]) -> None:
         """Wait until the first rows are there for others to see, which is right after a commit of the loader."""
         with self.database.connect() as conn:
-            while process.poll() is None and rows_in(conn, f"(SELECT FROM {schema}.orders LIMIT 1) AS first") == 0:
+            while process.poll() is None and number_in(conn, f"(SELECT FROM {schema}.orders LIMIT 1) AS first") == 0:
                 time.sleep(0.001)
 
     def kill(self, victim: str, process: subprocess.Popen[str]) -> bool:
@@ -286,7 +286,7 @@ class Trial:
     def count(self, schema: str) -> tuple[int, int]:
         """Return how many rows there are, and how many different ones."""
         with self.database.connect() as conn:
-            if (rows := rows_in(conn, f"{schema}.orders")) == 0:
+            if (rows := number_in(conn, f"{schema}.orders")) == 0:
                 return 0, 0
             found = conn.execute(f"SELECT count(DISTINCT order_id) FROM {schema}.orders".encode()).fetchone()
             return rows, int((found or (0,))[0])
