@@ -1,6 +1,10 @@
 """Functions that the jobs of tests name: such as users write them."""
 
+import os
+import signal
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 import polars as pl
@@ -106,6 +110,42 @@ class Broken:
 
     def __init__(self) -> None:
         raise OSError("no model")
+
+    def __call__(self, rows: Any) -> Any:
+        return rows
+
+
+class Counted:
+    """Leaves a note of each object that is made, and of the process in which it is."""
+
+    def __init__(self, folder: str, dies_at: int | None = None) -> None:
+        (Path(folder) / f"made-{uuid4()}").write_text(str(os.getpid()))
+        self.mark, self.dies_at = Path(folder) / "died", dies_at
+
+    def __call__(self, rows: Any) -> Any:
+        if self.dies_at in rows["x"].to_pylist() and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return pa.table({"twice": pc.multiply(rows["x"], 2)})
+
+
+class BrokenAndCounted:
+    """Leaves a note of each time that it could not be set up."""
+
+    def __init__(self, folder: str) -> None:
+        (Path(folder) / f"tried-{uuid4()}").touch()
+        raise OSError("no model")
+
+    def __call__(self, rows: Any) -> Any:
+        return rows
+
+
+class DeadlySetUp:
+    """Ends its process when it is set up, as one does that takes more memory than there is."""
+
+    def __init__(self, folder: str) -> None:
+        (Path(folder) / f"tried-{uuid4()}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def __call__(self, rows: Any) -> Any:
         return rows

@@ -11,17 +11,18 @@ from typing import Any
 
 import pyarrow as pa
 import ray.data
-from ray.data import DataContext
+from ray.data import ActorPoolStrategy, DataContext
 from ray.data._internal.execution.resource_manager import ResourceManager
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
 from dataproc.cluster.datasource import Read, UnitDatasource
-from dataproc.cluster.travel import LOADED, pack_failure, pack_loaded, unpack, unpack_loaded
+from dataproc.cluster.travel import unpack_loaded
+from dataproc.cluster.work import UNIT, ActorWork, Work
 from dataproc.domain.chunk import Chunk, LoadedChunk, number
 from dataproc.domain.errors import ClusterUnavailableError, FatalError
 from dataproc.domain.unit import Unit
-from dataproc.ports.pipeline import Step, Transform, needs_of
+from dataproc.ports.pipeline import Needs, Step, Transform, needs_of
 
 EACH_CHUNK = 1
 """Bytes that Ray gathers before it hands a block on. Our readers cut chunks of a good size; gathered to more, the first
@@ -35,28 +36,6 @@ interval of a second, every Dataset runs a single task for that long, a third of
 COLOURS = re.compile(r"\x1b\[\d+m")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What `map_batches` does with each block: the transforms in order, then the load."""
-
-    transforms: tuple[Transform, ...]
-    load: Step
-
-    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
-        """Yield a block for each chunk; what goes wrong is the last one."""
-        try:
-            for chunk in unpack(block):
-                yield pack_loaded(self.load(self.transformed(chunk)))
-        except Exception as exc:  # noqa: BLE001 - it is raised again where the results are read
-            yield pack_failure(LOADED, exc)
-
-    def transformed(self, chunk: Chunk) -> Chunk:
-        """Return the chunk after all transforms."""
-        for transform in self.transforms:
-            chunk = transform.apply(chunk)
-        return chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +67,52 @@ class RayEngine:
                 pass
 
     def start(self, units: Sequence[Unit], read: Read, work: Work) -> Iterator[Any]:
-        """Start the Dataset and return its blocks; Ray fuses read and work of a unit into one task."""
+        """Start the Dataset and return its blocks."""
         needs = needs_of(work.transforms)
+        if needs.actors is None:
+            return blocks_of(self.by_tasks(units, read, work, needs))
+        return blocks_of(self.by_actors(units, read, work, needs, needs.actors))
+
+    def by_tasks(self, units: Sequence[Unit], read: Read, work: Work, needs: Needs) -> ray.data.Dataset:
+        """Return the Dataset of tasks; Ray fuses read and work of a unit into one."""
         # `max_retries` has no named parameter, and without it a task would be retried for ever.
-        options = {"max_retries": self.task_retries, "num_cpus": needs.cpus}
-        if needs.memory is not None:
-            options["memory"] = needs.memory
+        options = {"max_retries": self.task_retries, **resources_of(needs)}
         # The same for both, or Ray would not fuse them.
         pool: dict[str, Any] = {} if needs.concurrency is None else {"concurrency": needs.concurrency}
         source = UnitDatasource(units, read)
         rows = ray.data.read_datasource(source, override_num_blocks=len(units), ray_remote_args=options, **pool)
-        done = rows.map_batches(work, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, **options, **pool)
-        return blocks_of(done)
+        whole: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
+        done: ray.data.Dataset = rows.map_batches(work, **whole, **options, **pool)
+        return done
+
+    def by_actors(self, units: Sequence[Unit], read: Read, work: Work, needs: Needs, size: int) -> ray.data.Dataset:
+        """Return the Dataset of a pool of actors, each of which reads the units that it works on.
+
+        Read by tasks, all rows would travel through the object store: Ray fuses no tasks whose retries have a limit
+        with actors.
+        """
+        # A unit waits for the actor that is free first, not behind the unit of another.
+        pool = ActorPoolStrategy(size=min(size, len(units)), max_tasks_in_flight_per_actor=1)
+        # Without a limit, an actor that dies would be made again, and its unit begun again, for ever.
+        limits: dict[str, Any] = {"max_restarts": self.task_retries, "max_task_retries": self.task_retries}
+        # `from_arrow` would ask tasks for their columns, and wait for a core that the actors of another run may hold.
+        numbers: ray.data.Dataset = ray.data.from_blocks([pa.table({UNIT: [at]}) for at in range(len(units))])
+        done: ray.data.Dataset = numbers.map_batches(
+            ActorWork,
+            fn_constructor_args=(tuple(units), read, work),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=pool,
+            **limits,
+            **resources_of(needs),
+        )
+        return done
+
+
+def resources_of(needs: Needs) -> dict[str, Any]:
+    """Return what Ray is asked for, for each task or actor."""
+    resources: dict[str, Any] = {"num_cpus": needs.cpus}
+    return resources if needs.memory is None else {**resources, "memory": needs.memory}
 
 
 def blocks_of(rows: ray.data.Dataset) -> Iterator[pa.Table]:

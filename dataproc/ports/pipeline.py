@@ -56,11 +56,15 @@ class Shaping(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What each task needs: cores, and bytes that must be free; and how many tasks of a run there may be at once."""
+    """What each task needs: cores, and bytes that must be free; and how many tasks of a run there may be at once.
+
+    With `actors`, a pool of so many does the work in place of tasks; each needs as much, for as long as the run takes.
+    """
 
     cpus: float = 1
     memory: int | None = None
     concurrency: int | None = None
+    actors: int | None = None
 
 
 @runtime_checkable
@@ -72,13 +76,25 @@ class Demanding(Protocol):
         """What it needs; the tasks of a run have what all their transforms need."""
 
 
+@runtime_checkable
+class Preparing(Protocol):
+    """A transform that keeps in each process what is costly to make."""
+
+    def prepare(self) -> None:
+        """Make it now; without this it is made when the first rows come."""
+
+
 def needs_of(transforms: Sequence[Transform]) -> Needs:
-    """Return what tasks need that run all these transforms, one after the other."""
+    """Return what is needed to run all these transforms, one after the other: by the smallest of their actor pools."""
     needs = [each.needs for each in transforms if isinstance(each, Demanding)]
+    at_once = min((each.concurrency for each in needs if each.concurrency is not None), default=None)
+    actors = min((each.actors for each in needs if each.actors is not None), default=None)
     return Needs(
         max((each.cpus for each in needs), default=1),
         max((each.memory for each in needs if each.memory is not None), default=None),
-        min((each.concurrency for each in needs if each.concurrency is not None), default=None),
+        at_once,
+        # Each does one thing at a time.
+        actors if actors is None or at_once is None else min(actors, at_once),
     )
 
 

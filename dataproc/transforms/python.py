@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from dataproc.domain.cells import Cells
 from dataproc.domain.chunk import POSITION, Chunk
-from dataproc.domain.errors import ContractViolationError, TransformFailedError
+from dataproc.domain.errors import ContractViolationError, InvalidSpecError, TransformFailedError
 from dataproc.domain.transforms.python import PythonTransform, Resources
 from dataproc.ports.pipeline import Needs
 from dataproc.transforms.breaks import Break, broken, reject_table
@@ -42,11 +42,18 @@ class Python:
     def needs(self) -> Needs:
         """What the function needs."""
         resources = self.spec.resources or Resources()
-        return Needs(resources.cpus, resources.memory, self.spec.concurrency)
+        return Needs(resources.cpus, resources.memory, self.spec.concurrency, self.spec.actor_pool)
+
+    def prepare(self) -> None:
+        """Make the object of a class, which this process keeps."""
+        callable_of(self.spec.call, self.modules, self.spec.options, WHERE)
 
     def schema(self, before: pa.Schema) -> pa.Schema:
         """Return the columns that come out, new ones last, or say that there is no such function."""
-        imported(self.spec.call, self.modules, WHERE)
+        found = imported(self.spec.call, self.modules, WHERE)
+        if self.spec.actor_pool is not None and not isinstance(found, type):
+            msg = f"python.actor_pool: {self.spec.call} is no class, so there is nothing to set up; use concurrency"
+            raise InvalidSpecError(msg)
         if POSITION in self.spec.returns:
             raise ContractViolationError(f"python.returns: {POSITION} is not yours; leave it out")
         after = before if self.spec.others == "keep" else pa.schema([])

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from dataproc.domain.errors import ContractViolationError, InvalidSpecError, TransformFailedError
 from dataproc.domain.transforms.python import PythonTransform
-from dataproc.ports.pipeline import Transform
+from dataproc.ports.pipeline import Needs, Preparing, Transform, needs_of
 from dataproc.transforms.factory import transform_for
 from tests import functions
 from tests.builders import around_transforms
@@ -78,6 +79,49 @@ def test_of_a_class_each_process_makes_one_object_for_the_same_options_and_keeps
 
     assert found == [[6], [6], [10]]
     assert functions.made == [3, 5]
+
+
+def test_an_object_that_is_made_before_rows_come_is_the_one_that_they_reach() -> None:
+    functions.made.clear()
+    step = python("Multiplied", options={"factor": 7}, actor_pool=2)
+    assert isinstance(step, Preparing)
+
+    step.prepare()
+
+    assert functions.made == [7]
+    assert columns(applied(step, a_chunk(a=[2])))["twice"] == [14]
+    assert functions.made == [7]
+
+
+@pytest.mark.parametrize(
+    ("fields", "needs"),
+    [
+        ([{"actor_pool": 3}], Needs(actors=3)),
+        ([{"actor_pool": 3}, {"actor_pool": 2}, {}], Needs(actors=2)),
+        ([{"actor_pool": 3}, {"concurrency": 4}], Needs(concurrency=4, actors=3)),
+        ([{"actor_pool": 3}, {"concurrency": 1}], Needs(concurrency=1, actors=1)),
+        ([{"actor_pool": 1, "resources": {"cpus": 2, "memory": 10}}], Needs(2, 10, actors=1)),
+        ([{"concurrency": 4}], Needs(concurrency=4)),
+    ],
+)
+def test_one_pool_of_actors_runs_all_steps_and_keeps_to_the_smallest_number(
+    fields: list[dict[str, Any]], needs: Needs
+) -> None:
+    assert needs_of([python("Multiplied", **each) for each in fields]) == needs
+
+
+def test_a_pool_of_actors_for_a_function_is_refused() -> None:
+    with pytest.raises(InvalidSpecError, match=r"tests\.functions:doubled is no class, so there is nothing to set up"):
+        python("doubled", actor_pool=2).schema(pa.schema([]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"actor_pool": 2, "concurrency": 2}, "give `actor_pool` or `concurrency`"), ({"actor_pool": 0}, "actor_pool")],
+)
+def test_a_pool_of_actors_has_one_number_above_nought(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        python("Multiplied", **fields)
 
 
 def test_nulls_among_whole_numbers_truths_and_texts_reach_pandas_and_come_back() -> None:

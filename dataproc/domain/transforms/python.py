@@ -1,15 +1,15 @@
 """The `python` step, as users write it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, FiniteFloat, JsonValue
+from pydantic import Field, FiniteFloat, JsonValue, model_validator
 
 from dataproc.domain.fields import ColumnName, Spec
 from dataproc.domain.rules import ColumnType
 
 
 class Resources(Spec):
-    """What a task needs of a machine."""
+    """What a task or an actor needs of a machine."""
 
     cpus: Annotated[FiniteFloat, Field(gt=0, le=256)] = Field(default=1, description="Cores; also a part of one.")
     memory: int | None = Field(default=None, ge=1, description="Bytes that must be free; none: not looked at.")
@@ -44,5 +44,19 @@ class PythonTransform(Spec):
     options: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,99}$")], JsonValue] = Field(
         default={}, description="Keyword arguments: of the function, or of the class when the object is made."
     )
-    resources: Resources | None = Field(default=None, description="What each task needs; none: one core.")
+    resources: Resources | None = Field(default=None, description="What each task or actor needs; none: one core.")
     concurrency: int | None = Field(default=None, ge=1, description="Tasks of a run at once, at most; none: no limit.")
+    actor_pool: int | None = Field(
+        default=None,
+        ge=1,
+        description="Actors that do the work of the run, in place of tasks: each makes its object of the class once, "
+        "before rows come, and lives as long as the run; none: tasks.",
+    )
+
+    @model_validator(mode="after")
+    def one_number_of_hands(self) -> Self:
+        """Refuse a pool of actors whose number is told twice."""
+        if self.actor_pool is not None and self.concurrency is not None:
+            msg = "give `actor_pool` or `concurrency`: each actor of a pool does one thing at a time"
+            raise ValueError(msg)
+        return self
