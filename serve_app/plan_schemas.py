@@ -105,6 +105,7 @@ class PlanView(BaseModel):
     columns: list[ColumnView] = Field(description="What comes out of the transforms, with Arrow types.")
     target: PlannedTargetView
     access: AccessView
+    choices: list[str] = Field(description="How transforms are done where that was open, and why.")
     warnings: list[str]
 
     @classmethod
@@ -124,5 +125,6 @@ class PlanView(BaseModel):
             columns=[ColumnView(name=each.name, type=str(each.type)) for each in plan.schema],
             target=PlannedTargetView.of(plan.target, plan.destination.mode),
             access=AccessView(allowed=plan.is_allowed, permissions=permissions),
+            choices=list(plan.choices),
             warnings=list(plan.warnings),
         )

@@ -33,6 +33,7 @@ def as_document(plan: JobPlan) -> dict[str, object]:
             "rows": source.rows,
             "notes": source.notes,
         },
+        "choices": plan.choices,
         "schema": columns_of(plan.schema),
         "target": {
             "table": target.table,
@@ -78,6 +79,8 @@ def for_people(plan: JobPlan) -> Group:
         ("access", "granted" if plan.is_allowed else "not granted"),
     ):
         facts.add_row(name, shown(value))
+    for choice in plan.choices:
+        facts.add_row("choice", shown(choice))
     for warning in plan.warnings:
         facts.add_row("warning", shown(warning))
     statements: list[RenderableType] = [shown(f"{statement};") for statement in plan.target.statements]

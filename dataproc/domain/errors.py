@@ -34,6 +34,7 @@ DataprocError
 │   ├── NoRowsError
 │   ├── TooManyRejectsError
 │   ├── ContractViolationError
+│   │   └── LookupTooLargeError
 │   ├── TargetRefusedError
 │   ├── RowRefusedError
 │   │   └── DoubledKeysError
@@ -207,6 +208,10 @@ class TooManyRejectsError(FatalError):
 
 class ContractViolationError(FatalError):
     """The data do not fit the target table."""
+
+
+class LookupTooLargeError(ContractViolationError):
+    """The lookup is too large for the memory of workers."""
 
 
 class TargetRefusedError(FatalError):

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
+from typing_extensions import TypeIs
 
 from dataproc.domain.destination import Destination
 from dataproc.domain.duration import Duration
@@ -96,7 +97,8 @@ class JobSpec(Spec):
     @model_validator(mode="after")
     def asks_over_the_run_last(self) -> Self:
         """Refuse a step after one that waits for all rows of the run."""
-        over_run = [getattr(each, "over", "batch") == "run" for each in self.transforms]
+        settled = [each for each in self.transforms if not (is_unsettled(each) and each.obstacle is None)]
+        over_run = [getattr(each, "over", "batch") == "run" for each in settled]
         if over_run != sorted(over_run):
             msg = "transforms: a step with `over: run` is done when all rows are staged; put it after the other steps"
             raise ValueError(msg)
@@ -112,3 +114,8 @@ class JobSpec(Spec):
     def source_name(self) -> str:
         """What limits of a source count by: its connection, else its kind."""
         return self.connection or self.source.kind
+
+
+def is_unsettled(transform: AnyTransform) -> TypeIs[EnrichTransform]:
+    """Whether it is found out when the job is planned how this step is done."""
+    return isinstance(transform, EnrichTransform) and transform.over == "auto"

@@ -55,6 +55,26 @@ class Shaping(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """A transform for which it was found out how it is done, and what is told of that."""
+
+    transform: Transform
+    told: str
+
+
+@runtime_checkable
+class Unsettled(Protocol):
+    """A transform that workers do, or else the load over all rows of the run (`Shaping`): planning settles it."""
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why it cannot be done over the run; `None`: it can, when all other steps are done."""
+
+    def settle(self, obstacle: str | None, *, after_run: bool) -> Settled:
+        """Return what does it; `after_run`: a step before it is done over the run, so this one must be."""
+
+
+@dataclass(frozen=True, slots=True)
 class Needs:
     """What each task needs: cores, and bytes that must be free; and how many tasks of a run there may be at once.
 

@@ -1,5 +1,6 @@
 """The pipeline: read, transform, load, publish. It knows units and chunks, not Ray and not SQL."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -13,11 +14,14 @@ from dataproc.domain.errors import DoubledKeysError, RowRefusedError
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.keys import KeyRule
 from dataproc.domain.unit import Begun, SourcePlan, Unit
-from dataproc.ports.pipeline import Engine, Keyed, Shaping, Source, Transform
+from dataproc.ports.pipeline import Engine, Keyed, Settled, Shaping, Source, Transform
 from dataproc.ports.warehouse import LoadId, Published, Warehouse
 from dataproc.services.discards import DiscardCount
 from dataproc.services.limits import Limit
 from dataproc.services.monitor import Monitor
+from dataproc.services.settling import settled
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,10 @@ class Pipeline:
         plan = self.source.plan(self.warehouse.memory(load_id.name, self.destination.table))
         with plan.hold:
             reached(FaultPoint.PLANNED)
-            return self.load_either_way(plan, load_id, monitor)
+            ways = settled(self.transforms) if plan.units else tuple(Settled(each, "") for each in self.transforms)
+            told = tell(ways, load_id)
+            pipeline = replace(self, transforms=tuple(way.transform for way in ways))
+            return pipeline.load_either_way(replace(plan, notes=(*plan.notes, *told)), load_id, monitor)
 
     def load_either_way(self, plan: SourcePlan, load_id: LoadId, monitor: Monitor) -> Published:
         """Load as the destination says; what the direct way refuses is loaded the staged way."""
@@ -98,6 +105,14 @@ def after(transforms: Sequence[Transform], schema: pa.Schema) -> tuple[pa.Schema
         rules += found
         schema = transform.schema(schema)
     return schema, Across(tuple(rules), queries)
+
+
+def tell(ways: Iterable[Settled], load_id: LoadId) -> Sequence[str]:
+    """Log how transforms are done where that was open; return what of it somebody should look at."""
+    told = [way for way in ways if way.told]
+    for way in told:
+        logger.info("transform settled", extra={"run_id": str(load_id.run_id), "told": way.told})
+    return [way.told for way in told if isinstance(way.transform, Shaping)]
 
 
 def unread(units: Iterable[Unit], staged: Iterable[LoadedChunk]) -> Iterator[Unit]:

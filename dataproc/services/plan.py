@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -11,7 +10,6 @@ import pyarrow as pa
 
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import (
-    DataprocError,
     FatalError,
     InvalidSpecError,
     Problem,
@@ -23,18 +21,24 @@ from dataproc.domain.unit import SourcePlan
 from dataproc.ports.memory import Memory
 from dataproc.ports.pipeline import Shaping, Source, Transform
 from dataproc.ports.warehouse import TargetPreview, TargetPreviewer
+from dataproc.services.blame import blamed
+from dataproc.services.settling import settled
 
 PLANS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """What a job would read, which rows come out of its transforms, and what becomes of the target."""
+    """What a job would read, which rows come out of its transforms, and what becomes of the target.
+
+    `choices` tells how transforms are done for which that was open.
+    """
 
     source: SourcePlan
     schema: pa.Schema
     destination: Destination
     target: TargetPreview
+    choices: tuple[str, ...] = ()
 
     @property
     def is_allowed(self) -> bool:
@@ -64,14 +68,16 @@ class Planner:
         with blamed("/source"):
             source = self.source.plan(self.memory)
         with source.hold:
-            schema, queries = source.schema, [each.over_run for each in self.transforms if isinstance(each, Shaping)]
-            for number, transform in enumerate(self.transforms):
+            ways = settled(self.transforms)
+            transforms, choices = [way.transform for way in ways], tuple(way.told for way in ways if way.told)
+            schema, queries = source.schema, [each.over_run for each in transforms if isinstance(each, Shaping)]
+            for number, transform in enumerate(transforms):
                 with blamed(f"/transforms/{number}"):
                     schema = transform.schema(schema)
-            told = source.decoded() if self.transforms else source
+            told = source.decoded() if transforms else source
             with blamed("/destination"):
                 preview = self.warehouse.preview(self.destination, schema, told, queries)
-            return JobPlan(source, schema, self.destination, preview)
+            return JobPlan(source, schema, self.destination, preview, choices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +106,6 @@ class PlanService:
                 raise
             wrong = Problem(str(exc.context.get("pointer", "")), str(exc))
             raise InvalidSpecError("The job would fail as it stands.", (wrong,)) from exc
-
-
-@contextmanager
-def blamed(pointer: str) -> Iterator[None]:
-    """Note in errors which part of the specification they are about."""
-    try:
-        yield
-    except DataprocError as exc:
-        exc.context.setdefault("pointer", pointer)
-        raise
 
 
 def warnings_of(target: TargetPreview, destination: Destination) -> Iterator[str]:

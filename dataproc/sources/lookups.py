@@ -1,7 +1,7 @@
 """Lookups: small tables of the warehouse, and small sources, read whole."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import assert_never
@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from typing_extensions import override
 
 from dataproc.domain.chunk import POSITION
-from dataproc.domain.errors import BadDataError, ContractViolationError, SetupError
+from dataproc.domain.errors import BadDataError, ContractViolationError, LookupTooLargeError, SetupError
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.sources.kinds import AnySource
 from dataproc.domain.transforms.enrich import LookupPlace, LookupRows, LookupSource, LookupTable
@@ -19,6 +19,7 @@ from dataproc.ports.pipeline import Source
 from dataproc.ports.store import Connection
 from dataproc.sources.database.connection import ServerConnection
 from dataproc.sources.database.postgres import PostgresSource
+from dataproc.sources.database.postgres_errors import translated
 from dataproc.sources.database.postgres_session import PostgresLogin
 from dataproc.sources.factory import Surroundings, source_for
 
@@ -51,6 +52,14 @@ class SourceLookups:
     warehouse_url: str | None = field(default=None, repr=False)
     connections: Mapping[str, Connection] = field(default_factory=dict)
 
+    def size(self, place: LookupPlace, columns: Sequence[str]) -> int | None:
+        """Return about how many bytes these columns of a table have, as the warehouse estimates."""
+        if not isinstance(place, LookupTable):
+            return None
+        table = self.table(place, columns)
+        with closing(table.login.open()) as conn, translated(table.told):
+            return table.size(conn, None, ())
+
     def read(self, place: LookupPlace, columns: Sequence[str], max_bytes: int, _: timedelta) -> pa.Table:
         """Return these columns of all rows, as they are now."""
         match place:
@@ -64,7 +73,7 @@ class SourceLookups:
             case _:
                 assert_never(place)
 
-    def table(self, place: LookupTable, columns: Sequence[str]) -> Source:
+    def table(self, place: LookupTable, columns: Sequence[str]) -> PostgresSource:
         """Return the reader of a table of the warehouse."""
         if self.warehouse_url is None:
             raise SetupError("enrich.from.table: there is no warehouse; set DATAPROC_WAREHOUSE_URL")
@@ -113,4 +122,4 @@ def demand_small(size: int, max_bytes: int) -> None:
             f"enrich.from: the lookup has more than {max_bytes} bytes; raise `max_bytes`, name fewer columns, or "
             "join in the warehouse (`over: run`)"
         )
-        raise ContractViolationError(msg, max_bytes=max_bytes)
+        raise LookupTooLargeError(msg, max_bytes=max_bytes)

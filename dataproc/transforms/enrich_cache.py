@@ -15,7 +15,7 @@ from hashlib import sha256
 import pyarrow as pa
 import redis
 
-from dataproc.domain.errors import ContractViolationError
+from dataproc.domain.errors import LookupTooLargeError
 from dataproc.domain.transforms.enrich import LookupPlace
 from dataproc.ports.lookups import Lookups
 
@@ -66,6 +66,10 @@ class CachedLookups:
     redis_url: str | None = field(default=None, repr=False)
     shelf: Shelf = field(default_factory=shelf_of_process, repr=False)
 
+    def size(self, place: LookupPlace, columns: Sequence[str]) -> int | None:
+        """Return about how many bytes these columns have now."""
+        return self.lookups.size(place, columns)
+
     def read(self, place: LookupPlace, columns: Sequence[str], max_bytes: int, keep_for: timedelta) -> pa.Table:
         """Return what is kept, else what is there, and keep it."""
         if not keep_for:
@@ -85,7 +89,7 @@ class CachedLookups:
                 f"enrich.from: the lookup has {found.nbytes} bytes, and {max_bytes} are allowed; raise `max_bytes`, "
                 "or, for a table, set `over: run`"
             )
-            raise ContractViolationError(msg, max_bytes=max_bytes)
+            raise LookupTooLargeError(msg, max_bytes=max_bytes)
         return found
 
     def shared(self, name: str) -> pa.Table | None:

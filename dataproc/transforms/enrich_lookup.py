@@ -26,6 +26,7 @@ class Lookup:
     spec: EnrichTransform
     lookups: Lookups = field(repr=False)
     found: pa.Table | None = field(default=None, repr=False)
+    rows: pa.Table | None = field(default=None, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave the way to read behind: it knows who logs in."""
@@ -34,18 +35,32 @@ class Lookup:
     def load(self, rows: pa.Schema) -> pa.Table:
         """Return the lookup, with keys of the types that the rows have, each once."""
         if self.found is None:
-            self.found = keyed(self.read(), self.spec.on, rows)
+            self.found = keyed(self.read() if self.rows is None else self.rows, self.spec.on, rows)
+            self.rows = None
         return self.found
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are needed."""
+        return tuple(dict.fromkeys([*self.spec.on.values(), *self.spec.columns.values()]))
+
+    def size(self) -> int | None:
+        """Return about how many bytes there are; `None`: that is not known before they are read."""
+        return self.lookups.size(self.spec.place, self.columns)
+
+    def fetch(self) -> int:
+        """Read it, and return how many bytes it has; what it is joined with may be told later."""
+        self.rows = self.read()
+        return self.rows.nbytes
 
     def read(self) -> pa.Table:
         """Return the columns that are needed."""
-        columns = tuple(dict.fromkeys([*self.spec.on.values(), *self.spec.columns.values()]))
         if isinstance(self.spec.place, LookupRows):
             found = inline(self.spec.place)
         else:
-            found = self.lookups.read(self.spec.place, columns, self.spec.max_bytes, self.spec.keep_for)
-        demand(found.schema, columns, "enrich.from: the lookup")
-        return found.select(columns)
+            found = self.lookups.read(self.spec.place, self.columns, self.spec.max_bytes, self.spec.keep_for)
+        demand(found.schema, self.columns, "enrich.from: the lookup")
+        return found.select(self.columns)
 
 
 def inline(place: LookupRows) -> pa.Table:

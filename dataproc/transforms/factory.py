@@ -23,6 +23,7 @@ from dataproc.transforms.derive import Derive
 from dataproc.transforms.enrich import Enrich
 from dataproc.transforms.enrich_lookup import Lookup
 from dataproc.transforms.enrich_run import EnrichOverRun
+from dataproc.transforms.enrich_unsettled import UnsettledEnrich
 from dataproc.transforms.filter import Filter
 from dataproc.transforms.mask import Mask
 from dataproc.transforms.python import Python
@@ -47,7 +48,7 @@ def transform_for(spec: TransformSpec, around: Surroundings) -> Transform:
     """Return the transform that `spec` means."""
     match spec:
         case EnrichTransform():
-            return Enrich(spec, Lookup(spec, around.lookups)) if spec.over == "batch" else EnrichOverRun(spec)
+            return enrich_for(spec, Lookup(spec, around.lookups))
         case MaskTransform():
             return Mask(spec, around.cipher, around.secrets)
         case PythonTransform():
@@ -56,6 +57,19 @@ def transform_for(spec: TransformSpec, around: Surroundings) -> Transform:
             return Validate(spec, around.python_modules)
         case _:
             return self_contained(spec)
+
+
+def enrich_for(spec: EnrichTransform, lookup: Lookup) -> Transform:
+    """Return the join, done where the specification says."""
+    match spec.over:
+        case "auto":
+            return UnsettledEnrich(spec, lookup)
+        case "batch":
+            return Enrich(spec, lookup)
+        case "run":
+            return EnrichOverRun(spec)
+        case _:
+            assert_never(spec.over)
 
 
 def self_contained(spec: SelfContained) -> Transform:

@@ -100,6 +100,21 @@ async def test_an_unsafe_change_is_accepted_by_the_fingerprint_of_its_plan(
     assert accepted["warnings"] == []
 
 
+async def test_a_plan_tells_how_a_step_is_done_for_which_that_is_open(api: Api, query: Query) -> None:
+    query("CREATE SCHEMA ref")
+    query("CREATE TABLE ref.notes AS SELECT n::text AS note, n AS number FROM generate_series(1, 1000) AS n")
+    step = {"kind": "enrich", "from": {"table": "ref.notes"}, "on": {"note": "note"}, "columns": {"number": "number"}}
+
+    small, large = [await planned(api, transforms=[step | more]) for more in ({}, {"max_bytes": 1000})]
+
+    (told,) = small["choices"]
+    assert told.startswith("enrich: the lookup ref.notes has ")
+    assert told.endswith(" bytes, and goes to the workers")
+    assert "more than 1,000 bytes (`max_bytes`), and is joined in the warehouse" in large["choices"][0]
+    assert (small["target"]["load"], large["target"]["load"]) == ("direct", "staged")
+    assert (small["warnings"], (await planned(api))["choices"]) == ([], [])
+
+
 async def test_a_column_that_only_the_contract_knows_is_told(api: Api) -> None:
     contract = {"default": "evolve", "columns": {"ntoe": "freeze"}}
 

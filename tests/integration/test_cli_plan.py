@@ -85,6 +85,19 @@ def test_a_plan_tells_units_rows_schema_and_target(spec: Path) -> None:
     assert plan["load"] == "direct"
 
 
+def test_a_plan_tells_how_a_step_is_done_for_which_that_is_open(spec: Path) -> None:
+    rows = "{rows: [{id: 1, name: one}]}"
+    step = f"  - {{kind: enrich, from: {rows}, on: {{order_id: id}}, columns: {{name: name}}}}\n"
+    assert planned(spec)["choices"] == []
+
+    spec.write_text(SPEC.replace("destination:", f"{step}destination:"))
+
+    (told,) = planned(spec)["choices"]
+    assert told.startswith("enrich: the lookup in the job has ")
+    assert told.endswith(" bytes, and goes to the workers")
+    assert "and goes to the workers" in run("plan", spec).stdout
+
+
 def test_a_plan_changes_nothing(spec: Path, warehouse_url: str) -> None:
     planned(spec)
 

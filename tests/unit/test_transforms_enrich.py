@@ -30,6 +30,11 @@ class FakeLookups:
 
     table: pa.Table
     read_with: list[tuple[str, ...]] = field(default_factory=list)
+    estimate: int | None = None
+
+    def size(self, place: LookupPlace, columns: Sequence[str]) -> int | None:
+        del place, columns
+        return self.estimate
 
     def read(self, place: LookupPlace, columns: Sequence[str], max_bytes: int, keep_for: timedelta) -> pa.Table:
         del place, max_bytes, keep_for

@@ -96,13 +96,16 @@ class EnrichTransform(Spec):
         default="null",
         description="Where there is no match: null, set the row aside, or `{default: {column: value}}`.",
     )
-    over: Literal["batch", "run"] = Field(
-        default="batch",
+    over: Literal["auto", "batch", "run"] = Field(
+        default="auto",
         description="`batch`: workers hold the lookup; `run`: a table of any size is joined in the warehouse, where "
-        "the rows are staged; such a step comes last.",
+        "the rows are staged; such a step comes last; `auto`: `batch` up to `max_bytes`, else `run` where it can be.",
     )
     max_bytes: int = Field(
-        default=64 * MIB, ge=1, le=1024 * MIB, description="The lookup's greatest size; each worker holds it."
+        default=64 * MIB,
+        ge=1,
+        le=1024 * MIB,
+        description="The lookup's greatest size where workers hold it; each of them does.",
     )
     keep_for: Duration = Field(
         default=timedelta(minutes=10),
@@ -110,6 +113,13 @@ class EnrichTransform(Spec):
         le=timedelta(days=1),
         description="How long what was read serves other runs as well; `0s`: each run reads it anew.",
     )
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why the warehouse cannot make the join; `None`: it can, when all other steps are done."""
+        if not isinstance(self.place, LookupTable):
+            return "only a table of the warehouse is joined there"
+        return "a join over the run sets no rows aside (`missing: reject`)" if self.missing == "reject" else None
 
     @model_validator(mode="after")
     def can_be_joined(self) -> "EnrichTransform":
