@@ -4,6 +4,7 @@ import hmac
 import logging
 import pickle
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
@@ -15,6 +16,7 @@ from dataproc.domain.errors import ContractViolationError, InvalidSpecError, Set
 from dataproc.domain.transforms.mask import MaskTransform
 from dataproc.ports.pipeline import Transform
 from dataproc.security.ciphers import DataKeyCipher
+from dataproc.transforms import mask_hash
 from dataproc.transforms.declared import text_columns
 from dataproc.transforms.factory import transform_for
 from tests.builders import around_transforms
@@ -46,13 +48,35 @@ def test_a_hash_is_the_hmac_of_the_value_as_text() -> None:
 def test_hashes_are_those_of_the_standard_library_also_for_long_keys_and_repeated_values(
     values: list[str | None], key: bytes
 ) -> None:
-    from dataproc.transforms.mask_hash import keyed_hashes
     from dataproc.transforms.mask_values import by_value
 
-    found = by_value(pa.array(values * 3, pa.string()), lambda cells: keyed_hashes(cells, key))
+    found = by_value(pa.array(values * 3, pa.string()), lambda cells: mask_hash.keyed_hashes(cells, key))
 
     told = [None if v is None else hmac.new(key, v.encode(), "sha256").hexdigest() for v in values * 3]
     assert found.to_pylist() == told
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=9), max_size=9))
+def test_hashes_are_the_same_whatever_is_remembered_of_batches_before(batches: list[list[str]]) -> None:
+    key = b"sixteen bytes or more"
+    mask_hash.remembered.cache_clear()
+    with patch.object(mask_hash, "MOST_KNOWN", 3), patch.object(mask_hash, "LOOKED_AT", 2):
+        found = [mask_hash.keyed_hashes(pa.array(batch), key).to_pylist() for batch in batches]
+        remembered = mask_hash.remembered(key)
+
+    assert found == [[hmac.new(key, value.encode(), "sha256").hexdigest() for value in batch] for batch in batches]
+    assert len(remembered.values) == len(remembered.hashes) <= 3
+    mask_hash.remembered.cache_clear()
+
+
+def test_it_is_looked_up_only_while_values_are_met_again() -> None:
+    key = b"another key of some bytes"
+    mask_hash.keyed_hashes(pa.array(["a", "b"]), key)
+    mask_hash.keyed_hashes(pa.array(["c", "d"]), key)
+    after_new_ones = mask_hash.remembered(key).pays
+    mask_hash.keyed_hashes(pa.array(["a", "d"]), key)
+
+    assert (after_new_ones, mask_hash.remembered(key).pays) == (False, True)
 
 
 def test_hashes_without_a_key_of_the_job_come_from_the_last_key_of_the_installation() -> None:
