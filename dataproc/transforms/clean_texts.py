@@ -7,12 +7,14 @@ from typing import cast as typed
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as t
 
 from dataproc.domain.cells import Cells
 from dataproc.domain.transforms.clean import Case, CleanTransform, Form, Replacement
 from dataproc.transforms.columns import cells_of, demand_text, text_names, with_column
-from dataproc.transforms.emails import with_lower_domain
+from dataproc.transforms.emails import is_lower, with_lower_domain
 from dataproc.transforms.operations import Outcome
+from dataproc.transforms.text_bytes import has_plain_ends
 
 Change = Callable[[str, Cells], Cells]
 
@@ -47,7 +49,7 @@ def trimming(trim: bool | tuple[str, ...]) -> OnText:  # noqa: FBT001 - it is wh
 
 def trimmed(cells: Cells) -> Cells:
     """Return text without the white space around it."""
-    return pc.utf8_trim_whitespace(cells)
+    return cells if has_plain_ends(cells) else pc.utf8_trim_whitespace(cells)
 
 
 def normalising(form: Form | Mapping[str, Form]) -> OnText:
@@ -80,7 +82,7 @@ def in_case(case: Case, cells: Cells) -> Cells:
         case "upper":
             return pc.utf8_upper(cells)
         case "lower":
-            return pc.utf8_lower(cells)
+            return cells if t.is_string(cells.type) and is_lower(cells) else pc.utf8_lower(cells)
         case "title":
             return pc.utf8_title(cells)
         case _:

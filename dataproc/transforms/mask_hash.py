@@ -23,6 +23,8 @@ LOOKED_AT = 4096
 """Values by which we tell whether it pays to look."""
 MET_AGAIN = 0.1
 """The share of known ones among them from which on it does."""
+WORTH_COPYING = 0.02
+"""Of how many known ones the new ones must be this share to be remembered."""
 Hash: TypeAlias = Any
 """An object of hashlib; its modules in C have no type that could be named."""
 
@@ -44,12 +46,19 @@ class Known:
             return self.hashes.take(places)
         is_new = places.is_null()
         new = values.filter(is_new).dictionary_encode()
-        beyond = pc.add(new.indices, pa.scalar(len(self.values), pa.int32()))
+        # The places are exchanged, and not the hashes: of texts that takes ten times as long.
+        beyond = pc.add(new.indices, pa.scalar(len(self.hashes), pa.int32()))
         places = pc.replace_with_mask(places, is_new, beyond)
-        values = pa.concat_arrays([self.values, new.dictionary])
-        hashes = pa.concat_arrays([self.hashes, computed(new.dictionary, self.key)])
-        self.values, self.hashes = values[:MOST_KNOWN], hashes[:MOST_KNOWN]
-        return hashes.take(places)
+        hashes = computed(new.dictionary, self.key)
+        every = pa.concat_arrays([self.hashes, hashes])
+        self.remember(new.dictionary, hashes)
+        return every.take(places)
+
+    def remember(self, values: Cells, hashes: Cells) -> None:
+        """Remember hashes, up to as many as are remembered at most; a few are not worth copying all the others."""
+        if len(self.values) < MOST_KNOWN and len(values) >= WORTH_COPYING * len(self.values):
+            self.values = pa.concat_arrays([self.values, values])[:MOST_KNOWN]
+            self.hashes = pa.concat_arrays([self.hashes, hashes])[:MOST_KNOWN]
 
     def is_worth_it(self, values: Cells) -> bool:
         """Whether enough values are known, as it was the last time or as the first of them tell."""

@@ -5,8 +5,23 @@ from typing import cast as typed
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.types as t
 
 from dataproc.domain.cells import Cells
+
+SPACE, DELETE = 0x20, 0x7F
+"""Above the first, up to the other, bytes are ASCII and no white space."""
+
+
+def has_plain_ends(cells: Cells) -> bool:
+    """Whether each text is seen at once to begin and end with something of ASCII other than white space."""
+    if not t.is_string(cells.type):
+        return False
+    edges, text = offsets_and_bytes(cells)
+    lengths = np.diff(edges)
+    starts, ends = edges[:-1][lengths > 0], edges[1:][lengths > 0]
+    both = text[starts], text[ends - 1]
+    return all(not len(one) or (one.min() > SPACE and one.max() <= DELETE) for one in both)
 
 
 def offsets_and_bytes(cells: Cells) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
