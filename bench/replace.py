@@ -34,13 +34,21 @@ class Loads:
     def replace(self, number: int) -> float:
         """Replace the rows of a table; that it is filled first is not counted."""
         schema = f"replace_{number}"
-        self.database.make_table(schema)
-        self.database.copy_csv(schema, self.orders.csv)
+        self.fill(schema)
         return self.load(schema, "replace")
 
     def append(self, number: int) -> float:
-        """Load into a new table."""
-        return self.load(f"append_{number}", "append")
+        """Load into a new table; another one is filled first, so that both find the server in the same state."""
+        other = f"filled_{number}"
+        self.fill(other)
+        seconds = self.load(f"append_{number}", "append")
+        self.database.verify(other, self.orders)
+        return seconds
+
+    def fill(self, schema: str) -> None:
+        """Fill a table as people do."""
+        self.database.make_table(schema)
+        self.database.copy_csv(schema, self.orders.csv)
 
     def load(self, schema: str, mode: str) -> float:
         """Return how long a load takes."""
