@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from dataproc.domain.chunk import POSITION, Chunk, Piece, chunk_of, no_rejects, 
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.transforms.clean import CleanTransform
 from dataproc.ports.pipeline import Transform
+from dataproc.transforms.clean_texts import in_case, trimmed
 from dataproc.transforms.factory import transform_for
 from tests.builders import around_transforms
 
@@ -111,6 +113,14 @@ def test_text_is_split_by_a_regular_expression_also_in_a_slice() -> None:
     after = step.apply(chunk_of("unit-1", 0, Piece(chunk.rows.slice(1), no_rejects()), last=True))
 
     assert after.rows.select(["a", "b"]).to_pydict() == {"a": ["1", "3"], "b": ["2", "4"]}
+
+
+@given(st.lists(st.text("aB \t\xa0\u2003ü\x7f\x1f", max_size=4) | st.none(), max_size=6), st.integers(0, 3))
+def test_text_that_is_tidy_already_is_found_to_be_so_and_no_other(texts: list[str | None], skipped: int) -> None:
+    cells = pa.array(texts, pa.string())[skipped:]
+
+    assert trimmed(cells).to_pylist() == pc.utf8_trim_whitespace(cells).to_pylist()
+    assert in_case("lower", cells).to_pylist() == pc.utf8_lower(cells).to_pylist()
 
 
 def test_text_is_trimmed_everywhere_or_where_it_is_asked_for() -> None:
