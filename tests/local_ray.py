@@ -2,14 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 import pytest
 import ray
+from ray import cloudpickle
 
 
 @contextmanager
-def own_ray() -> Iterator[None]:
-    """Start a Ray of two processors, and end it; the way in which Ray authenticates is as before then."""
+def own_ray(sent: ModuleType | None = None) -> Iterator[None]:
+    """Start a Ray of two processors, and end it; the way in which Ray authenticates is as before then.
+
+    Workers cannot import a module of tests; the code of the one that is `sent` travels with the tasks.
+    """
+    if sent is not None:
+        cloudpickle.register_pickle_by_value(sent)  # type: ignore[no-untyped-call] # Ray leaves it untyped
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from ray import cloudpickle
 from ray.data import DataContext
 
 from dataproc.cluster.engine import RayEngine
@@ -45,8 +44,7 @@ SOON = 5.0
 @pytest.fixture(scope="module", autouse=True)
 def local_ray() -> Iterator[None]:
     """Start a Ray of our own, and end it."""
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call] # Ray leaves it untyped
-    with own_ray():
+    with own_ray(sys.modules[__name__]):
         yield
 
 

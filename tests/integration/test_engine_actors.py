@@ -12,7 +12,6 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pytest
-from ray import cloudpickle
 
 from dataproc.cluster.engine import RayEngine
 from dataproc.domain.chunk import POSITION, Chunk, LoadedChunk, no_rejects, number, with_positions
@@ -47,8 +46,7 @@ SOON = 5.0
 @pytest.fixture(scope="module", autouse=True)
 def local_ray() -> Iterator[None]:
     """Start a Ray of our own, and end it."""
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call] # Ray leaves it untyped
-    with own_ray():
+    with own_ray(sys.modules[__name__]):
         yield
 
 
