@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, assert_never
+from typing import Literal, assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.types as t
 
 from dataproc.domain.cells import Mask
 from dataproc.domain.chunk import Chunk
-from dataproc.domain.keys import BY, KeyRule, key_schema, keys_of
+from dataproc.domain.keys import BY, KeyRule, come_once, key_schema, keys_of
 from dataproc.domain.transforms.dedupe import DedupeTransform, KeepEarliest, KeepLatest
 from dataproc.transforms.columns import demand_comparable
 
@@ -69,7 +69,7 @@ class Dedupe:
 def staying(keys: pa.Table, keep: Keep) -> Mask:
     """Return which rows stay."""
     names = [name for name in keys.column_names[:-1] if name != BY]
-    if len(names) == 1 and are_distinct(keys[names[0]]):
+    if are_distinct(keys.select(names)):
         return np.ones(keys.num_rows, np.bool_)
     order = in_order(keys, keep)
     place = np.empty(len(order), np.int64)
@@ -81,12 +81,11 @@ def staying(keys: pa.Table, keep: Keep) -> Mask:
     return stays
 
 
-def are_distinct(values: "pa.ChunkedArray[Any]") -> bool:
-    """Whether whole numbers are seen to be distinct by sorting them, which is six times as fast as grouping."""
-    if not t.is_integer(values.type) or values.null_count:
+def are_distinct(keys: pa.Table) -> bool:
+    """Whether keys, if they are whole numbers, are seen at once to be distinct."""
+    if keys.num_columns != 1 or not t.is_integer(keys[0].type) or keys[0].null_count:
         return False
-    found = np.sort(values.to_numpy())
-    return bool((found[1:] != found[:-1]).all())
+    return come_once(keys[0].to_numpy())
 
 
 def in_order(keys: pa.Table, keep: Keep) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":

@@ -9,15 +9,13 @@ import pyarrow.compute as pc
 
 from dataproc.domain.cells import Cells
 from dataproc.transforms.columns import joined
-from dataproc.transforms.text_bytes import offsets_and_bytes
+from dataproc.transforms.text_bytes import DELETE, SPACE, offsets_and_bytes
 
 PATTERN = r"^[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)+$"
 LONGEST_NAME = 64
 UPPER_IN_DOMAIN = r"(?s)@[^@]*\p{Lu}[^@]*$"
 AT, DOT = ord("@"), ord(".")
 A, LETTERS = np.uint8(ord("A")), 26
-SPACE, DELETE = ord(" "), 127
-"""Beyond these, in both directions, bytes are no letters of ASCII that can be seen."""
 
 
 def is_email(cells: Cells) -> "pa.BooleanArray":

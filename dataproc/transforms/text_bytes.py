@@ -10,7 +10,7 @@ import pyarrow.types as t
 from dataproc.domain.cells import Cells
 
 SPACE, DELETE = 0x20, 0x7F
-"""Above the first, up to the other, bytes are ASCII and no white space."""
+"""Beyond these, in both directions, bytes are no letters of ASCII that can be seen."""
 
 
 def has_plain_ends(cells: Cells) -> bool:

@@ -21,6 +21,7 @@ from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse import encoding, rejects
 from dataproc.warehouse.columns import Column
 from dataproc.warehouse.connection import ROW_ERRORS, column_of, connect, first_line, words_of
+from dataproc.warehouse.copying import copy_rows
 from dataproc.warehouse.discarding import within_contract
 from dataproc.warehouse.fitting import fit
 from dataproc.warehouse.keys import PLACE, UNIT
@@ -134,7 +135,7 @@ class Stage:
         """Copy the keys of the chunk's rows for each rule."""
         for table, keys in zip(key_tables(self.load_id, self.rules), chunk.keys, strict=True):
             payload = encoding.encode(fit(self.placed(chunk, keys), table.columns))
-            copy_binary(conn, table.copy, payload)
+            copy_rows(conn, table.copy, [payload])
 
     def key(self, chunk: Chunk | LoadedChunk) -> tuple[object, ...]:
         """Return a chunk's primary key."""
@@ -179,7 +180,7 @@ class Stage:
         into = staging if self.target.fits_directly else TEXTS
         try:
             with conn.transaction():
-                copy_binary(conn, sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(into, names), payload)
+                copy_rows(conn, sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(into, names), [payload])
                 if into is TEXTS:
                     conn.execute(self.cast_texts(staging))
                     conn.execute(sql.SQL("TRUNCATE {}").format(TEXTS))
@@ -206,11 +207,3 @@ class Stage:
         return sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(
             staging, self.column_list, sql.SQL(", ").join(values), TEXTS
         )
-
-
-def copy_binary(conn: psycopg.Connection, command: sql.Composed, payload: bytes) -> None:
-    """Send `payload` through one COPY."""
-    with conn.cursor() as cursor, cursor.copy(command) as copy:
-        copy.write(encoding.HEADER)
-        copy.write(payload)
-        copy.write(encoding.TRAILER)

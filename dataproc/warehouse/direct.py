@@ -20,6 +20,7 @@ from dataproc.ports.cipher import Cipher
 from dataproc.ports.warehouse import Effect, LoadId, Published
 from dataproc.warehouse import encoding, rejects
 from dataproc.warehouse.columns import Column
+from dataproc.warehouse.copying import copy_rows
 from dataproc.warehouse.discarding import within_contract
 from dataproc.warehouse.fitting import fit
 from dataproc.warehouse.keys import Doubles, hashed, hashes, rule_of
@@ -202,10 +203,4 @@ def copy_all(
     options = sql.SQL("FORMAT BINARY, FREEZE" if is_new else "FORMAT BINARY")
     into = target.identifier if new is None else new.identifier
     command = sql.SQL("COPY {} ({}) FROM STDIN ({})").format(into, target.column_list, options)
-    with conn.cursor() as cursor:
-        with cursor.copy(command) as copy:
-            copy.write(encoding.HEADER)
-            for payload in payloads:
-                copy.write(payload)
-            copy.write(encoding.TRAILER)
-        return cursor.rowcount
+    return copy_rows(conn, command, payloads)

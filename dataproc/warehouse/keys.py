@@ -14,7 +14,7 @@ from psycopg import sql
 
 from dataproc.domain.chunk import POSITION, LoadedChunk
 from dataproc.domain.errors import DoubledKeysError
-from dataproc.domain.keys import KeyRule
+from dataproc.domain.keys import KeyRule, come_once
 from dataproc.warehouse.columns import LIMITS, Column, declare
 from dataproc.warehouse.target import names_of
 
@@ -82,9 +82,7 @@ class Doubles:
     def refuse(self) -> None:
         """Raise `DoubledKeysError` if a key seems to have come twice."""
         for of_chunks in zip(*self.seen, strict=True):
-            # Sorted, 2 million are compared in 0.02 s; `np.unique` of numpy 2 hashes them, which takes 1.5 s.
-            found = np.sort(np.frombuffer(b"".join(of_chunks), np.uint64))
-            if (found[1:] == found[:-1]).any():
+            if not come_once(np.frombuffer(b"".join(of_chunks), np.uint64)):
                 raise DoubledKeysError
 
 

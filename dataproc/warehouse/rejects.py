@@ -19,6 +19,7 @@ from dataproc.domain.row_text import is_row
 from dataproc.ports.cipher import Cipher
 from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse import encoding
+from dataproc.warehouse.copying import copy_rows
 
 COPY = """
 COPY dataproc_load.reject
@@ -118,13 +119,14 @@ def copy_rejects(
 ) -> None:
     """Write the rejects of units."""
     holds_everything = conn.info.parameter_status("server_encoding") == "UTF8"
-    with conn.cursor() as cursor, cursor.copy(COPY) as copy:
-        copy.write(encoding.HEADER)
+
+    def payloads() -> Iterator[bytes]:
         for unit, packed in packed_of_units:
             found = unpack(packed)
             found = found if holds_everything else in_ascii(found)
-            copy.write(encoding.encode(as_rows(load_id, target, unit, found)))
-        copy.write(encoding.TRAILER)
+            yield encoding.encode(as_rows(load_id, target, unit, found))
+
+    copy_rows(conn, COPY, payloads())
 
 
 def as_rows(load_id: LoadId, target: str, unit: str, rejects: pa.Table) -> pa.Table:

@@ -167,3 +167,18 @@ def test_others_write_while_rows_come_and_are_waited_for_before_they_are_brought
         loading.result()
 
     assert orders(SUMS) == [(ALL, ALL * (ALL + 1) // 2, 3 * (ALL - 1) + 9)]
+
+
+@pytest.mark.parametrize("rows_before", [0, ALL])
+def test_a_table_whose_keys_had_to_be_indexed_to_be_looked_at_does_not_take_the_place_of_another(
+    warehouse: PostgresWarehouse, query: Query, rows_before: int
+) -> None:
+    query("CREATE SCHEMA sales")
+    query(f"CREATE TABLE {TABLE} (id double precision PRIMARY KEY, qty integer)")
+    query(f"INSERT INTO {TABLE} SELECT n, 1 FROM generate_series(1, {rows_before}) AS n")
+    before = query(INDEXES)
+
+    merge(warehouse, orders_of(range(1, ALL + 1), 3))
+
+    assert query(INDEXES) == before
+    assert query(SUMS) == [(ALL, ALL * (ALL + 1) // 2, 3 * ALL)]

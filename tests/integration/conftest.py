@@ -1,6 +1,6 @@
-"""What tests of the HTTP API stand on."""
+"""What tests of the HTTP API and of the engine stand on."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from pydantic import SecretStr
@@ -9,6 +9,7 @@ from dataproc.repositories.store import PostgresStore
 from dataproc.settings import Settings
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.api_app import Api, started
+from tests.local_ray import own_ray
 from tests.warehouses import ALWAYS_DIRECT, Query
 
 
@@ -38,3 +39,10 @@ async def loading_api(postgres_store: PostgresStore, warehouse: PostgresWarehous
     """Give the API with that warehouse."""
     async with started(postgres_store, Settings(warehouse_url=SecretStr(warehouse.url))) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def local_ray(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Give a Ray of the module's own, whose workers get the module's code with their tasks."""
+    with own_ray(request.module):
+        yield

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,25 +26,18 @@ from dataproc.domain.errors import (
 )
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan, Unit
-from tests.local_ray import own_ray
 from tests.warehouses import a_unit
 
 # Ray warns of its own deprecated settings and of files that its own processes leave open.
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.usefixtures("local_ray"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
 SCHEMA = pa.schema({"x": pa.int64()})
 SOON = 5.0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    """Start a Ray of our own, and end it."""
-    with own_ray(sys.modules[__name__]):
-        yield
 
 
 @dataclass(frozen=True, slots=True)

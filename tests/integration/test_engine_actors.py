@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,12 +26,12 @@ from dataproc.services.pipeline import Pipeline
 from dataproc.transforms.factory import transform_for
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.builders import around_transforms
-from tests.local_ray import own_ray
 from tests.warehouses import ALWAYS_DIRECT, a_load_id, a_unit
 
 # Ray warns of its own deprecated settings and of files that its own processes leave open.
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.usefixtures("local_ray"),
     pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -41,13 +40,6 @@ pytestmark = [
 SCHEMA = pa.schema({"x": pa.int64()})
 ROWS, IN_CHUNK = 40, 10
 SOON = 5.0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    """Start a Ray of our own, and end it."""
-    with own_ray(sys.modules[__name__]):
-        yield
 
 
 @dataclass(frozen=True, slots=True)

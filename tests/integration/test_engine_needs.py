@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,25 +22,18 @@ from dataproc.security.ciphers import DataKeyCipher
 from dataproc.transforms.factory import transform_for
 from tests.builders import around_transforms
 from tests.fakes.secrets import FakeSecrets
-from tests.local_ray import own_ray
 from tests.steps import KEY
 from tests.warehouses import a_unit
 
 # Ray warns of its own deprecated settings and of files that its own processes leave open.
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.usefixtures("local_ray"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
 TASKS = 4
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    """Start a Ray of our own, and end it."""
-    with own_ray(sys.modules[__name__]):
-        yield
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """Transforms on Ray's workers give what they give in this process: they pickle, and bring all that they need."""
 
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,12 +14,12 @@ from dataproc.domain.unit import Unit
 from dataproc.ports.pipeline import Transform
 from dataproc.transforms.clean import Clean
 from dataproc.transforms.validate import Validate
-from tests.local_ray import own_ray
 from tests.warehouses import a_unit
 
 # Ray warns of its own deprecated settings and of files that its own processes leave open.
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.usefixtures("local_ray"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
@@ -48,13 +47,6 @@ VALIDATE = {
     "json_schema": {"properties": {"id": {"multipleOf": 4}}},
     "model": "tests.pydantic_models:Keyed",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    """Start a Ray of our own, and end it."""
-    with own_ray(sys.modules[__name__]):
-        yield
 
 
 def read(unit: Unit) -> Iterator[Chunk]:

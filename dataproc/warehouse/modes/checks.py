@@ -51,6 +51,13 @@ def missing_in(names: tuple[str, ...]) -> sql.Composed:
     return sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(sql.Identifier(name)) for name in names)
 
 
+def refuse_unclear_keys(move: Move) -> None:
+    """Refuse rows whose keys do not tell one from another, unless they are known to."""
+    if not move.distinct:
+        refuse_nulls(move, move.keys, "a key")
+        refuse_doubles(move)
+
+
 def refuse_nulls(move: Move, names: tuple[str, ...], role: str) -> None:
     """Refuse rows that have null in a column that must tell something; say how many, and which is the first."""
     if count := count_nulls(move, names):

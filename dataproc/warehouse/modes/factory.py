@@ -2,14 +2,12 @@
 
 from typing import assert_never
 
-from psycopg import errors as pg
-
 from dataproc.domain.chunk import Account
 from dataproc.domain.destination import Destination
-from dataproc.domain.errors import BadDataError, RowRefusedError
+from dataproc.domain.errors import BadDataError
 from dataproc.ports.warehouse import Effect
 from dataproc.warehouse.modes.append import append
-from dataproc.warehouse.modes.checks import count_nulls
+from dataproc.warehouse.modes.checks import refuse_nulls, unless_doubled
 from dataproc.warehouse.modes.filling import fill_by
 from dataproc.warehouse.modes.indexes import index_keys, with_staleness
 from dataproc.warehouse.modes.merge import Merge
@@ -82,9 +80,7 @@ def put_in_place(move: Move, new: NewTable) -> Effect:
 
 def settle_keys(move: Move) -> None:
     """Give a new table an index on its keys; whether these tell one row from another shows by that."""
-    try:
+    with unless_doubled(move.target):
         index_keys(move)
-    except pg.UniqueViolation as exc:
-        raise RowRefusedError("rows have the same keys; they are looked for in staging") from exc
-    if not move.distinct and count_nulls(move, move.keys):
-        raise RowRefusedError("rows have no keys; they are looked for in staging")
+    if not move.distinct:
+        refuse_nulls(move, move.keys, "a key")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from typing import IO
 
 import psycopg
 from psycopg import sql
 
+from dataproc.warehouse.copying import copy_stream
 from dataproc.warehouse.modes.swap import NewTable
 
 IN_MEMORY = 64 * 1024 * 1024
@@ -48,7 +50,8 @@ def move_some(table: NewTable, query: sql.Composable) -> int:
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as rows:
         copy_out(table.conn, query, rows)
         rows.seek(0)
-        return copy_in(table, rows)
+        into = sql.SQL(INTO).format(new=table.identifier, columns=table.target.column_list)
+        return copy_stream(table.conn, into, iter(partial(rows.read, AT_ONCE), b""))
 
 
 def copy_out(conn: psycopg.Connection, query: sql.Composable, into: IO[bytes]) -> None:
@@ -56,12 +59,3 @@ def copy_out(conn: psycopg.Connection, query: sql.Composable, into: IO[bytes]) -
     with conn.cursor() as cursor, cursor.copy(sql.SQL(OUT).format(query=query)) as copy:
         for data in copy:
             into.write(data)
-
-
-def copy_in(table: NewTable, rows: IO[bytes]) -> int:
-    """Copy the rows of a file into the new table; return how many it took."""
-    with table.conn.cursor() as cursor:
-        with cursor.copy(sql.SQL(INTO).format(new=table.identifier, columns=table.target.column_list)) as copy:
-            while data := rows.read(AT_ONCE):
-                copy.write(data)
-        return cursor.rowcount

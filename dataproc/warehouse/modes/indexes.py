@@ -73,6 +73,11 @@ def note_on_index(move: Move) -> tuple[str, ...]:
 
 def with_staleness(move: Move, effect: Effect) -> Effect:
     """Return an effect with whether the load is large against what the statistics of the target tell."""
-    found = move.conn.execute(ROWS_BEFORE, (move.table,)).fetchone()
-    before = found[0] if found else 0
-    return replace(effect, stale=effect.inserted + effect.updated + (effect.deleted or 0) > TELLING * before)
+    changed = effect.inserted + effect.updated + (effect.deleted or 0)
+    return replace(effect, stale=changed > TELLING * rows_before(move.conn, move.table))
+
+
+def rows_before(conn: psycopg.Connection, table: str) -> float:
+    """Return how many rows a table has, as its statistics tell."""
+    (rows,) = conn.execute(ROWS_BEFORE, (table,)).fetchone() or (0.0,)
+    return float(rows)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from psycopg import sql
 
 from dataproc.ports.warehouse import Effect
-from dataproc.warehouse.modes.checks import refuse_doubles, refuse_nulls, rows_named
+from dataproc.warehouse.modes.checks import refuse_unclear_keys, rows_named
 from dataproc.warehouse.modes.comparing import differing
 from dataproc.warehouse.modes.filling import MANY, can_be_filled, fill_by
 from dataproc.warehouse.modes.indexes import index_keys, is_empty, note_on_index
@@ -47,9 +47,7 @@ class Merge:
 
     def merge(self) -> Effect:
         """Bring all rows in."""
-        if not self.move.distinct:
-            refuse_nulls(self.move, self.move.keys, "a key")
-            refuse_doubles(self.move)
+        refuse_unclear_keys(self.move)
         if is_empty(self.move):
             return self.fill()
         deleted = self.delete()
@@ -61,17 +59,20 @@ class Merge:
         inserted = self.insert(INSERT_NEW, new) if new else 0
         return Effect(inserted, updated, deleted, unchanged, note_on_index(self.move))
 
+    @property
+    def successor(self) -> NewTable | None:
+        """The table that may take the target's place: not if it was given an index to look at its keys."""
+        return self.held if self.held is not None and self.held.lasting and self.move.distinct else None
+
     def rebuild(self, new: int, changed: int) -> str | None:
         """Write the table anew, where much of it changes and it can be done; return what to tell of that."""
-        if self.held is None or not self.held.lasting:
-            return None
-        return rebuild(self.move, self.held, new, changed)
+        return None if self.successor is None else rebuild(self.move, self.successor, new, changed)
 
     def fill(self) -> Effect:
         """Insert into an empty table, and give one that we have made an index on its keys."""
         rows = self.staying()
-        if self.held is not None and self.held.lasting:
-            return fill_by(self.move, self.held, rows)
+        if self.successor is not None:
+            return fill_by(self.move, self.successor, rows)
         if self.held is None and rows >= MANY and can_be_filled(self.move.conn, self.move.target):
             new = NewTable.made(self.move.conn, self.move.load_id, self.move.target, lasting=True)
             self.move.demand(self.move.run(FILL, new=new.identifier, stays=self.stays).rowcount, rows, "added")

@@ -17,7 +17,7 @@ from dataproc.domain.unit import SourcePlan
 from dataproc.warehouse.modes.checks import rows_named
 from dataproc.warehouse.modes.filling import MANY
 from dataproc.warehouse.modes.freezing import move_some
-from dataproc.warehouse.modes.indexes import is_unique_on
+from dataproc.warehouse.modes.indexes import is_unique_on, rows_before
 from dataproc.warehouse.modes.move import Move, matching
 from dataproc.warehouse.modes.obstacles import obstacle
 from dataproc.warehouse.modes.swap import NewTable
@@ -27,7 +27,6 @@ MUCH = 0.25
 """From which share of changed rows on a table is written anew."""
 
 LEVEL = "SELECT current_setting('wal_level')"
-ROWS_BEFORE = "SELECT reltuples FROM pg_class WHERE oid = %s::regclass"
 COUNT = "SELECT count(*) FROM {target}"
 OTHERS = "SELECT {columns} FROM {target} AS t WHERE NOT EXISTS (SELECT FROM {staged} AS s WHERE {same})"
 
@@ -38,12 +37,11 @@ def may_be_rebuilt(conn: psycopg.Connection, target: Target, destination: Destin
     Where changes are logged row by row, such a table costs more than one that only holds the rows for a while.
     """
     name = target.identifier.as_string(conn)
-    (before,) = conn.execute(ROWS_BEFORE, (name,)).fetchone() or (0,)
     return (
         destination.merge != "insert_only"
         and destination.delete_flag is None
         and conn.execute(LEVEL).fetchone() == ("minimal",)
-        and (plan.rows is None or plan.rows >= MUCH * before)
+        and (plan.rows is None or plan.rows >= MUCH * rows_before(conn, name))
         and {column.name for column in target.columns} == {a.name for a in target.attributes if not a.generated}
         and is_unique_on(conn, name, destination.keys)
         and obstacle(conn, name) is None

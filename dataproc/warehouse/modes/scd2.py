@@ -9,7 +9,7 @@ from psycopg import sql
 
 from dataproc.domain.errors import BadDataError
 from dataproc.ports.warehouse import Effect
-from dataproc.warehouse.modes.checks import demand_places, place_of, refuse_doubles, refuse_nulls, rows_named
+from dataproc.warehouse.modes.checks import demand_places, place_of, refuse_nulls, refuse_unclear_keys, rows_named
 from dataproc.warehouse.modes.comparing import differing
 from dataproc.warehouse.modes.indexes import index_keys, is_empty, note_on_index
 from dataproc.warehouse.modes.move import Move, assigned, matching
@@ -51,9 +51,7 @@ class History:
 
     def keep(self) -> Effect:
         """Close the versions that are over, and add those that are new."""
-        if not self.move.distinct:
-            refuse_nulls(self.move, self.move.keys, "a key")
-            refuse_doubles(self.move)
+        refuse_unclear_keys(self.move)
         if (effective := self.move.destination.versions.effective) is not None:
             refuse_nulls(self.move, (effective,), "since when a row is so")
         had_rows = not is_empty(self.move)
