@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
 from dataproc.cluster.datasource import Read, UnitDatasource
+from dataproc.cluster.relay import relayed
 from dataproc.cluster.travel import unpack_loaded
 from dataproc.cluster.work import UNIT, ActorWork, Work
 from dataproc.domain.chunk import Chunk, LoadedChunk, number
@@ -51,6 +52,10 @@ class RayEngine:
         """Give the results as they come; the end of the block ends the Dataset, whether it is done or not."""
         if not units:
             yield iter(())
+            return
+        if all(unit.as_is for unit in units):
+            with relayed(units, read, load) as chunks:
+                yield raised_by_workers(chunks)
             return
         with own_context():
             blocks = self.start(units, read, Work(tuple(transforms), load))
@@ -164,15 +169,20 @@ def our_context(before: DataContext) -> DataContext:
 def results_of(blocks: Iterator[pa.Table]) -> Iterator[LoadedChunk]:
     """Yield the results, and raise what a worker raised; what Ray itself raises is trouble of the cluster."""
     try:
-        for block in blocks:
-            yield from unpack_loaded(block)
+        yield from raised_by_workers(chunk for block in blocks for chunk in unpack_loaded(block))
+    except RayError as exc:
+        told = COLOURS.sub("", str(exc)).strip().rpartition("\n")[2]
+        raise ClusterUnavailableError(f"Ray could not finish the work: {type(exc).__name__}: {told}") from exc
+
+
+def raised_by_workers(chunks: Iterator[LoadedChunk]) -> Iterator[LoadedChunk]:
+    """Yield chunks, or raise what a worker raised; of what nobody expected, the log tells where it arose."""
+    try:
+        yield from chunks
     except FatalError as exc:
         if notes := getattr(exc, "__notes__", None):
             logger.exception("a worker failed unexpectedly", extra={"traceback": "\n".join(notes)})
         raise
-    except RayError as exc:
-        told = COLOURS.sub("", str(exc)).strip().rpartition("\n")[2]
-        raise ClusterUnavailableError(f"Ray could not finish the work: {type(exc).__name__}: {told}") from exc
 
 
 def close(blocks: Iterator[pa.Table]) -> None:

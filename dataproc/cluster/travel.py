@@ -30,6 +30,7 @@ LOADED = pa.schema(
     [
         *HEAD, ("loaded", pa.int64()), ("rejected", pa.int64()), ("digest", pa.binary()),
         ("payload", pa.large_binary()), ("rejects", pa.large_binary()), ("keys", pa.list_(pa.large_binary())),
+        ("present", pa.int64()),
     ]
 )  # fmt: skip
 
@@ -70,7 +71,12 @@ def unpack_loaded(block: pa.Table) -> Iterator[LoadedChunk]:
 
 def pack_failure(schema: pa.Schema, exc: Exception) -> pa.Table:
     """Return a block of one row that holds an error."""
-    return one_row(schema, {"failure": pickle.dumps(exc if isinstance(exc, DataprocError) else unexpected(exc))})
+    return one_row(schema, {"failure": pickle.dumps(as_ours(exc))})
+
+
+def as_ours(exc: Exception) -> DataprocError:
+    """Return an error of ours as it is, and for another one ours."""
+    return exc if isinstance(exc, DataprocError) else unexpected(exc)
 
 
 def unexpected(exc: Exception) -> FatalError:

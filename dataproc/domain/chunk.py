@@ -126,7 +126,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class LoadedChunk:
-    """The account of a chunk that was encoded or staged; with the encoded rows where they travel on."""
+    """The account of a chunk that was encoded or staged; with the encoded rows where they travel on.
+
+    Of the `loaded` rows so many are `present` in the target just as they came, and do not travel.
+    """
 
     unit: str
     seq: int
@@ -143,6 +146,7 @@ class LoadedChunk:
     high: str | None = None
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     discarded: Discards = ()
+    present: int = 0
 
     @property
     def is_balanced(self) -> bool:

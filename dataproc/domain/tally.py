@@ -17,6 +17,7 @@ class Tally:
     account: Account = field(default_factory=Account)
     units_done: int = 0
     moved: dict[str, Account] = field(default_factory=dict)
+    present: int = 0
 
     def add(self, chunk: LoadedChunk) -> bool:
         """Return whether this chunk is new; the same chunk with other contents is refused."""
@@ -31,6 +32,7 @@ class Tally:
             )
         seen[chunk.seq] = chunk.without_payload()
         self.account += chunk
+        self.present += chunk.present
         self.units_done += is_whole(seen)
         return True
 

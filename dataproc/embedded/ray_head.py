@@ -176,7 +176,8 @@ def switches() -> dict[str, str]:
 
     HAProxy answers six times the requests a second of Serve's own Python proxy. The ports between it and the
     replicas are fixed by default, and shared with every other Ray on the machine: requests then reach the wrong one.
-    A dead HAProxy is replaced after three failed checks, which are ten seconds apart by default.
+    A dead HAProxy is replaced after three failed checks, which are ten seconds apart by default. Serve's controller
+    looks after its replicas ten times a second by default, which takes 3 % of a processor where nothing happens.
     Workers are niced by default, for the sake of a busy head; here they would only wait for PostgreSQL.
     """
     lowest = free_port()
@@ -190,6 +191,7 @@ def switches() -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(lowest),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(min(lowest + 200, 65_535)),
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
+        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "RAY_worker_niceness": "0",
     }

@@ -86,6 +86,9 @@ class Store(Protocol):
     def begin(self) -> AbstractAsyncContextManager[Tables]:
         """Open a transaction: committed at the end of the block, rolled back when it raises."""
 
+    def looking(self) -> AbstractAsyncContextManager[Tables]:
+        """Give tables for looking again and again: each statement sees what is committed by then, and holds nothing."""
+
     async def check(self) -> str:
         """Return the server's version and the schema's revision, or raise `MetadataUnavailableError`."""
 

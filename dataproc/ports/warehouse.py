@@ -34,7 +34,8 @@ class Effect:
     """What a load has done to the rows of its target, and what somebody should know of how it did that.
 
     `deleted` is `None` where nobody counted: the table was swapped. `unchanged` rows were there just as they came. The
-    statistics of the table are `stale` if so much has changed that they no longer tell what it holds.
+    statistics of the table are `stale` if so much has changed that they no longer tell what it holds. A table that a
+    new one has replaced is `set_aside`, and still to be dropped.
     """
 
     inserted: int = 0
@@ -43,6 +44,7 @@ class Effect:
     unchanged: int = 0
     notes: tuple[str, ...] = ()
     stale: bool = field(default=False, compare=False)
+    set_aside: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,17 +128,21 @@ class RunService:
         async with self.store.begin() as tables:
             await tables.jobs.finish(claim, RunStatus.COMPLETED, progress=progress, failure=None)
         reached(FaultPoint.FINISHED)
-        await self.refresh(claim, published)
+        await self.tidy(claim, published)
         return RunStatus.COMPLETED
 
-    async def refresh(self, claim: Claim, published: Published) -> None:
-        """Bring the statistics of the target up to date; nobody waits for that, and without it the server will."""
-        if not published.effect.stale:
-            return
+    async def tidy(self, claim: Claim, published: Published) -> None:
+        """Do what nobody waits for: drop the table that was replaced, and bring the target's statistics up to date.
+
+        Where that fails, the janitor drops the table, and the server looks after its statistics.
+        """
         try:
-            await asyncio.to_thread(self.warehouse.refresh, published.target)
+            if published.effect.set_aside:
+                await asyncio.to_thread(self.warehouse.clean, claim.job_id, claim.epoch)
+            if published.effect.stale:
+                await asyncio.to_thread(self.warehouse.refresh, published.target)
         except DataprocError as exc:
-            logger.warning("statistics not refreshed", extra=ids(claim) | {"error": exc.code})
+            logger.warning("target not tidied", extra=ids(claim) | {"error": exc.code})
 
     async def failed(self, claim: Claim, monitor: Monitor, failure: Failure) -> RunStatus:
         """Record a failed run: the job waits for its next attempt, or has failed for good."""

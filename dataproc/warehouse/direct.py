@@ -33,6 +33,7 @@ from dataproc.warehouse.modes.move import Move
 from dataproc.warehouse.modes.rebuilding import may_be_rebuilt
 from dataproc.warehouse.modes.replace import is_swapped
 from dataproc.warehouse.modes.swap import NewTable
+from dataproc.warehouse.present import Present
 from dataproc.warehouse.publish import make_sure_of, publishing
 from dataproc.warehouse.target import Target
 
@@ -46,20 +47,22 @@ class Encode:
     left_out: tuple[Column, ...] = ()
     cipher: Cipher | None = field(default=None, repr=False)
     own: KeyRule | None = None
+    present: Present | None = None
 
     def __call__(self, chunk: Chunk) -> LoadedChunk:
         """Return the chunk encoded, with its account and its rejects."""
         chunk = within_contract(chunk, self.columns, self.left_out)
         fitted = fit(chunk.rows, self.columns, chunk.unit)
-        payload = encoding.encode(fitted)
         keys = hashes(chunk.keys, self.rules)
         if self.own is not None:
             own = fitted.select(list(self.own.columns)).rename_columns(list(self.own.names))
             keys = (*keys, hashed(own, self.own))
+        sent = fitted if self.present is None else self.present.without(fitted, chunk)
+        payload = encoding.encode(sent)
         return LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
             encoding.digest(payload), payload, rejects.pack(chunk.rejects, self.cipher), chunk.deduplicated,
-            chunk.mark, chunk.high, keys, chunk.discarded,
+            chunk.mark, chunk.high, keys, chunk.discarded, fitted.num_rows - sent.num_rows,
         )  # fmt: skip
 
 
@@ -88,6 +91,7 @@ class DirectLoad:
     staged_before: tuple[LoadedChunk, ...] = ()
     as_is: bool = False
     cipher: Cipher | None = field(default=None, repr=False)
+    present: Present | None = None
     destination: Destination = field(kw_only=True)
 
     @property
@@ -95,7 +99,8 @@ class DirectLoad:
         """What workers do with a chunk."""
         if self.as_is:
             return HandOn()
-        return Encode(self.target.columns, self.rules, self.target.left_out, self.cipher, self.own_rule)
+        target = self.target
+        return Encode(target.columns, self.rules, target.left_out, self.cipher, self.own_rule, self.present)
 
     @property
     def own_rule(self) -> KeyRule | None:
@@ -106,8 +111,11 @@ class DirectLoad:
 
     @property
     def at_first(self) -> Target:
-        """The target as it is locked while rows come: where they are brought in, they must all be there first."""
-        return replace(self.target, lock="ACCESS SHARE") if self.brings_in else self.target
+        """The target as it is locked while rows come.
+
+        Where they are brought in, others may change it until all are there, unless workers rely on what is in it.
+        """
+        return replace(self.target, lock="ACCESS SHARE") if self.brings_in and self.present is None else self.target
 
     @property
     def brings_in(self) -> bool:
@@ -124,9 +132,9 @@ class DirectLoad:
                 copied = copy_all(conn, self.target, arrivals(results, tally, doubles, aside), new)
             tally.verify(plan)
             doubles.refuse()
-            self.compare(copied, tally.account)
+            self.compare(copied, tally)
             check(tally.account)
-            effect = self.finish(conn, plan, tally.account, new, doubles)
+            effect = self.finish(conn, plan, tally, new, doubles)
             reached(FaultPoint.COPIED)
             # Taken last, so that a cancel never waits for the COPY.
             take_fence(conn, self.load_id)
@@ -155,25 +163,29 @@ class DirectLoad:
         return is_filled or may_be_rebuilt(conn, self.target, self.destination, plan)
 
     def finish(
-        self, conn: psycopg.Connection, plan: SourcePlan, account: Account, new: NewTable | None, doubles: Doubles
+        self, conn: psycopg.Connection, plan: SourcePlan, tally: Tally, new: NewTable | None, doubles: Doubles
     ) -> Effect:
         """Do what the mode asks for once the rows are there; return what the load has done."""
+        account = tally.account
         refuse_rejects(self.destination, account)
         if self.brings_in:
             make_sure_of(conn, self.target)
         staged = self.target.identifier if new is None else new.identifier
-        move = Move(conn, self.target, self.destination, staged, plan, account.loaded, self.load_id)
+        sent = account.loaded - tally.present
+        move = Move(conn, self.target, self.destination, staged, plan, sent, self.load_id)
         distinct = self.own_rule is not None and doubles.cover(account.loaded) and is_told_by_bytes(move)
-        return settle(replace(move, distinct=distinct), new)
+        effect = settle(replace(move, distinct=distinct), new)
+        return replace(effect, unchanged=effect.unchanged + tally.present)
 
-    def compare(self, copied: int, account: Account) -> None:
-        """Refuse unless the target took every row."""
-        if copied == account.loaded:
+    def compare(self, copied: int, tally: Tally) -> None:
+        """Refuse unless the target took every row that was sent."""
+        sent = tally.account.loaded - tally.present
+        if copied == sent:
             return
         if not self.target.columns:
-            raise ContractViolationError(f"{account.loaded} rows without any column are left for {self.target.name}")
+            raise ContractViolationError(f"{sent} rows without any column are left for {self.target.name}")
         raise CountMismatchError(
-            f"{account.loaded} rows were sent to {self.target.name}, and it took {copied}; "
+            f"{sent} rows were sent to {self.target.name}, and it took {copied}; "
             "does one of its triggers or rules leave rows out?"
         )
 

@@ -1,4 +1,7 @@
-"""Staging tables: one a job and epoch, UNLOGGED, without indexes, registered before it is made."""
+"""Staging tables: one a job and epoch, UNLOGGED, without indexes, registered before it is made.
+
+What a load has replaced is registered as well, and dropped by whoever drops staging tables.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -20,6 +23,9 @@ UNREGISTER = """
 DELETE FROM dataproc_load.load_staging WHERE job_id = %s AND epoch <= %s RETURNING staging_table, key_tables
 """
 FORGET_CHUNKS = "DELETE FROM dataproc_load.load_chunk WHERE job_id = %s AND epoch <= %s"
+REPLACED = "replaced_"
+"""How the names of tables begin that were replaced, and of their indexes."""
+INDEXES = "SELECT oid, relname FROM pg_class JOIN pg_index ON indexrelid = oid WHERE indrelid = %s::regclass"
 END_USERS = """
 SELECT pg_terminate_backend(pid) FROM (
     SELECT DISTINCT pid FROM pg_locks
@@ -89,11 +95,24 @@ def make_table(
     )
 
 
+def set_aside(conn: psycopg.Connection, load_id: LoadId, target: Target) -> None:
+    """Register a table that was replaced, and move it to our schema, to be dropped when nobody waits for that."""
+    name = f"{REPLACED}{load_id.job_id.hex}_{load_id.epoch}"
+    conn.execute(REGISTER, (load_id.job_id, load_id.epoch, name, name, None, 0))
+    for oid, index in conn.execute(INDEXES, (target.identifier.as_string(conn),)).fetchall():
+        # Those of the new table have the same names.
+        free = sql.SQL("ALTER INDEX {} RENAME TO {}")
+        conn.execute(free.format(sql.Identifier(target.schema, index), sql.Identifier(f"{REPLACED}{oid}")))
+    conn.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(target.identifier, sql.Identifier(name)))
+    conn.execute(sql.SQL("ALTER TABLE {} SET SCHEMA dataproc_load").format(sql.Identifier(target.schema, name)))
+
+
 def drop_staging(conn: psycopg.Connection, job_id: object, epoch: int) -> None:
-    """Drop the registered staging tables of a job up to `epoch`, and end who still writes there: it is too late."""
+    """Drop the registered tables of a job up to `epoch`, and end who still writes into staging: it is too late."""
     for staging, keys in conn.execute(UNREGISTER, (job_id, epoch)).fetchall():
         for name in (staging, *key_names(staging, keys)):
-            end_users(conn, name)
+            if not name.startswith(REPLACED):
+                end_users(conn, name)
             conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(identifier_of(name)))
 
 

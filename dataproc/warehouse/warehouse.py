@@ -22,6 +22,7 @@ from dataproc.warehouse.columns import takes_as_is
 from dataproc.warehouse.connection import connect
 from dataproc.warehouse.direct import DirectLoad
 from dataproc.warehouse.memory import WarehouseMemory
+from dataproc.warehouse.present import present_in
 from dataproc.warehouse.preview import preview_of
 from dataproc.warehouse.reconciliation import reconcile
 from dataproc.warehouse.setup import prepare
@@ -80,13 +81,10 @@ class PostgresWarehouse:
             target.change.demand_accepted(destination.accept)
             if not across.queries and self.goes_directly(destination, target, plan):
                 drop_earlier(conn, load_id)
+                as_is = takes_as_is(target.columns, plan.wire)
+                present = None if as_is else present_in(conn, self.url, target, destination)
                 load: DirectLoad | StagedLoad = DirectLoad(
-                    self.url,
-                    load_id,
-                    target,
-                    across.rules,
-                    as_is=takes_as_is(target.columns, plan.wire),
-                    destination=destination,
+                    self.url, load_id, target, across.rules, as_is=as_is, present=present, destination=destination
                 )
             else:
                 same = resume.fingerprint(plan, schema, target, across)

@@ -283,8 +283,9 @@ def test_a_unit_that_is_read_twice_gives_the_same_chunks(shop: Shop) -> None:
         first, second = (list(in_a_worker(source, plan.units)) for _ in range(2))
 
     assert first == second
-    assert [chunk.last for chunk in first] == [False, False, True]
-    assert [chunk.read for chunk in first] == [0, 0, 12_000]
+    assert [chunk.last for chunk in first] == [False] * (len(first) - 1) + [True]
+    assert len(first) > 2
+    assert [chunk.read for chunk in first] == [0] * (len(first) - 1) + [12_000]
 
 
 def test_a_table_without_rows_and_a_query_without_rows_are_one_empty_chunk(shop: Shop) -> None:

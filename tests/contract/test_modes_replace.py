@@ -9,13 +9,17 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pytest
+from psycopg import errors as pg
 
+from dataproc.domain.destination import Destination
 from dataproc.domain.errors import ContractViolationError, CountMismatchError, RowRefusedError, TargetRefusedError
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Published
 from dataproc.warehouse.modes import freezing
+from dataproc.warehouse.modes.swap import NewTable
+from dataproc.warehouse.target import find_target
 from dataproc.warehouse.warehouse import PostgresWarehouse
-from tests.warehouses import TABLE, LoadTrial, Query, rows_of_ids
+from tests.warehouses import TABLE, LoadTrial, Query, a_load_id, rows_of_ids
 
 WAYS = ["direct", "staged"]
 
@@ -45,6 +49,7 @@ def orders(query: Query) -> Query:
     return query
 
 
+ASIDE = "SELECT relname FROM pg_class WHERE relname LIKE 'replaced%' AND relkind = 'r'"
 DESCRIBED = """
 SELECT (SELECT array_agg(indexdef ORDER BY indexdef) FROM pg_indexes WHERE schemaname = 'sales'),
        (SELECT array_agg(conname || pg_get_constraintdef(oid) ORDER BY conname) FROM pg_constraint
@@ -287,3 +292,46 @@ def test_a_table_that_somebody_reads_for_long_is_replaced_in_place(
 
     assert orders.table() == [(4, "new", 8)]
     assert published.effect.notes == ("sales.orders was replaced in place: others were reading it for long",)
+
+
+def test_the_old_table_is_set_aside_by_a_direct_load_and_dropped_by_whoever_cleans_up(
+    warehouse: PostgresWarehouse, orders: Query
+) -> None:
+    trial = LoadTrial(warehouse, terms={"mode": "replace"})
+    [(before,)] = orders(f"SELECT '{TABLE}'::regclass::oid")
+
+    published = trial.run(rows_of_ids([7, 8]))
+
+    [(name,)] = orders(ASIDE)
+    assert published.effect.set_aside
+    assert orders(f"SELECT id FROM dataproc_load.{name} ORDER BY id") == [(1,), (2,), (3,)]
+    assert orders(f"SELECT 'dataproc_load.{name}'::regclass::oid") == [(before,)]
+    assert warehouse.staged() == [trial.load_id.job_id]
+
+    warehouse.clean(trial.load_id.job_id, trial.load_id.epoch)
+
+    assert orders(ASIDE) == []
+    assert warehouse.staged() == []
+    assert [row[0] for row in orders.table()] == [7, 8]
+
+
+def test_a_staged_load_drops_it_in_the_publish(warehouse: PostgresWarehouse, orders: Query) -> None:
+    replace(warehouse, rows_of_ids([7, 8]), way="staged")
+
+    assert orders(ASIDE) == []
+    assert warehouse.staged() == []
+
+
+def test_a_table_that_something_has_come_to_hang_on_is_not_set_aside(
+    warehouse: PostgresWarehouse, orders: Query
+) -> None:
+    orders(f"CREATE VIEW sales.seen AS SELECT * FROM {TABLE}")
+    destination = Destination(table=TABLE, mode="replace")
+
+    with psycopg.connect(warehouse.url) as conn:
+        target = find_target(conn, destination, rows_of_ids([1]).schema)
+        with pytest.raises(pg.DependentObjectsStillExist):
+            NewTable(conn, a_load_id(), target, lasting=True).put_old_aside()
+
+    assert orders("SELECT id FROM sales.seen ORDER BY id") == [(1,), (2,), (3,)]
+    assert orders(ASIDE) == []

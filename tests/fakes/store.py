@@ -39,6 +39,12 @@ class FakeStore(Memory):
         finally:
             transaction.end()
 
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator["FakeTables"]:
+        if self.is_away:
+            raise MetadataUnavailableError
+        yield FakeTables(Looks(self))
+
     async def check(self) -> str:
         return "in memory"
 
@@ -53,6 +59,12 @@ class Transaction:
     store: FakeStore
     before: State | None = None
     keys: set[Key] = field(default_factory=set)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until no other transaction does anything; keep it so."""
+        await self.take_turn()
+        yield
 
     async def take_turn(self) -> None:
         """Wait until no other transaction does anything."""
@@ -72,6 +84,19 @@ class Transaction:
             self.store.turn.release()
 
 
+@dataclass(slots=True)
+class Looks(Transaction):
+    """Uses that each are a transaction of their own."""
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until no other transaction does anything, and let others go on after this use."""
+        if self.store.is_away:
+            raise MetadataUnavailableError
+        async with self.store.turn:
+            yield
+
+
 @dataclass(frozen=True, slots=True)
 class InTurn:
     """Rows whose every use waits for the turn of its transaction."""
@@ -81,8 +106,8 @@ class InTurn:
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         async def use(*args: Any, **named: Any) -> Any:
-            await self.transaction.take_turn()
-            return await getattr(self.rows, name)(*args, **named)
+            async with self.transaction.turn():
+                return await getattr(self.rows, name)(*args, **named)
 
         return use
 

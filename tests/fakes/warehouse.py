@@ -229,7 +229,9 @@ class FakeLoad:
         entry = Reconciliation(
             self.target, self.way, SOME_TIME, tally.account, plan.rows, tuple(units), window, Effect(inserted=len(rows))
         )
-        published = Published(self.target, tally.account, self.way, Effect(inserted=len(rows), stale=True))
+        published = Published(
+            self.target, tally.account, self.way, Effect(inserted=len(rows), stale=True, set_aside=True)
+        )
         self.warehouse.memory(self.load_id.name, self.target).change(plan, tally)
         self.warehouse.rows.setdefault(self.target, []).extend(rows)
         self.warehouse.ledger[self.load_id.job_id] = entry

@@ -21,7 +21,7 @@ SETTLING = 5.0
 COUNTS = "rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated"
 LEFT_OVER = """
 SELECT 'table ' || relname FROM pg_class
-WHERE relkind = 'r' AND (relname LIKE 'staging\\_%' OR relname LIKE 'replacement\\_%')
+WHERE relkind = 'r' AND (relname LIKE 'staging\\_%' OR relname LIKE 'replacement\\_%' OR relname LIKE 'replaced\\_%')
 UNION ALL SELECT 'registration ' || staging_table FROM dataproc_load.load_staging
 UNION ALL SELECT 'chunk ' || unit || ' ' || seq FROM dataproc_load.load_chunk
 UNION ALL SELECT 'lease of ' || job_id FROM job_leases

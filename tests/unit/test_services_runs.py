@@ -152,6 +152,15 @@ async def test_a_run_that_publishes_completes_its_job(place: Workplace) -> None:
     assert place.warehouse.rows == {TABLE: [1, 2, 3]}
 
 
+async def test_what_was_replaced_is_dropped_when_the_job_is_completed(place: Workplace) -> None:
+    claim = await place.claim()
+    place.warehouse.on_published = lambda _: place.warehouse.cleaned.clear()
+
+    await place.service.execute(claim)
+
+    assert place.warehouse.cleaned == [(claim.job_id, claim.epoch)]
+
+
 @pytest.mark.parametrize("is_busy", [False, True])
 async def test_statistics_are_refreshed_when_the_job_is_completed_whether_or_not_that_works(
     place: Workplace, caplog: pytest.LogCaptureFixture, *, is_busy: bool
@@ -164,7 +173,7 @@ async def test_statistics_are_refreshed_when_the_job_is_completed_whether_or_not
     assert ended is RunStatus.COMPLETED
     assert (await place.job(claim)).status is RunStatus.COMPLETED
     assert place.warehouse.refreshed == ([] if is_busy else [TABLE])
-    assert ("statistics not refreshed" in caplog.text) is is_busy
+    assert ("target not tidied" in caplog.text) is is_busy
 
 
 async def test_stage_and_progress_show_while_the_run_lasts(place: Workplace) -> None:

@@ -14,7 +14,7 @@ from dataproc.domain.errors import SourceRefusedError
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 """Signature, no flags, no header extension."""
 TRAILER = b"\xff\xff"
-PIECE = 16 * 1024 * 1024
+PIECE = 4 * 1024 * 1024
 """Bytes beyond which a piece ends with the row that reaches them."""
 FIELDS, LENGTH = Struct("!h"), Struct("!i")
 

@@ -57,4 +57,5 @@ def fill_by(move: Move, new: NewTable, rows: int) -> Effect:
         new.run("DROP TABLE {new}")
         return Effect(inserted=rows)
     new.take_place()
-    return Effect(inserted=rows, notes=(f"{move.target.name} was empty, and is a new table with the same indexes",))
+    notes = (f"{move.target.name} was empty, and is a new table with the same indexes",)
+    return Effect(inserted=rows, notes=notes, set_aside=True)

@@ -54,7 +54,7 @@ class Merge:
         new, changed = self.look()
         unchanged = max(self.staying() - new - changed, 0)
         if (note := self.rebuild(new, changed)) is not None:
-            return Effect(new, changed, deleted, unchanged, (note,))
+            return Effect(new, changed, deleted, unchanged, (note,), set_aside=True)
         updated = self.update(changed) if changed else 0
         inserted = self.insert(INSERT_NEW, new) if new else 0
         return Effect(inserted, updated, deleted, unchanged, note_on_index(self.move))

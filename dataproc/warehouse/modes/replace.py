@@ -58,7 +58,8 @@ class Replacement:
             new.run("DROP TABLE IF EXISTS {new}")
             return effect
         new.take_place()
-        return Effect(self.move.rows, deleted=None, notes=(f"{self.move.target.name} was replaced by a new table",))
+        notes = (f"{self.move.target.name} was replaced by a new table",)
+        return Effect(self.move.rows, deleted=None, notes=notes, set_aside=True)
 
     def in_place(self, reason: str) -> Effect:
         """Delete all rows and insert the new ones, in one statement."""

@@ -9,7 +9,8 @@ from psycopg import sql
 
 from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse.change import impatient
-from dataproc.warehouse.staging import identifier_of
+from dataproc.warehouse.modes.obstacles import obstacle
+from dataproc.warehouse.staging import identifier_of, set_aside
 from dataproc.warehouse.target import Target
 
 LIKE = """
@@ -39,14 +40,14 @@ class NewTable:
     """The table that takes the place of another; it stays in our schema until then."""
 
     conn: psycopg.Connection
+    load_id: LoadId
     target: Target
-    name: str
     lasting: bool
 
     @classmethod
     def made(cls, conn: psycopg.Connection, load_id: LoadId, target: Target, *, lasting: bool) -> NewTable:
         """Make an empty table like the target; one that is not `lasting` only holds the rows until they move on."""
-        new = cls(conn, target, f"replacement_{load_id.job_id.hex}_{load_id.epoch}", lasting)
+        new = cls(conn, load_id, target, lasting)
         new.run(LIKE if lasting else PLAIN, columns=target.column_list)
         if lasting:
             new.take_options()
@@ -57,6 +58,11 @@ class NewTable:
         (options,) = self.conn.execute(OPTIONS, (self.old,)).fetchone() or (None,)
         for name, _, value in (option.partition("=") for option in options or ()):
             self.run("ALTER TABLE {new} SET ({name} = {value})", name=sql.Identifier(name), value=sql.Literal(value))
+
+    @property
+    def name(self) -> str:
+        """The name of the new table until it has taken the place of the old one."""
+        return f"replacement_{self.load_id.job_id.hex}_{self.load_id.epoch}"
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -96,14 +102,22 @@ class NewTable:
             self.run("LOCK TABLE {old} IN ACCESS EXCLUSIVE MODE")
 
     def take_place(self) -> None:
-        """Give this table the rights, the comment and the name of the old one, which is dropped."""
+        """Give this table the rights, the comment and the name of the old one, which is set aside."""
         self.take_rights()
         (told,) = self.conn.execute(COMMENT, (self.old,)).fetchone() or (None,)
         self.run("COMMENT ON TABLE {new} IS {told}", told=sql.Literal(told))
-        self.run("DROP TABLE {old}")
+        self.put_old_aside()
         self.run("ALTER TABLE {new} SET SCHEMA {schema}", schema=sql.Identifier(self.target.schema))
         moved = sql.Identifier(self.target.schema, self.name)
         self.run("ALTER TABLE {moved} RENAME TO {name}", moved=moved, name=sql.Identifier(self.target.table))
+
+    def put_old_aside(self) -> None:
+        """Let the old table be dropped after the commit, which would wait for its files to be removed."""
+        if obstacle(self.conn, self.old) is None:
+            set_aside(self.conn, self.load_id, self.target)
+        else:
+            # Something has come to hang on it since this was looked at: PostgreSQL says what, and refuses.
+            self.run("DROP TABLE {old}")
 
     def take_rights(self) -> None:
         """Let the same roles have the same rights."""
