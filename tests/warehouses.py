@@ -108,6 +108,12 @@ class LoadTrial:
         return load.publish(plan, (load.step(chunk) for chunk in chunks), check)
 
 
+def done_by(published: Published) -> tuple[int, int, int | None, int]:
+    """Return how many rows a load has inserted, updated, deleted and left alone."""
+    effect = published.effect
+    return (effect.inserted, effect.updated, effect.deleted, effect.unchanged)
+
+
 def planned(*tables: pa.Table) -> tuple[SourcePlan, list[Chunk]]:
     """Return a plan of one unit a table, and all its chunks."""
     units = tuple(a_unit(f"u{i}", table.num_rows) for i, table in enumerate(tables))

@@ -87,7 +87,7 @@ class Store(Protocol):
         """Open a transaction: committed at the end of the block, rolled back when it raises."""
 
     def looking(self) -> AbstractAsyncContextManager[Tables]:
-        """Give tables for looking again and again: each statement sees what is committed by then, and holds nothing."""
+        """Give tables for looking: each statement is a transaction of its own, and holds nothing."""
 
     async def check(self) -> str:
         """Return the server's version and the schema's revision, or raise `MetadataUnavailableError`."""

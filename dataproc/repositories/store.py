@@ -88,7 +88,7 @@ class PostgresStore:
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[PostgresTables]:
-        """Give tables for looking again and again, on one connection: a look costs a third of a transaction."""
+        """Give tables for looking, with half the round trips of a transaction."""
         with translated():
             async with self.engine.connect() as conn:
                 yield PostgresTables(await conn.execution_options(isolation_level="AUTOCOMMIT"))

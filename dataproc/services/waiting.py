@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from dataproc.domain.job import Job, JobId
 from dataproc.ports.clock import Clock
-from dataproc.ports.store import Store, Tables
+from dataproc.ports.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -77,12 +77,11 @@ class WaitService:
         """Look again and again, until nobody waits."""
         looked = self.clock()
         try:
-            async with self.store.looking() as tables:
-                while self.waits:
-                    await self.pause(SHORTEST)
-                    if self.waits and self.clock() - looked > self.gap() - SHORTEST / 2:
-                        await self.look(tables)
-                        looked = self.clock()
+            while self.waits:
+                await self.pause(SHORTEST)
+                if self.waits and self.clock() - looked > self.gap() - SHORTEST / 2:
+                    await self.look()
+                    looked = self.clock()
         except Exception:
             logger.exception("looking at jobs failed; those who wait are answered as it is now")
         finally:
@@ -93,9 +92,10 @@ class WaitService:
         """Return the seconds between two looks, as the youngest job asks for."""
         return min(wait.gap(self.clock()) for wait in self.waits)
 
-    async def look(self, tables: Tables) -> None:
+    async def look(self) -> None:
         """End the waits for jobs that have ended."""
-        ended = await tables.jobs.ended(list({wait.job_id for wait in self.waits}))
+        async with self.store.looking() as tables:
+            ended = await tables.jobs.ended(list({wait.job_id for wait in self.waits}))
         self.end({wait for wait in self.waits if wait.job_id in ended})
 
     def end(self, waits: set[Wait]) -> None:

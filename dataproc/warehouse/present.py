@@ -7,6 +7,7 @@ different is sent, and compared by PostgreSQL.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +58,8 @@ COMPARED: tuple[tuple[str, pa.DataType], ...] = (
 )
 """What is selected for a column, by the Arrow type in which its values are sent."""
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(slots=True)
 class Session:
@@ -65,8 +68,8 @@ class Session:
     url: str = field(repr=False)
     conn: adbc.Connection | None = field(default=None, compare=False)
 
-    def ask(self, query: str) -> pa.Table:
-        """Return the rows of a query."""
+    def ask(self, query: str) -> pa.Table | None:
+        """Return the rows of a query; `None`, if the driver cannot carry one of them."""
         try:
             # It takes 25 ms to open.
             self.conn = self.conn or adbc.connect(self.url, autocommit=True)
@@ -77,6 +80,10 @@ class Session:
         except adbc_errors.OperationalError as exc:
             self.close()
             raise WarehouseUnavailableError("the warehouse does not answer a worker that compares rows") from exc
+        except adbc_errors.Error as exc:
+            self.close()
+            logger.warning("rows not compared, so all are sent", extra={"error": type(exc).__name__})
+            return None
 
     def close(self) -> None:
         """Close the connection, if it was opened."""
@@ -127,7 +134,7 @@ class Present:
             name=sql.Literal(self.target.identifier.as_string()), most=sql.Literal(most + 1),
         )  # fmt: skip
         found = self.session.ask(query.as_string())
-        return found if found.num_rows <= most else found.slice(0, 0)
+        return rows.slice(0, 0) if found is None or found.num_rows > most else found
 
 
 def present_in(conn: psycopg.Connection, url: str, target: Target, destination: Destination) -> Present | None:

@@ -12,7 +12,7 @@ from dataproc.domain.errors import BadDataError, ContractViolationError, CountMi
 from dataproc.ports.warehouse import Effect, Published
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.waiting import wait_until
-from tests.warehouses import TABLE, WAYS, LoadTrial, Query, going, planned, rejects_at
+from tests.warehouses import TABLE, WAYS, LoadTrial, Query, done_by, going, planned, rejects_at
 
 MERGE: dict[str, Any] = {"mode": "merge", "keys": ["id"]}
 
@@ -26,12 +26,6 @@ def rows(*pairs: tuple[int | None, str | None]) -> pa.Table:
 def merge(warehouse: PostgresWarehouse, *tables: pa.Table, way: str = "auto", **options: Any) -> Published:
     """Merge each table as a unit."""
     return LoadTrial(warehouse, way, terms={**MERGE, **options}).run(*tables)
-
-
-def told(published: Published) -> tuple[int, int, int | None, int]:
-    """Return what a load has done."""
-    effect = published.effect
-    return (effect.inserted, effect.updated, effect.deleted, effect.unchanged)
 
 
 @pytest.fixture(params=WAYS)
@@ -58,7 +52,7 @@ def test_new_rows_are_added_changed_ones_changed_and_the_others_not_written_agai
     published = merge(warehouse, rows((1, "ann"), (2, "BOB")), rows((3, "cem")))
 
     assert people.table() == [(1, "ann"), (2, "BOB"), (3, "cem")]
-    assert told(published) == (1, 1, 0, 1)
+    assert done_by(published) == (1, 1, 0, 1)
     assert people(f"SELECT xmin::text FROM {TABLE} WHERE id = 1") == before
 
 
@@ -66,7 +60,7 @@ def test_a_table_that_is_made_gets_a_unique_index_on_its_keys(warehouse: Postgre
     published = merge(warehouse, rows((2, "bob")), rows((1, "ann")))
 
     assert query.table() == [(1, "ann"), (2, "bob")]
-    assert told(published) == (2, 0, 0, 0)
+    assert done_by(published) == (2, 0, 0, 0)
     assert published.way == ("direct" if warehouse.direct_limit else "staged")
     assert query("SELECT indexdef FROM pg_indexes WHERE schemaname = 'sales'") == [
         ("CREATE UNIQUE INDEX orders_id_idx ON sales.orders USING btree (id)",)
@@ -86,7 +80,7 @@ def test_delete_missing_deletes_what_the_source_has_no_more(warehouse: PostgresW
     published = merge(warehouse, rows((2, "bob"), (3, "cem")), merge="delete_missing")
 
     assert people.table() == [(2, "bob"), (3, "cem")]
-    assert told(published) == (1, 0, 1, 1)
+    assert done_by(published) == (1, 0, 1, 1)
 
 
 def test_delete_missing_is_refused_when_rows_were_set_aside(warehouse: PostgresWarehouse, people: Query) -> None:
@@ -113,7 +107,7 @@ def test_a_flag_deletes_rows_whether_the_target_has_it_or_not(
     published = merge(warehouse, table, delete_flag="gone")
 
     assert people(f"SELECT id, name FROM {TABLE} ORDER BY 1") == [(2, "BOB"), (3, "cem")]
-    assert told(published) == (1, 1, 1, 0)
+    assert done_by(published) == (1, 1, 1, 0)
 
 
 def test_a_flag_makes_no_column_in_a_table_that_is_made(warehouse: PostgresWarehouse, query: Query) -> None:
@@ -208,8 +202,8 @@ def test_rows_are_unchanged_when_they_come_again_whatever_their_types(
     again = merge(warehouse, table)
     turned = merge(warehouse, table.set_column(1, "value", table["value"].take([1, 0])))
 
-    assert told(again) == (0, 0, 0, 2)
-    assert told(turned) == (0, 2, 0, 0)
+    assert done_by(again) == (0, 0, 0, 2)
+    assert done_by(turned) == (0, 2, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +219,7 @@ def test_what_is_equal_but_looks_different_is_written(
 
     published = merge(warehouse, rows((1, after)))
 
-    assert told(published) == (0, 1, 0, 0)
+    assert done_by(published) == (0, 1, 0, 0)
     assert query(f"SELECT name::text FROM {TABLE}") == [(after,)]
 
 
@@ -238,7 +232,7 @@ def test_rows_of_a_partitioned_target_are_merged_and_may_move(warehouse: Postgre
 
     published = merge(warehouse, rows((1, "b"), (2, "b"), (3, "d"), (4, "a")))
 
-    assert told(published) == (1, 2, 0, 1)
+    assert done_by(published) == (1, 2, 0, 1)
     assert (query.table("sales.a"), query.table("sales.b")) == ([(4, "a")], [(1, "b"), (2, "b"), (3, "d")])
 
 
@@ -299,7 +293,7 @@ def test_as_many_columns_as_a_table_can_have_are_merged(warehouse: PostgresWareh
 
     published = merge(warehouse, table.set_column(7, "c7", pa.array([2], pa.int16())), keys=["c0"])
 
-    assert told(published) == (0, 1, 0, 0)
+    assert done_by(published) == (0, 1, 0, 0)
 
 
 def test_a_table_without_an_index_on_its_keys_is_told_of(warehouse: PostgresWarehouse, query: Query) -> None:
@@ -325,7 +319,7 @@ def test_a_merge_waits_for_whoever_writes_into_the_table_and_loses_nothing(
         published = loading.result()
 
     assert people.table() == [(1, "ann"), (2, "bob"), (3, "CEM")]
-    assert told(published) == (0, 2, 0, 0)
+    assert done_by(published) == (0, 2, 0, 0)
 
 
 def test_what_a_merge_has_done_stands_in_the_ledger(warehouse: PostgresWarehouse, people: Query) -> None:
@@ -368,5 +362,5 @@ def test_two_merges_into_one_table_go_one_after_the_other(warehouse: PostgresWar
     with ThreadPoolExecutor() as pool:
         ended = [one.result() for one in [pool.submit(merge, warehouse, table) for _ in range(3)]]
 
-    assert sorted(told(published) for published in ended) == [(0, 0, 0, 499), (0, 0, 0, 499), (497, 2, 0, 0)]
+    assert sorted(done_by(published) for published in ended) == [(0, 0, 0, 499), (0, 0, 0, 499), (497, 2, 0, 0)]
     assert len(people.table()) == 499

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from dataproc.domain.chunk import Chunk, LoadedChunk
 from dataproc.domain.errors import DoubledKeysError, RowRefusedError, WarehouseUnavailableError
 from dataproc.ports.warehouse import Published
-from dataproc.warehouse.present import MOST, PROBED, WORTH
+from dataproc.warehouse.present import MOST, PROBED, WORTH, Session
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.waiting import wait_until
-from tests.warehouses import TABLE, LoadTrial, Query, a_unit, allow, chunks_of, planned
+from tests.warehouses import TABLE, LoadTrial, Query, a_unit, allow, chunks_of, done_by, planned
 
 MERGE: dict[str, Any] = {"mode": "merge", "keys": ["id"]}
 SUM = f"SELECT count(*), sum(id), sum(qty) FROM {TABLE}"
@@ -63,12 +63,6 @@ class Watched:
         return [chunk.present for chunk in self.handed_on]
 
 
-def told(published: Published) -> tuple[int, int, int | None, int]:
-    """Return what a load has done."""
-    effect = published.effect
-    return (effect.inserted, effect.updated, effect.deleted, effect.unchanged)
-
-
 @pytest.fixture
 def shop(query: Query) -> Query:
     """Give a table with a hundred orders of one piece."""
@@ -86,7 +80,7 @@ def test_rows_that_are_there_are_counted_and_not_sent(warehouse: PostgresWarehou
 
     assert watched.present == [60, 40]
     assert [bytes(chunk.payload) for chunk in watched.handed_on] == [b"", b""]
-    assert told(published) == (0, 0, 0, 100)
+    assert done_by(published) == (0, 0, 0, 100)
     assert (published.account.read, published.account.loaded) == (100, 100)
     assert shop(SUM) == [(100, 5050, 100)]
 
@@ -98,7 +92,7 @@ def test_what_is_new_or_changed_between_them_is_sent(warehouse: PostgresWarehous
     published = watched.run(rows)
 
     assert watched.present == [98]
-    assert told(published) == (3, 2, 0, 98)
+    assert done_by(published) == (3, 2, 0, 98)
     assert shop(SUM) == [(103, 103 * 104 // 2, 103 + 2 * 6)]
 
 
@@ -108,7 +102,7 @@ def test_the_order_of_the_rows_does_not_matter(warehouse: PostgresWarehouse, sho
     published = watched.run(orders((99, 1), (3, 1), (50, 2), (51, 1), (7, 1), (200, 1), (-5, 1), (8, 1), (100, 1)))
 
     assert watched.present == [6]
-    assert told(published) == (2, 1, 0, 6)
+    assert done_by(published) == (2, 1, 0, 6)
 
 
 def test_a_unit_of_which_too_little_is_there_is_sent_whole(warehouse: PostgresWarehouse, shop: Query) -> None:
@@ -119,7 +113,7 @@ def test_a_unit_of_which_too_little_is_there_is_sent_whole(warehouse: PostgresWa
     published = watched.run(rows)
 
     assert watched.present == [0]
-    assert told(published) == (0, 100 - there, 0, there)
+    assert done_by(published) == (0, 100 - there, 0, there)
 
 
 def test_what_follows_in_such_a_unit_is_not_looked_for_but_other_units_are(
@@ -136,7 +130,7 @@ def test_what_follows_in_such_a_unit_is_not_looked_for_but_other_units_are(
     published = load.publish(plan, watched.worked(load.step, chunks), allow)
 
     assert watched.present == [0, 0, 0]
-    assert told(published) == (1, 29, 0, 71)
+    assert done_by(published) == (1, 29, 0, 71)
 
 
 def test_first_some_rows_are_looked_for_and_the_others_if_it_is_worth_it(
@@ -149,7 +143,7 @@ def test_first_some_rows_are_looked_for_and_the_others_if_it_is_worth_it(
     published = watched.run(rows)
 
     assert watched.present == [PROBED]
-    assert told(published) == (0, PROBED, 0, PROBED)
+    assert done_by(published) == (0, PROBED, 0, PROBED)
 
 
 def test_rows_whose_keys_lie_far_apart_are_sent(warehouse: PostgresWarehouse, shop: Query) -> None:
@@ -161,7 +155,7 @@ def test_rows_whose_keys_lie_far_apart_are_sent(warehouse: PostgresWarehouse, sh
     published = watched.run(orders(*((number, 1) for number in apart)))
 
     assert watched.present == [0]
-    assert told(published) == (0, 0, 0, len(apart))
+    assert done_by(published) == (0, 0, 0, len(apart))
 
 
 def test_nothing_is_left_out_unless_the_publish_keeps_the_target_as_it_is(
@@ -192,7 +186,7 @@ def test_a_writer_waits_until_the_rows_are_brought_in(
     published = load.publish(plan, results(), allow)
 
     writers[0].result(timeout=10)
-    assert told(published) == (0, 0, 0, 100)
+    assert done_by(published) == (0, 0, 0, 100)
     assert shop(f"SELECT qty FROM {TABLE} WHERE id = 1") == [(9,)]
 
 
@@ -268,6 +262,18 @@ def test_a_server_that_ends_the_session_of_a_worker_is_asked_again_later(
     assert shop(SUM) == [(100, 5050, 100)]
 
 
+def test_what_the_driver_cannot_carry_is_told_and_gives_nothing(
+    warehouse: PostgresWarehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = Session(warehouse.url)
+
+    found = session.ask("SELECT 1 / 0")
+
+    assert found is None
+    assert "rows not compared" in caplog.text
+    assert warehouse.url not in caplog.text
+
+
 KINDS: dict[str, tuple[str, pa.DataType, Any, Any]] = {
     "yes": ("boolean", pa.bool_(), True, False),
     "small": ("smallint", pa.int16(), 5, -5),
@@ -318,7 +324,7 @@ def test_values_and_nulls_of_each_type_are_found_again(warehouse: PostgresWareho
     published = watched.run(rows)
 
     assert watched.present == [3]
-    assert told(published) == (0, 0, 0, 3)
+    assert done_by(published) == (0, 0, 0, 3)
     assert len(types.table()) == 3
 
 
@@ -332,7 +338,7 @@ def test_another_value_in_any_column_is_sent(warehouse: PostgresWarehouse, types
     published = watched.run(everything(other))
 
     assert watched.present == [8]
-    assert told(published) == (0, 2, 0, 8)
+    assert done_by(published) == (0, 2, 0, 8)
     cells = types(f"SELECT {name} IS NULL FROM {TABLE} ORDER BY id LIMIT 3")
     assert cells == [(True,), (False,), (False,)]
 
@@ -346,7 +352,7 @@ def test_moments_that_have_no_end_are_other_values(warehouse: PostgresWarehouse,
     published = watched.run(everything(one))
 
     assert watched.present == [2]
-    assert told(published) == (0, 1, 0, 2)
+    assert done_by(published) == (0, 1, 0, 2)
     assert types("SELECT count(*) FROM sales.orders WHERE isfinite(day)") == [(3,)]
 
 
@@ -371,6 +377,6 @@ def test_a_merge_ends_the_same_whether_rows_are_looked_for_or_not(
         with psycopg.connect(query.url) as conn, conn.cursor() as cursor:
             cursor.executemany(f"INSERT INTO {TABLE} VALUES (%s, %s)", list(before.items()))
         published = LoadTrial(warehouse, terms=MERGE).run(table(after))
-        effects.append((told(published), list(map(repr, query.table()))))
+        effects.append((done_by(published), list(map(repr, query.table()))))
 
     assert effects[0] == effects[1]
