@@ -73,7 +73,7 @@ class Relay:
             with suppress(Empty):
                 while not self.over.is_set():
                     self.hand_on(self.units.get_nowait())
-        except Exception as exc:  # noqa: BLE001 - it is raised again where the chunks are taken
+        except BaseException as exc:  # noqa: BLE001 - it is raised again where the chunks are taken
             self.put(as_ours(exc))
         else:
             self.put(None)
@@ -95,12 +95,16 @@ class Relay:
 
 @contextmanager
 def relayed(units: Sequence[Unit], read: Read, step: Step) -> Iterator[Iterator[LoadedChunk]]:
-    """Give the chunks of units that need no transform; the end of the block ends all reading."""
-    with ThreadPoolExecutor(MOST_READERS, thread_name_prefix="reader") as pool:
-        relay = Relay(read, step, pool)
-        for unit in units:
-            relay.units.put(unit)
-        try:
-            yield relay.chunks()
-        finally:
-            relay.over.set()
+    """Give the chunks of units that need no transform; with the end of the block nobody waits for more.
+
+    A reader ends as soon as it notices; one whose source is silent may not for as long as a statement may take there.
+    """
+    pool = ThreadPoolExecutor(MOST_READERS, thread_name_prefix="reader")
+    relay = Relay(read, step, pool)
+    for unit in units:
+        relay.units.put(unit)
+    try:
+        yield relay.chunks()
+    finally:
+        relay.over.set()
+        pool.shutdown(wait=False)

@@ -74,12 +74,12 @@ def pack_failure(schema: pa.Schema, exc: Exception) -> pa.Table:
     return one_row(schema, {"failure": pickle.dumps(as_ours(exc))})
 
 
-def as_ours(exc: Exception) -> DataprocError:
+def as_ours(exc: BaseException) -> DataprocError:
     """Return an error of ours as it is, and for another one ours."""
     return exc if isinstance(exc, DataprocError) else unexpected(exc)
 
 
-def unexpected(exc: Exception) -> FatalError:
+def unexpected(exc: BaseException) -> FatalError:
     """Return our error for a fault in the code, which would fail the same way again; it tells where in a note."""
     kind = type(exc).__name__
     error = FatalError(f"a worker failed unexpectedly with {kind}; the runner's log has the traceback", kind=kind)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 from dataproc.domain.chunk import Account, LoadedChunk
-from dataproc.domain.errors import CountMismatchError, SourceChangedError
+from dataproc.domain.errors import CountMismatchError, SourceChangedError, WarehouseUnavailableError
 from dataproc.domain.unit import SourcePlan, Unit
 
 
@@ -74,6 +74,10 @@ class Tally:
 
     @staticmethod
     def _same_or_refused(twin: LoadedChunk, chunk: LoadedChunk) -> None:
+        if twin.present != chunk.present:
+            raise WarehouseUnavailableError(
+                f"unit {chunk.unit}, chunk {chunk.seq} was compared with its target twice, with different results"
+            )
         if twin != chunk.without_payload():
             raise twins_differ(chunk)
 

@@ -5,9 +5,15 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dataproc.domain.errors import CancelledRunError, FencedError, RetryableError, RunnerLostError
+from dataproc.domain.errors import (
+    CancelledRunError,
+    FencedError,
+    RetryableError,
+    RunnerLostError,
+    WarehouseUnavailableError,
+)
 from dataproc.domain.fault_points import FaultPoint, reached
-from dataproc.domain.job import Claim, Failure
+from dataproc.domain.job import Claim, Failure, JobId
 from dataproc.domain.status import RunStatus
 from dataproc.ports.store import Store
 from dataproc.ports.warehouse import Published, Warehouse
@@ -67,8 +73,7 @@ class Reaper:
         return RunStatus.FAILED
 
     async def completed(self, claim: Claim, published: Published) -> RunStatus:
-        """Record that the load was published before the runner was lost."""
-        await asyncio.to_thread(self.warehouse.clean, claim.job_id, claim.epoch)
+        """Record that the load was published before the runner was lost; the janitor drops what it has left."""
         async with self.store.begin() as tables:
             progress = progress_of((await tables.jobs.get(claim.job_id)).progress, published)
             await tables.jobs.finish(claim, RunStatus.COMPLETED, progress=progress, failure=None)
@@ -104,7 +109,15 @@ class Janitor:
             return 0
         async with self.store.begin() as tables:
             ended = await tables.jobs.ended(staged)
-        for job_id, epoch in ended.items():
+        return sum([await self.drop(job_id, epoch) for job_id, epoch in ended.items()])
+
+    async def drop(self, job_id: JobId, epoch: int) -> bool:
+        """Clean up after a job; return whether that could be done: somebody may be using what is to be dropped."""
+        named = {"job_id": str(job_id), "epoch": epoch}
+        try:
             await asyncio.to_thread(self.warehouse.clean, job_id, epoch)
-            logger.info("staging dropped", extra={"job_id": str(job_id), "epoch": epoch})
-        return len(ended)
+        except WarehouseUnavailableError as exc:
+            logger.warning("staging not dropped", extra=named | {"error": str(exc)})
+            return False
+        logger.info("staging dropped", extra=named)
+        return True

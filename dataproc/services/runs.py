@@ -123,7 +123,7 @@ class RunService:
         reached(FaultPoint.FINISHING)
         if claim.epoch > 1:
             # What earlier runs have staged; what this one has staged was dropped in the publish.
-            await asyncio.to_thread(self.warehouse.clean, claim.job_id, claim.epoch)
+            await asyncio.to_thread(self.warehouse.clean, claim.job_id, claim.epoch - 1)
         progress = progress_of(monitor.progress, published)
         async with self.store.begin() as tables:
             await tables.jobs.finish(claim, RunStatus.COMPLETED, progress=progress, failure=None)
@@ -136,13 +136,17 @@ class RunService:
 
         Where that fails, the janitor drops the table, and the server looks after its statistics.
         """
+        if published.effect.set_aside:
+            await self.attempt(claim, self.warehouse.clean, claim.job_id, claim.epoch)
+        if published.effect.stale:
+            await self.attempt(claim, self.warehouse.refresh, published.target)
+
+    async def attempt(self, claim: Claim, what: Callable[..., None], *arguments: object) -> None:
+        """Do something that need not be done; log that it was not."""
         try:
-            if published.effect.set_aside:
-                await asyncio.to_thread(self.warehouse.clean, claim.job_id, claim.epoch)
-            if published.effect.stale:
-                await asyncio.to_thread(self.warehouse.refresh, published.target)
+            await asyncio.to_thread(what, *arguments)
         except DataprocError as exc:
-            logger.warning("target not tidied", extra=ids(claim) | {"error": exc.code})
+            logger.warning("target not tidied", extra=ids(claim) | {"error": exc.code, "step": what.__name__})
 
     async def failed(self, claim: Claim, monitor: Monitor, failure: Failure) -> RunStatus:
         """Record a failed run: the job waits for its next attempt, or has failed for good."""

@@ -105,7 +105,7 @@ class DirectLoad:
     @property
     def own_rule(self) -> KeyRule | None:
         """The rule that the keys of the destination come once, where workers can tell."""
-        if self.as_is or not self.destination.keys:
+        if self.as_is or not self.destination.keys or not self.target.columns:
             return None
         return rule_of(self.target.columns, self.destination.keys)
 

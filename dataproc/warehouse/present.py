@@ -19,13 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from dataproc.domain.cells import Mask
 from dataproc.domain.chunk import Chunk
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import WarehouseUnavailableError
 from dataproc.warehouse.columns import Column
-from dataproc.warehouse.modes.indexes import is_bare, is_unique_on
+from dataproc.warehouse.keys import rule_of
+from dataproc.warehouse.modes.indexes import is_unique_on, rows_before
 from dataproc.warehouse.target import Target
 
 WORTH = 0.6
@@ -35,13 +37,19 @@ PROBED = 4096
 MOST = 4
 """How many rows of the target a look may read for each row that came; a few thousand cost nothing."""
 
-# Only whoever publishes a merge holds this lock, and at most one does. Without it, nothing would be certain.
-LOOK = """
-SELECT {columns} FROM {target} WHERE {key} BETWEEN {low} AND {high} AND EXISTS (
+MOST_BYTES = 16 * 1024 * 1024
+"""Bytes that these few thousand may have, if they are as wide as those that came."""
+
+# Asked in a statement of its own, before the rows: what these show was committed before the lock was taken. Of all who
+# may hold it only the publish of this load takes what a worker has found. If somebody waits for the table to himself,
+# whoever looks waits behind him, and he behind the publish, which waits for us: so nobody waits for long.
+HELD = """
+SELECT EXISTS (
     SELECT FROM pg_locks WHERE relation = {name}::regclass AND mode = 'ShareRowExclusiveLock' AND granted
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-) LIMIT {most}
+), set_config('lock_timeout', '1s', true)
 """
+LOOK = "SELECT {columns} FROM {target} WHERE {key} BETWEEN {low} AND {high} LIMIT {most}"
 COMPARED: tuple[tuple[str, pa.DataType], ...] = (
     ("boolean", pa.bool_()),
     ("smallint", pa.int16()),
@@ -66,17 +74,12 @@ class Session:
     """A connection that gives Arrow tables; it is opened when it is needed."""
 
     url: str = field(repr=False)
-    conn: adbc.Connection | None = field(default=None, compare=False)
+    conn: adbc.Connection | None = field(default=None, compare=False, repr=False)
 
-    def ask(self, query: str) -> pa.Table | None:
-        """Return the rows of a query; `None`, if the driver cannot carry one of them."""
+    def rows_if(self, condition: str, query: str) -> pa.Table | None:
+        """Return the rows of a query, if the first value of another one is true; `None` also if they cannot be had."""
         try:
-            # It takes 25 ms to open.
-            self.conn = self.conn or adbc.connect(self.url, autocommit=True)
-            with self.conn.cursor() as cursor:
-                cursor.execute(query)
-                rows: pa.Table = cursor.fetch_arrow_table()
-                return rows
+            return self.asked(condition, query)
         except adbc_errors.OperationalError as exc:
             self.close()
             raise WarehouseUnavailableError("the warehouse does not answer a worker that compares rows") from exc
@@ -85,11 +88,30 @@ class Session:
             logger.warning("rows not compared, so all are sent", extra={"error": type(exc).__name__})
             return None
 
+    def asked(self, condition: str, query: str) -> pa.Table | None:
+        """Ask both in one transaction, as a pooler such as pgBouncer needs it."""
+        # It takes 25 ms to open.
+        self.conn = self.conn or adbc.connect(words_of(self.url), autocommit=True)
+        with self.conn.cursor() as cursor:
+            cursor.execute("BEGIN READ ONLY")
+            cursor.execute(condition)
+            holds = (cursor.fetchone() or (False,))[0]
+            if holds:
+                cursor.execute(query)
+            rows = cursor.fetch_arrow_table() if holds else None
+            cursor.execute("COMMIT")
+            return rows
+
     def close(self) -> None:
         """Close the connection, if it was opened."""
         if self.conn is not None:
             self.conn.close()
         self.conn = None
+
+
+def words_of(url: str) -> str:
+    """Return what libpq connects by; what we get is UTF-8, whatever the database says."""
+    return make_conninfo(url, client_encoding="UTF8", connect_timeout=10, application_name="dataproc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,60 +125,72 @@ class Present:
 
     def without(self, rows: pa.Table, chunk: Chunk) -> pa.Table:
         """Return the rows of a chunk, fitted to the target, less those that are there already."""
-        left = self.different(rows) if self.is_worth_it(rows, chunk.unit) else rows
+        left = None if chunk.unit in self.hopeless else self.worth_sending(rows)
         if chunk.last:
             self.session.close()
+        if left is None:
+            # The chunks of a unit always come in the same order: one that is read again decides the same.
+            self.hopeless.add(chunk.unit)
+            return rows
         return left
 
-    def is_worth_it(self, rows: pa.Table, unit: str) -> bool:
-        """Whether most of the first rows are there already; if not, the rest of the unit is not looked for either.
-
-        The chunks of a unit always come in the same order, so one that is read again gives the same.
-        """
+    def worth_sending(self, rows: pa.Table) -> pa.Table | None:
+        """Return the rows that are not there, or `None` if that is not worth the look: the first rows tell."""
         first = rows.slice(0, PROBED)
-        if unit not in self.hopeless and self.different(first).num_rows > (1 - WORTH) * first.num_rows:
-            self.hopeless.add(unit)
-        return unit not in self.hopeless
+        left = self.different(first)
+        if left is None or left.num_rows > (1 - WORTH) * first.num_rows:
+            return None
+        return left if first.num_rows == rows.num_rows else self.different(rows)
 
-    def different(self, rows: pa.Table) -> pa.Table:
-        """Return the rows that are not there just as they came."""
-        if rows.num_rows == 0:
-            return rows
-        return rows.filter(pa.array(~same(rows, self.there(rows), self.key)))
+    def different(self, rows: pa.Table) -> pa.Table | None:
+        """Return the rows that are not there just as they came, or `None` if nobody can tell."""
+        there = self.there(rows)
+        return None if there is None else rows.filter(pa.array(~same(rows, there, self.key)))
 
-    def there(self, rows: pa.Table) -> pa.Table:
-        """Return rows of the target, among them all that have a key of these, unless there are too many."""
-        least, greatest = pc.min(rows[self.key]).as_py(), pc.max(rows[self.key]).as_py()
-        most = max(MOST * rows.num_rows, PROBED)
+    def there(self, rows: pa.Table) -> pa.Table | None:
+        """Return the rows of the target between the least and the greatest key of these; `None`: nobody can tell."""
+        count = rows.num_rows
+        most = max(MOST * count, min(PROBED, MOST_BYTES * count // max(rows.nbytes, 1)))
+        name, identifier = self.target.identifier.as_string(), self.target.identifier
         query = sql.SQL(LOOK).format(
-            columns=sql.SQL(", ").join(map(selected, self.target.columns)), target=self.target.identifier,
-            key=sql.Identifier(self.key), low=sql.Literal(least), high=sql.Literal(greatest),
-            name=sql.Literal(self.target.identifier.as_string()), most=sql.Literal(most + 1),
+            columns=sql.SQL(", ").join(map(selected, self.target.columns)), target=identifier,
+            key=sql.Identifier(self.key), low=sql.Literal(pc.min(rows[self.key]).as_py()),
+            high=sql.Literal(pc.max(rows[self.key]).as_py()), most=sql.Literal(most + 1),
         )  # fmt: skip
-        found = self.session.ask(query.as_string())
-        return rows.slice(0, 0) if found is None or found.num_rows > most else found
+        found = self.session.rows_if(sql.SQL(HELD).format(name=sql.Literal(name)).as_string(), query.as_string())
+        # The index may be gone by now, and does not hold for the children of a table: each key must come once.
+        if found is None or found.num_rows > most or pc.count_distinct(found[self.key]).as_py() < found.num_rows:
+            return None
+        return found
 
 
 def present_in(conn: psycopg.Connection, url: str, target: Target, destination: Destination) -> Present | None:
-    """Return what looks for the rows of a load; `None`: they are of another kind, or nothing can be found that way."""
-    name = target.identifier.as_string(conn)
+    """Return what looks for the rows of a load; `None`: they are of another kind, or nothing can be found that way.
+
+    It reads only catalogs, so that it waits for nobody: a table that was never analysed counts as empty.
+    """
     updates = destination.mode == "merge" and destination.merge == "update" and destination.delete_flag is None
-    if not updates or len(destination.keys) > 1 or not target.exists or target.alterations:
+    if not updates or len(destination.keys) > 1 or not target.exists or not target.columns or target.alterations:
         return None
-    key = destination.keys[0]
-    known = {column.name: column for column in target.columns}
+    name, key = target.identifier.as_string(conn), destination.keys[0]
+    types = {attribute.name: attribute.base_type for attribute in target.attributes}
+    if not all(is_compared(column, types[column.name]) for column in target.columns):
+        return None
+    rule = rule_of(target.columns, destination.keys)
     # Only whole numbers are likely to come in an order in which the keys of a chunk lie side by side in the index.
-    if not all(map(is_compared, known.values())) or not t.is_integer(known[key].arrow_type):
+    if rule is None or not t.is_integer(rule.schema.field(0).type):
         return None
-    if not is_unique_on(conn, name, destination.keys) or is_bare(conn, target):
+    if not is_unique_on(conn, name, destination.keys) or rows_before(conn, name) == 0:
         return None
     return Present(Session(url), target, key)
 
 
-def is_compared(column: Column) -> bool:
-    """Whether values of a column can be compared as they are sent."""
-    return column.coding in ("plain", "uuid") and (
-        t.is_decimal(column.arrow_type) or any(column.arrow_type == dtype for _, dtype in COMPARED)
+def is_compared(column: Column, base_type: str) -> bool:
+    """Whether values of a column can be compared as they are sent; `char` has blanks that a text has not."""
+    return (
+        column.coding in ("plain", "uuid")
+        and base_type != "bpchar"
+        and (t.is_decimal(column.arrow_type) or any(column.arrow_type == dtype for _, dtype in COMPARED))
     )
 
 

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from dataproc.domain.keys import KeyRule
 from dataproc.ports.warehouse import LoadId
+from dataproc.warehouse.change import impatient
 from dataproc.warehouse.columns import Column
 from dataproc.warehouse.keys import PLACE, KeyTable
 from dataproc.warehouse.target import Target
@@ -111,9 +112,14 @@ def drop_staging(conn: psycopg.Connection, job_id: object, epoch: int) -> None:
     """Drop the registered tables of a job up to `epoch`, and end who still writes into staging: it is too late."""
     for staging, keys in conn.execute(UNREGISTER, (job_id, epoch)).fetchall():
         for name in (staging, *key_names(staging, keys)):
-            if not name.startswith(REPLACED):
+            drop = sql.SQL("DROP TABLE IF EXISTS {}").format(identifier_of(name))
+            if name.startswith(REPLACED):
+                # Whoever uses it does no harm, such as pg_dump; it is dropped another time.
+                with impatient(conn):
+                    conn.execute(drop)
+            else:
                 end_users(conn, name)
-            conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(identifier_of(name)))
+                conn.execute(drop)
 
 
 def end_users(conn: psycopg.Connection, name: str) -> None:

@@ -135,9 +135,9 @@ class PostgresWarehouse:
             return ledger.look_up(conn, job_id)
 
     def refresh(self, target: str) -> None:
-        """Bring the statistics of a target up to date; a table that is gone by now needs none."""
+        """Bring the statistics of a target up to date; not if it is gone by now, or the next load has it."""
         with connect(self.url) as conn, suppress(pg.UndefinedTable):
-            conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(*target.split("."))))
+            conn.execute(sql.SQL("ANALYZE (SKIP_LOCKED) {}").format(sql.Identifier(*target.split("."))))
 
     def clean(self, job_id: JobId, epoch: int) -> None:
         """Drop the staging tables of an epoch that is over, and of every earlier one."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import psycopg
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from dataproc.domain.chunk import Chunk, LoadedChunk
 from dataproc.domain.errors import DoubledKeysError, RowRefusedError, WarehouseUnavailableError
+from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Published
 from dataproc.warehouse.present import MOST, PROBED, WORTH, Session
 from dataproc.warehouse.warehouse import PostgresWarehouse
@@ -69,6 +71,7 @@ def shop(query: Query) -> Query:
     query("CREATE SCHEMA sales")
     query(f"CREATE TABLE {TABLE} (id bigint PRIMARY KEY, qty integer)")
     query(f"INSERT INTO {TABLE} SELECT n, 1 FROM generate_series(1, 100) AS n")
+    query(f"ANALYZE {TABLE}")
     return query
 
 
@@ -248,7 +251,7 @@ def test_a_server_that_ends_the_session_of_a_worker_is_asked_again_later(
     both = [*chunks_of("u0", each_of(1, 51), each_of(51, 101))]
     plan = type(plan)((a_unit("u0"),), plan.schema)
     load = LoadTrial(warehouse, terms=MERGE).open(plan.schema, plan)
-    workers = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%BETWEEN%' AND pid <> pg_backend_pid()"
+    workers = "SELECT pid FROM pg_stat_activity WHERE application_name = 'dataproc'"
     end = f"SELECT pg_terminate_backend(pid) FROM ({workers}) AS found"
 
     def results() -> Iterator[LoadedChunk]:
@@ -267,11 +270,98 @@ def test_what_the_driver_cannot_carry_is_told_and_gives_nothing(
 ) -> None:
     session = Session(warehouse.url)
 
-    found = session.ask("SELECT 1 / 0")
+    found = session.rows_if("SELECT true", "SELECT 1 / 0")
 
     assert found is None
     assert "rows not compared" in caplog.text
     assert warehouse.url not in caplog.text
+
+
+def test_a_run_without_anything_new_changes_nothing(warehouse: PostgresWarehouse, shop: Query) -> None:
+    plan = SourcePlan((), pa.schema([]))
+
+    published = LoadTrial(warehouse, terms=MERGE).publish(plan, ())
+
+    assert done_by(published) == (0, 0, 0, 0)
+    assert shop(SUM) == [(100, 5050, 100)]
+
+
+def test_whoever_waits_for_the_table_to_himself_does_not_hold_up_the_load_for_long(
+    warehouse: PostgresWarehouse, shop: Query, threads: ThreadPoolExecutor
+) -> None:
+    plan, chunks = planned(each_of(1, 51), each_of(51, 101))
+    load = LoadTrial(warehouse, terms=MERGE).open(plan.schema, plan)
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+    others, handed_on = [], []
+
+    def results() -> Iterator[LoadedChunk]:
+        handed_on.append(load.step(chunks[0]))
+        others.append(threads.submit(shop, f"ALTER TABLE {TABLE} ADD COLUMN note text"))
+        wait_until(lambda: shop(waiting) == [(1,)])
+        handed_on.append(load.step(chunks[1]))
+        yield from handed_on
+
+    published = load.publish(plan, results(), allow)
+
+    others[0].result(timeout=10)
+    assert [chunk.present for chunk in handed_on] == [50, 0]
+    assert done_by(published) == (0, 0, 0, 100)
+
+
+def test_rows_of_tables_that_inherit_are_changed_as_well(warehouse: PostgresWarehouse, shop: Query) -> None:
+    shop(f"CREATE TABLE sales.more () INHERITS ({TABLE})")
+    shop("INSERT INTO sales.more VALUES (2, 9)")
+    watched = Watched(warehouse)
+
+    watched.run(each_of(1, 101))
+
+    assert watched.present == [0]
+    assert shop("SELECT qty FROM sales.more") == [(1,)]
+
+
+def test_keys_of_a_domain_that_come_twice_are_still_refused(warehouse: PostgresWarehouse, shop: Query) -> None:
+    shop("CREATE DOMAIN sales.number AS bigint")
+    shop(f"ALTER TABLE {TABLE} ALTER id TYPE sales.number")
+    shop(f"ANALYZE {TABLE}")
+
+    with pytest.raises(RowRefusedError):
+        Watched(warehouse).run(pa.concat_tables([each_of(1, 101), orders((5, 2))]))
+
+
+def test_blanks_at_the_end_of_a_char_are_not_overlooked(warehouse: PostgresWarehouse, query: Query) -> None:
+    query("CREATE SCHEMA sales")
+    query(f"CREATE TABLE {TABLE} (id bigint PRIMARY KEY, code bpchar)")
+    query(f"INSERT INTO {TABLE} VALUES (1, 'ab  ')")
+    query(f"ANALYZE {TABLE}")
+
+    LoadTrial(warehouse, terms=MERGE).run(pa.table({"id": pa.array([1], pa.int64()), "code": ["ab"]}))
+
+    assert query(f"SELECT octet_length(code) FROM {TABLE}") == [(2,)]
+
+
+def test_bytes_of_another_encoding_are_not_taken_for_the_same(warehouse: PostgresWarehouse, query: Query) -> None:
+    query("CREATE DATABASE in_latin ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0")
+    latin = PostgresWarehouse(conninfo_in(warehouse.url, "in_latin"), warehouse.direct_limit)
+    latin.prepare()
+    look = Query(latin.url)
+    look("CREATE SCHEMA sales")
+    look(f"CREATE TABLE {TABLE} (id bigint PRIMARY KEY, name text)")
+    # The bytes of this in LATIN1 are those of é in UTF-8.
+    look(f"INSERT INTO {TABLE} VALUES (1, 'Ã©'), (2, 'a'), (3, 'b')")
+    look(f"ANALYZE {TABLE}")
+    watched = Watched(latin)
+    try:
+        watched.run(pa.table({"id": pa.array([1, 2, 3], pa.int64()), "name": ["é", "a", "b"]}))
+
+        assert watched.present == [2]
+        assert look(f"SELECT name FROM {TABLE} ORDER BY id") == [("é",), ("a",), ("b",)]
+    finally:
+        query("DROP DATABASE in_latin WITH (FORCE)")
+
+
+def conninfo_in(url: str, database: str) -> str:
+    """Return the address of another database of the same server."""
+    return urlsplit(url)._replace(path=f"/{database}").geturl()
 
 
 KINDS: dict[str, tuple[str, pa.DataType, Any, Any]] = {
@@ -284,7 +374,6 @@ KINDS: dict[str, tuple[str, pa.DataType, Any, Any]] = {
     "exact": ("numeric(12,2)", pa.decimal128(12, 2), Decimal("10.50"), Decimal("-0.01")),
     "words": ("text", pa.string(), "Zoë", "zoë"),
     "short": ("varchar(5)", pa.string(), "ab", "ab "),
-    "padded": ("char(5)", pa.string(), "ab", "abc"),
     "raw": ("bytea", pa.binary(), b"\x00\xff", b"\x00\xfe"),
     "day": ("date", pa.date32(), date(2026, 2, 28), date(1, 1, 1)),
     "hour": ("time", pa.time64("us"), time(23, 59, 59, 999_999), time(0)),
@@ -319,6 +408,7 @@ def types(query: Query) -> Query:
 def test_values_and_nulls_of_each_type_are_found_again(warehouse: PostgresWarehouse, types: Query) -> None:
     rows = everything({name: [one, other, None] for name, (*_, one, other) in KINDS.items()})
     LoadTrial(warehouse, terms=MERGE).run(rows)
+    types(f"ANALYZE {TABLE}")
     watched = Watched(warehouse)
 
     published = watched.run(rows)
@@ -332,6 +422,7 @@ def test_values_and_nulls_of_each_type_are_found_again(warehouse: PostgresWareho
 def test_another_value_in_any_column_is_sent(warehouse: PostgresWarehouse, types: Query, name: str) -> None:
     one = {column: [value] * 10 for column, (*_, value, _) in KINDS.items()}
     LoadTrial(warehouse, terms=MERGE).run(everything(one))
+    types(f"ANALYZE {TABLE}")
     other = {**one, name: [None, KINDS[name][3], *one[name][2:]]}
     watched = Watched(warehouse)
 
@@ -346,6 +437,7 @@ def test_another_value_in_any_column_is_sent(warehouse: PostgresWarehouse, types
 def test_moments_that_have_no_end_are_other_values(warehouse: PostgresWarehouse, types: Query) -> None:
     one = {column: [value] * 3 for column, (*_, value, _) in KINDS.items()}
     LoadTrial(warehouse, terms=MERGE).run(everything(one))
+    types(f"ANALYZE {TABLE}")
     types(f"UPDATE {TABLE} SET day = 'infinity', moment = '-infinity', instant = 'infinity' WHERE id = 2")
     watched = Watched(warehouse)
 
@@ -376,6 +468,7 @@ def test_a_merge_ends_the_same_whether_rows_are_looked_for_or_not(
         query(f"CREATE TABLE {TABLE} (id bigint {unique}, x double precision)")
         with psycopg.connect(query.url) as conn, conn.cursor() as cursor:
             cursor.executemany(f"INSERT INTO {TABLE} VALUES (%s, %s)", list(before.items()))
+        query(f"ANALYZE {TABLE}")
         published = LoadTrial(warehouse, terms=MERGE).run(table(after))
         effects.append((done_by(published), list(map(repr, query.table()))))
 

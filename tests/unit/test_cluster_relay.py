@@ -102,13 +102,12 @@ def test_the_source_waits_while_the_warehouse_takes_nothing() -> None:
 
 
 def test_the_end_of_the_block_ends_all_reading() -> None:
-    before = threading.active_count()
     reader = Reader()
 
     with relayed(units(20), reader, loaded) as chunks:
         next(chunks)
 
-    assert threading.active_count() == before
+    wait_until(lambda: not any(thread.name.startswith("reader") for thread in threading.enumerate()))
     assert "u0" in reader.ended
     assert len(reader.chunks) < 20
 

@@ -10,7 +10,7 @@ import pytest
 
 from dataproc.domain.chunk import Account
 from dataproc.domain.destination import Destination
-from dataproc.domain.errors import FencedError
+from dataproc.domain.errors import FencedError, WarehouseUnavailableError
 from dataproc.domain.job import Claim, Job, JobId
 from dataproc.domain.retry import RetryPolicy
 from dataproc.domain.status import RunStatus
@@ -304,3 +304,32 @@ async def test_a_publish_that_goes_on_keeps_no_other_lost_run_waiting(ward: Ward
         warehouse.over.set()
 
     assert await reaping == 2
+
+
+@dataclass(slots=True)
+class HeldWarehouse(FakeWarehouse):
+    """A warehouse in which somebody uses what one job has left."""
+
+    held: JobId = field(default_factory=lambda: JobId(uuid4()))
+
+    def clean(self, job_id: JobId, epoch: int) -> None:
+        if job_id == self.held:
+            raise WarehouseUnavailableError("somebody holds the table")
+        FakeWarehouse.clean(self, job_id, epoch)
+
+
+async def test_what_somebody_uses_is_left_for_the_next_sweep_and_keeps_nothing_else(
+    ward: Ward, caplog: pytest.LogCaptureFixture
+) -> None:
+    ward.warehouse = warehouse = HeldWarehouse()
+    claims = [await ward.claim() for _ in range(3)]
+    for claim in claims:
+        ward.stage(claim)
+        async with ward.store.begin() as tables:
+            await tables.jobs.finish(claim, RunStatus.FAILED, progress=None, failure=None)
+    warehouse.held = claims[0].job_id
+
+    assert await ward.sweep() == 2
+
+    assert warehouse.staged() == [claims[0].job_id]
+    assert "staging not dropped" in caplog.text

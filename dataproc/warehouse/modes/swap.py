@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import psycopg
+from psycopg import errors as pg
 from psycopg import sql
 
 from dataproc.ports.warehouse import LoadId
@@ -98,8 +99,12 @@ class NewTable:
 
     def hold_old(self) -> None:
         """Keep everybody from the old table until the commit, or raise `LockNotAvailable` if others do not let go."""
-        with impatient(self.conn), self.conn.transaction():
-            self.run("LOCK TABLE {old} IN ACCESS EXCLUSIVE MODE")
+        try:
+            with impatient(self.conn), self.conn.transaction():
+                self.run("LOCK TABLE {old} IN ACCESS EXCLUSIVE MODE")
+        except pg.DeadlockDetected as exc:
+            # Somebody has read the table, and waits until we are done to write into it.
+            raise pg.LockNotAvailable(str(exc)) from exc
 
     def take_place(self) -> None:
         """Give this table the rights, the comment and the name of the old one, which is set aside."""
