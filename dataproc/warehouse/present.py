@@ -36,7 +36,6 @@ PROBED = 4096
 """Rows of a chunk that are looked for first."""
 MOST = 4
 """How many rows of the target a look may read for each row that came; a few thousand cost nothing."""
-
 MOST_BYTES = 16 * 1024 * 1024
 """Bytes that these few thousand may have, if they are as wide as those that came."""
 
@@ -93,7 +92,7 @@ class Session:
         # It takes 25 ms to open.
         self.conn = self.conn or adbc.connect(words_of(self.url), autocommit=True)
         with self.conn.cursor() as cursor:
-            cursor.execute("BEGIN READ ONLY")
+            cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")
             cursor.execute(condition)
             holds = (cursor.fetchone() or (False,))[0]
             if holds:
@@ -125,7 +124,7 @@ class Present:
 
     def without(self, rows: pa.Table, chunk: Chunk) -> pa.Table:
         """Return the rows of a chunk, fitted to the target, less those that are there already."""
-        left = None if chunk.unit in self.hopeless else self.worth_sending(rows)
+        left = None if chunk.unit in self.hopeless else self.worth_sending(rows, is_first=chunk.seq == 0)
         if chunk.last:
             self.session.close()
         if left is None:
@@ -134,34 +133,34 @@ class Present:
             return rows
         return left
 
-    def worth_sending(self, rows: pa.Table) -> pa.Table | None:
-        """Return the rows that are not there, or `None` if that is not worth the look: the first rows tell."""
-        first = rows.slice(0, PROBED)
-        left = self.different(first)
-        if left is None or left.num_rows > (1 - WORTH) * first.num_rows:
+    def worth_sending(self, rows: pa.Table, *, is_first: bool) -> pa.Table | None:
+        """Return the rows that are not there, or `None` if too many are not; of a unit's first ones, some tell."""
+        if is_first and rows.num_rows > PROBED and self.different(rows.slice(0, PROBED)) is None:
             return None
-        return left if first.num_rows == rows.num_rows else self.different(rows)
+        return self.different(rows)
 
     def different(self, rows: pa.Table) -> pa.Table | None:
-        """Return the rows that are not there just as they came, or `None` if nobody can tell."""
-        there = self.there(rows)
-        return None if there is None else rows.filter(pa.array(~same(rows, there, self.key)))
+        """Return the rows that are not there just as they came, or `None` if these are too many, or nobody can tell."""
+        if rows.num_rows == 0:
+            return rows
+        if (there := self.there(rows)) is None:
+            return None
+        left = rows.filter(pa.array(~same(rows, there, self.key)))
+        return left if left.num_rows <= (1 - WORTH) * rows.num_rows else None
 
     def there(self, rows: pa.Table) -> pa.Table | None:
         """Return the rows of the target between the least and the greatest key of these; `None`: nobody can tell."""
         count = rows.num_rows
         most = max(MOST * count, min(PROBED, MOST_BYTES * count // max(rows.nbytes, 1)))
-        name, identifier = self.target.identifier.as_string(), self.target.identifier
-        query = sql.SQL(LOOK).format(
-            columns=sql.SQL(", ").join(map(selected, self.target.columns)), target=identifier,
+        held = sql.SQL(HELD).format(name=sql.Literal(self.target.identifier.as_string()))
+        look = sql.SQL(LOOK).format(
+            columns=sql.SQL(", ").join(map(selected, self.target.columns)), target=self.target.identifier,
             key=sql.Identifier(self.key), low=sql.Literal(pc.min(rows[self.key]).as_py()),
             high=sql.Literal(pc.max(rows[self.key]).as_py()), most=sql.Literal(most + 1),
         )  # fmt: skip
-        found = self.session.rows_if(sql.SQL(HELD).format(name=sql.Literal(name)).as_string(), query.as_string())
+        found = self.session.rows_if(held.as_string(), look.as_string())
         # The index may be gone by now, and does not hold for the children of a table: each key must come once.
-        if found is None or found.num_rows > most or pc.count_distinct(found[self.key]).as_py() < found.num_rows:
-            return None
-        return found
+        return found if found is not None and found.num_rows <= most and come_once(found[self.key]) else None
 
 
 def present_in(conn: psycopg.Connection, url: str, target: Target, destination: Destination) -> Present | None:
@@ -214,6 +213,12 @@ def same(rows: pa.Table, there: pa.Table, key: str) -> Mask:
         both_null = is_true(pc.and_(pc.is_null(mine), pc.is_null(other)))
         alike &= is_true(pc.equal(mine, other)) | both_null
     return alike
+
+
+def come_once(keys: pa.ChunkedArray[Any]) -> bool:
+    """Whether no key comes twice; by an index, they come in order."""
+    numbers = keys.to_numpy()
+    return bool((numbers[1:] > numbers[:-1]).all()) or pc.count_distinct(keys).as_py() == len(keys)
 
 
 def is_true(answers: Any) -> Mask:

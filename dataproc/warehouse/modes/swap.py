@@ -110,7 +110,8 @@ class NewTable:
         """Give this table the rights, the comment and the name of the old one, which is set aside."""
         self.take_rights()
         (told,) = self.conn.execute(COMMENT, (self.old,)).fetchone() or (None,)
-        self.run("COMMENT ON TABLE {new} IS {told}", told=sql.Literal(told))
+        if told is not None:
+            self.run("COMMENT ON TABLE {new} IS {told}", told=sql.Literal(told))
         self.put_old_aside()
         self.run("ALTER TABLE {new} SET SCHEMA {schema}", schema=sql.Identifier(self.target.schema))
         moved = sql.Identifier(self.target.schema, self.name)
@@ -126,9 +127,12 @@ class NewTable:
 
     def take_rights(self) -> None:
         """Let the same roles have the same rights."""
-        for role in {role for role, _, _ in self.rights(self.identifier.as_string(self.conn))}:
+        by_default, wanted = self.rights(self.identifier.as_string(self.conn)), self.rights(self.old)
+        if set(by_default) == set(wanted):
+            return
+        for role in {role for role, _, _ in by_default}:
             self.run("REVOKE ALL ON {new} FROM {role}", role=named(role))
-        for role, right, grantable in self.rights(self.old):
+        for role, right, grantable in wanted:
             option = sql.SQL("WITH GRANT OPTION" if grantable else "")
             self.run("GRANT {right} ON {new} TO {role} {option}", right=sql.SQL(right), role=named(role), option=option)
 
