@@ -139,14 +139,18 @@ def test_what_follows_in_such_a_unit_is_not_looked_for_but_other_units_are(
 def test_first_some_rows_are_looked_for_and_the_others_if_it_is_worth_it(
     warehouse: PostgresWarehouse, shop: Query
 ) -> None:
-    shop(f"INSERT INTO {TABLE} SELECT n, 1 FROM generate_series(101, {2 * PROBED}) AS n")
-    rows = pa.concat_tables([each_of(1, PROBED + 1), each_of(PROBED + 1, 2 * PROBED + 1, qty=2)])
-    watched = Watched(warehouse)
+    shop(f"INSERT INTO {TABLE} SELECT n, 1 FROM generate_series(101, {4 * PROBED}) AS n")
+    last = range(3 * PROBED + 1, 4 * PROBED + 1)
+    changed_last = pa.concat_tables([each_of(1, last[0]), each_of(last[0], last[-1] + 1, qty=2)])
+    changed_first = pa.concat_tables([each_of(1, PROBED + 1, qty=2), each_of(PROBED + 1, last[0])])
+    watched, other = Watched(warehouse), Watched(warehouse)
 
-    published = watched.run(rows)
+    published = watched.run(changed_last)
+    other.run(changed_first)
 
-    assert watched.present == [PROBED]
-    assert done_by(published) == (0, PROBED, 0, PROBED)
+    assert watched.present == [3 * PROBED]
+    assert done_by(published) == (0, PROBED, 0, 3 * PROBED)
+    assert other.present == [0]
 
 
 def test_rows_whose_keys_lie_far_apart_are_sent(warehouse: PostgresWarehouse, shop: Query) -> None:
