@@ -19,6 +19,11 @@ class Tally:
     moved: dict[str, Account] = field(default_factory=dict)
     present: int = 0
 
+    @property
+    def sent(self) -> int:
+        """How many rows travel to the target: those that are to be loaded, less those that are present there."""
+        return self.account.loaded - self.present
+
     def add(self, chunk: LoadedChunk) -> bool:
         """Return whether this chunk is new; the same chunk with other contents is refused."""
         seen = self.chunks.setdefault(chunk.unit, {})

@@ -171,21 +171,19 @@ class DirectLoad:
         if self.brings_in:
             make_sure_of(conn, self.target)
         staged = self.target.identifier if new is None else new.identifier
-        sent = account.loaded - tally.present
-        move = Move(conn, self.target, self.destination, staged, plan, sent, self.load_id)
+        move = Move(conn, self.target, self.destination, staged, plan, tally.sent, self.load_id)
         distinct = self.own_rule is not None and doubles.cover(account.loaded) and is_told_by_bytes(move)
         effect = settle(replace(move, distinct=distinct), new)
         return replace(effect, unchanged=effect.unchanged + tally.present)
 
     def compare(self, copied: int, tally: Tally) -> None:
         """Refuse unless the target took every row that was sent."""
-        sent = tally.account.loaded - tally.present
-        if copied == sent:
+        if copied == tally.sent:
             return
         if not self.target.columns:
-            raise ContractViolationError(f"{sent} rows without any column are left for {self.target.name}")
+            raise ContractViolationError(f"{tally.sent} rows without any column are left for {self.target.name}")
         raise CountMismatchError(
-            f"{sent} rows were sent to {self.target.name}, and it took {copied}; "
+            f"{tally.sent} rows were sent to {self.target.name}, and it took {copied}; "
             "does one of its triggers or rules leave rows out?"
         )
 
