@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from dataproc.cluster.ray_jobs import RayJobs, dashboard_client
 from dataproc.domain.errors import SetupError
 from dataproc.domain.job import Claim
+from dataproc.domain.source_columns import EVERYTHING_INFERRED, SourceColumns
 from dataproc.domain.spec import JobSpec
 from dataproc.notifications.log import EventLog
 from dataproc.notifications.webhook import Webhook, demand_url, webhook_client
@@ -49,7 +50,7 @@ from dataproc.sources.files.run import SourceRun
 from dataproc.sources.lookups import SourceLookups
 from dataproc.telemetry.journal import RunJournal
 from dataproc.telemetry.logs import configure_logs
-from dataproc.transforms.declared import text_columns
+from dataproc.transforms.declared import source_columns
 from dataproc.transforms.enrich_cache import CachedLookups
 from dataproc.transforms.factory import Surroundings as TransformSurroundings
 from dataproc.transforms.factory import transform_for
@@ -225,7 +226,7 @@ def open_source(
     spec: JobSpec, connection: Connection | None, settings: Settings, run: SourceRun | None = None
 ) -> Source:
     """Return the source of a job, ready to plan and read."""
-    around = surroundings(settings, connection, text_columns(spec.transforms))
+    around = surroundings(settings, connection, source_columns(spec.transforms))
     return source_for(spec.source, replace(around, run=run, contract=contract_at_source(spec)))
 
 
@@ -244,10 +245,12 @@ def run_of(claim: Claim) -> SourceRun:
     return SourceRun(claim.job_id, claim.run_id, claim.attempt, claim.created_at)
 
 
-def surroundings(settings: Settings, connection: Connection | None, text: frozenset[str] = frozenset()) -> Surroundings:
+def surroundings(
+    settings: Settings, connection: Connection | None, columns: SourceColumns = EVERYTHING_INFERRED
+) -> Surroundings:
     """Return what sources are given besides their specification."""
     return Surroundings(
-        open_secrets(settings), connection, settings.files_root, text, python_modules=settings.python_modules,
+        open_secrets(settings), connection, settings.files_root, columns, python_modules=settings.python_modules,
         throttle=throttle_of(settings), rejected=None if settings.warehouse_url is None else open_rejects(settings),
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, Field
 
+from dataproc.domain.source_columns import type_name
 from dataproc.domain.unit import Unit
 from dataproc.ports.warehouse import Alteration, Permission, TargetPreview
 from dataproc.services.plan import JobPlan
@@ -117,12 +118,12 @@ class PlanView(BaseModel):
             bytes=source.size,
             rows=source.rows,
             first_units=[PlannedUnitView.of(unit) for unit in source.units[:MOST_UNITS]],
-            columns=[ColumnView(name=each.name, type=str(each.type)) for each in source.schema],
+            columns=[ColumnView(name=each.name, type=type_name(each)) for each in source.schema],
         )
         permissions = [PermissionView.of(permission) for permission in plan.target.permissions]
         return cls(
             source=read,
-            columns=[ColumnView(name=each.name, type=str(each.type)) for each in plan.schema],
+            columns=[ColumnView(name=each.name, type=type_name(each)) for each in plan.schema],
             target=PlannedTargetView.of(plan.target, plan.destination.mode),
             access=AccessView(allowed=plan.is_allowed, permissions=permissions),
             choices=list(plan.choices),

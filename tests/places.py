@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from dataproc.domain.source_columns import SourceColumns
 from dataproc.domain.sources.files import FilesSource, S3Source
 from dataproc.ports.pipeline import Source
 from dataproc.sources.factory import source_for
@@ -35,7 +36,7 @@ class Folder:
 
     def source(self, path: str, *, text: frozenset[str] = frozenset(), **options: object) -> Source:
         spec = FilesSource.model_validate({"kind": "files", "path": path, **options})
-        return source_for(spec, surroundings(files_root=self.root, text_columns=text))
+        return source_for(spec, surroundings(files_root=self.root, columns=SourceColumns(declared=text)))
 
 
 @dataclass(frozen=True)
@@ -53,4 +54,4 @@ class Bucket:
 
     def source(self, path: str, *, text: frozenset[str] = frozenset(), **options: object) -> Source:
         spec = S3Source.model_validate({"kind": "s3", "path": f"s3://{self.name}/{path}", **options})
-        return source_for(spec, surroundings(text_columns=text, environment=self.server.environment))
+        return source_for(spec, surroundings(columns=SourceColumns(declared=text), environment=self.server.environment))

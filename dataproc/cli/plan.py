@@ -11,6 +11,7 @@ from dataproc.bootstrap import open_planner
 from dataproc.cli.local import with_embedded
 from dataproc.cli.output import Output, shown
 from dataproc.cli.show import fact_table
+from dataproc.domain.source_columns import type_name
 from dataproc.domain.spec import JobSpec
 from dataproc.services.plan import JobPlan
 from dataproc.settings import Settings
@@ -62,7 +63,7 @@ def as_document(plan: JobPlan) -> dict[str, object]:
 
 def columns_of(schema: pa.Schema) -> list[dict[str, str]]:
     """Return names and Arrow types."""
-    return [{"name": name, "type": str(schema.field(i).type)} for i, name in enumerate(schema.names)]
+    return [{"name": column.name, "type": type_name(column)} for column in schema]
 
 
 def for_people(plan: JobPlan) -> Group:

@@ -50,15 +50,10 @@ def is_row(text: str) -> bool:
 def row_of(text: str) -> dict[str, object] | None:
     """Return the row that a text tells, numbers with all their digits; `None`: it tells none."""
     try:
-        found = json.loads(text, parse_float=fraction_of, parse_constant=str)
+        found = json.loads(text, parse_float=Decimal, parse_constant=str)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and found and not has_halves(text, found) else None
-
-
-def fraction_of(text: str) -> Decimal | float:
-    """Return a number that is not whole; only binary fractions are written with a power of ten."""
-    return float(text) if "e" in text.lower() else Decimal(text)
 
 
 def has_halves(text: str, found: object) -> bool:

@@ -1,10 +1,11 @@
-"""What a job remembers of its source from run to run, as sources see it."""
+"""What the warehouse holds of a job before its run: what earlier runs have read, and the columns of the target."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from dataproc.domain.memory import SourceObject
+from dataproc.domain.source_columns import TargetColumn
 
 
 class Memory(Protocol):
@@ -21,6 +22,9 @@ class Memory(Protocol):
 
     def has_objects(self) -> bool:
         """Return whether any object was loaded."""
+
+    def target_columns(self) -> Mapping[str, TargetColumn]:
+        """Return the columns of the target by name; none where there is no such table yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,10 @@ class Blank:
     def has_objects(self) -> bool:
         """Return that there are none."""
         return False
+
+    def target_columns(self) -> Mapping[str, TargetColumn]:
+        """Return no column."""
+        return {}
 
 
 BLANK = Blank()

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import InvalidSpecError, Problem, SetupError
+from dataproc.domain.source_columns import EVERYTHING_INFERRED, SourceColumns
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.sources.external import DltSource, PluginSource
 from dataproc.domain.sources.files import FilesSource, S3Source
@@ -37,12 +38,12 @@ from dataproc.sources.s3.service import S3Service
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a source is given besides its specification; `text_columns` are left as text for a later step to cast."""
+    """What a source is given besides its specification; `columns` is what steps and target say of its columns."""
 
     secrets: Secrets
     connection: Connection | None = None
     files_root: Path | None = None
-    text_columns: frozenset[str] = frozenset()
+    columns: SourceColumns = EVERYTHING_INFERRED
     python_modules: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     run: SourceRun | None = None
@@ -55,21 +56,21 @@ def source_for(spec: AnySource, around: Surroundings) -> Source:  # noqa: PLR091
     """Return the source that `spec` means."""
     match spec:
         case S3Source():
-            return s3_source(spec, s3_service(around), around.text_columns, around.run, around.contract)
+            return s3_source(spec, s3_service(around), around.columns, around.run, around.contract)
         case FilesSource():
-            service, text = s3_service(around), around.text_columns
-            return files_source(spec, around.files_root, service, text, around.run, contract=around.contract)
+            service, columns = s3_service(around), around.columns
+            return files_source(spec, around.files_root, service, columns, around.run, contract=around.contract)
         case RestSource():
             connection = rest_connection(around.connection)
-            return ApiSource(spec, connection, around.secrets, around.throttle, around.text_columns)
+            return ApiSource(spec, connection, around.secrets, around.throttle, around.columns)
         case DatabaseSource():
-            return database_source(spec, around.connection, around.secrets, around.files_root, around.text_columns)
+            return database_source(spec, around.connection, around.secrets, around.files_root, around.columns.declared)
         case DltSource():
             return DltResourceSource(spec, around.secrets, around.python_modules)
         case PluginSource():
             return plugin_source(spec, around)
         case RejectsSource():
-            return RejectedSource(spec, rejected_rows(around), around.text_columns)
+            return RejectedSource(spec, rejected_rows(around), around.columns)
         case _:
             assert_never(spec)
 

@@ -1,17 +1,36 @@
-"""Values of JSON lines and the types they fit."""
+"""Values of JSON as the characters that stand in the source, and the types they show.
+
+No number passes through a float: a value stays the characters of the source until the type of its column is known.
+"""
+
+from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+from decimal import Decimal
+from typing import NoReturn, TypeAlias
 
+import msgspec
 import pyarrow as pa
+import pyarrow.types as t
 
-JSON = pa.json_(pa.string())
-"""The type of columns that hold objects or arrays, while they are read."""
+from dataproc.domain.source_columns import Field, Kind, sql_type_of
+from dataproc.sources.files.cells import values_of
+from dataproc.sources.inference import BOOLEAN, JSON, NULL, TEXT, number_kind
 
-SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+Raw: TypeAlias = bytes
+"""The characters of one value, in UTF-8."""
+
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
+WHOLE = re.compile(rb"-?[0-9]+")
+NUMBER_STARTS = frozenset(b"-0123456789")
+OPENING = frozenset(b"[{")
+TEXT_STARTS = ord('"')
+
+OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+STRING = msgspec.json.Decoder(str)
+EXACT = msgspec.json.Encoder(decimal_format="number")
 
 
 class BadLineError(ValueError):
@@ -22,29 +41,35 @@ class BadLineError(ValueError):
         self.rule, self.reason, self.column = rule, reason, column
 
 
-def object_of(line: bytes) -> dict[str, object]:
-    """Return the object that a line holds."""
+def object_of(line: bytes) -> dict[str, Raw]:
+    """Return the object that a line holds; of a repeated key, the last value."""
     try:
-        found = json.loads(line.decode(), parse_constant=refuse)
+        line.decode()
+        return {name: bytes(value) for name, value in OBJECT.decode(line).items()}
     except UnicodeDecodeError as exc:
         raise BadLineError("parse", "the line is not UTF-8") from exc
-    except json.JSONDecodeError as exc:
-        raise BadLineError("parse", f"the line is not JSON: {exc.msg} at character {exc.pos + 1}") from exc
-    except (RecursionError, ValueError) as exc:
-        raise BadLineError("parse", "the line is not JSON that can be read: too deep, or no number") from exc
-    if not isinstance(found, dict):
-        raise BadLineError("parse", "the line is not a JSON object")
-    if SURROGATE.search(line):
-        refuse_halves(found)
-    return found
+    except msgspec.ValidationError as exc:
+        raise BadLineError("parse", "the line is not a JSON object") from exc
+    except msgspec.DecodeError as exc:
+        raise BadLineError("parse", f"the line is not JSON: {problem_of(exc)}") from exc
+    except RecursionError as exc:
+        raise BadLineError("parse", "the line is not JSON that can be read: too deep") from exc
 
 
-def refuse_halves(found: object) -> None:
-    """Raise for half of a surrogate pair, which JSON can write and UTF-8 cannot."""
+def problem_of(exc: msgspec.DecodeError) -> str:
+    """Return what is wrong with JSON, and where; half of a surrogate pair is a character that UTF-8 cannot hold."""
+    problem = str(exc).removeprefix("JSON is malformed: ").removesuffix("Input data was truncated")
+    return (problem or "it is cut off").replace("invalid utf-16 surrogate pair", "half of a surrogate pair")
+
+
+def raws_of(record: object) -> dict[str, Raw]:
+    """Return the values of a parsed object, whose numbers are `int` or `Decimal`, as their characters."""
+    if not isinstance(record, dict):
+        raise BadLineError("parse", "the record is not a JSON object")
     try:
-        json.dumps(found, ensure_ascii=False).encode()
+        return {name: EXACT.encode(value) for name, value in record.items()}
     except UnicodeEncodeError as exc:
-        raise BadLineError("parse", "the line has half of a surrogate pair, which is no character") from exc
+        raise BadLineError("parse", "the record has half of a surrogate pair, which is not a character") from exc
 
 
 def refuse(name: str) -> NoReturn:
@@ -52,67 +77,84 @@ def refuse(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def kind_of(value: object) -> pa.DataType:
-    """Return the type of a value."""
-    match value:
-        case None:
-            return pa.null()
-        case bool():
-            return pa.bool_()
-        case int():
-            return pa.int64() if SMALLEST <= value <= LARGEST else pa.string()
-        case float():
-            return pa.float64()
-        case dict() | list():
-            return JSON
-        case _:
-            return pa.string()
-
-
-def widened(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """Return the type that holds values of both types."""
-    if one == other or other == pa.null():
-        return one
-    if one == pa.null():
-        return other
-    if JSON in (one, other):
+def kind_of(raw: Raw) -> Kind:
+    """Return the kind that a value shows."""
+    start = raw[0]
+    if start == TEXT_STARTS:
+        return TEXT
+    if start in NUMBER_STARTS:
+        return number_kind(raw.decode(), powers_are_numbers=True)
+    if start in OPENING:
         return JSON
-    return pa.float64() if {one, other} == {pa.int64(), pa.float64()} else pa.string()
+    return NULL if raw == b"null" else BOOLEAN
 
 
-def converter(kind: pa.DataType, field: "pa.Field[Any]") -> Callable[[object], object]:
-    """Return what makes values as a column holds them: of its kind, as JSON text, or as plain text."""
-    if kind == JSON:
-        return to_json
-    if field.type == pa.string():
-        return to_text
-    is_truth, is_fraction = kind == pa.bool_(), kind == pa.float64()
-    wanted = bool if is_truth else (float, int) if is_fraction else int
-
-    def demand(value: object) -> object:
-        # A truth value is a whole number to Python.
-        is_right = isinstance(value, wanted) and isinstance(value, bool) == is_truth
-        if not is_right or (isinstance(value, int) and not SMALLEST <= value <= LARGEST):
-            raise BadLineError("type", f"column {field.name!r} does not fit type {kind}", field.name)
-        return float(value) if is_fraction else value  # type: ignore[arg-type]  # it is a number
-
-    return demand
+def text_of(raw: Raw) -> str:
+    """Return the text of a string, and the characters of any other value."""
+    return STRING.decode(raw) if raw[0] == TEXT_STARTS else raw.decode()
 
 
-def to_value(value: object, kind: pa.DataType, field: "pa.Field[Any]") -> object:
-    """Return a value as its column holds it."""
-    return None if value is None else converter(kind, field)(value)
+def converter(column: Field) -> Callable[[Raw], object]:
+    """Return what makes a value of a column from the characters of one that is not null."""
+    dtype, sql_type = column.type, sql_type_of(column)
+    if sql_type == "jsonb":
+        return bytes.decode
+    if t.is_boolean(dtype):
+        return partial_of(truth, column)
+    if t.is_integer(dtype):
+        return partial_of(whole, column)
+    if not t.is_string(dtype):
+        return partial_of(other, column)
+    return partial_of(exact_number, column) if sql_type == "numeric" else text_of
 
 
-def to_json(value: object) -> str:
-    """Return a value as JSON text."""
-    return json.dumps(value, ensure_ascii=False, default=float)
+def partial_of(make: Callable[[Raw, Field], object], column: Field) -> Callable[[Raw], object]:
+    """Return `make` for one column."""
+    return lambda raw: make(raw, column)
+
+
+def misfit(column: Field) -> BadLineError:
+    """Return the error for a value of another type."""
+    told = sql_type_of(column) or column.type
+    return BadLineError("type", f"column {column.name!r} does not fit type {told}", column.name)
+
+
+def truth(raw: Raw, column: Field) -> bool:
+    """Return a truth value."""
+    if raw not in (b"true", b"false"):
+        raise misfit(column)
+    return raw == b"true"
+
+
+def whole(raw: Raw, column: Field) -> int:
+    """Return a whole number of 64 bits."""
+    if not WHOLE.fullmatch(raw) or not SMALLEST <= (value := int(raw)) <= LARGEST:
+        raise misfit(column)
+    return value
+
+
+def exact_number(raw: Raw, column: Field) -> str:
+    """Return the characters of a number; those of a string as well, which PostgreSQL may read as one."""
+    if raw[0] not in NUMBER_STARTS and raw[0] != TEXT_STARTS:
+        raise misfit(column)
+    return text_of(raw)
+
+
+def other(raw: Raw, column: Field) -> object:
+    """Return a value of a type that is told by its text, such as a decimal or a day."""
+    is_number = raw[0] in NUMBER_STARTS
+    if raw[0] in OPENING or (t.is_floating(column.type) and not is_number):
+        raise misfit(column)
+    values, bad = values_of(pa.array([text_of(raw)]), column.type)
+    if bad.any():
+        raise misfit(column)
+    return values[0].as_py()
 
 
 def to_text(value: object) -> str:
-    """Return a value as text, numbers written as Arrow writes them."""
+    """Return a parsed value as text: the characters of numbers, and JSON for what is nested."""
     if isinstance(value, str):
         return value
-    if isinstance(value, float):
-        return str(pa.scalar(value).cast(pa.string()))
+    if isinstance(value, Decimal):
+        return str(value)
     return json.dumps(value, ensure_ascii=False)

@@ -14,6 +14,7 @@ import pyarrow.types as t
 
 from dataproc.domain.cells import Cells
 from dataproc.domain.errors import ContractViolationError
+from dataproc.domain.source_columns import sql_type_of
 from dataproc.transforms.columns import cells_of, demand, demand_new, joined, with_new
 from dataproc.transforms.expressions import in_one_piece
 from dataproc.transforms.operations import Outcome
@@ -33,9 +34,13 @@ class HashKey:
         demand(before, [name for columns in self.keys.values() for name in columns], "clean.key")
         demand_new(before, self.keys, "clean.key")
         for name in (name for columns in self.keys.values() for name in columns):
-            if t.is_nested(dtype := before.field(name).type) or t.is_floating(dtype):
+            column = before.field(name)
+            has_one_text = not (t.is_nested(column.type) or t.is_floating(column.type))
+            # The scale of an inferred number is that of the sample, which another run may not share.
+            if not has_one_text or sql_type_of(column) == "numeric":
                 msg = (
-                    f"clean.key: column {name!r} is {dtype}, of which no text is the only one; cast it, or name another"
+                    f"clean.key: column {name!r} is {sql_type_of(column) or column.type}, whose values have several "
+                    "texts; cast it, or name another"
                 )
                 raise ContractViolationError(msg, column=name)
         return pa.schema([*before, *(pa.field(name, TEXT) for name in self.keys)])

@@ -1,9 +1,15 @@
-"""Which columns of the source will get their type from a later step."""
+"""What the steps of a job say of the types of its source's columns."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
+from dataproc.domain.errors import ContractViolationError
+from dataproc.domain.source_columns import SourceColumns
 from dataproc.domain.spec import Transform
 from dataproc.domain.transforms.clean import CleanTransform
+from dataproc.domain.transforms.dedupe import DedupeTransform, KeepEarliest, KeepLatest
 from dataproc.domain.transforms.derive import DeriveTransform
 from dataproc.domain.transforms.enrich import EnrichTransform
 from dataproc.domain.transforms.filter import FilterTransform
@@ -11,26 +17,111 @@ from dataproc.domain.transforms.mask import MaskTransform
 from dataproc.domain.transforms.python import PythonTransform
 from dataproc.domain.transforms.sql import SqlTransform
 from dataproc.domain.transforms.validate import ValidateTransform
-
-LOOKING = (DeriveTransform, EnrichTransform, FilterTransform, PythonTransform, SqlTransform)
-"""Steps that look at values in the types that they have: they would not expect text that a later step casts."""
+from dataproc.transforms.syntax import syntax_of
 
 
-def text_columns(transforms: Iterable[Transform]) -> frozenset[str]:
-    """Return the columns, by their names in the source, that some step will cast or read as text.
+def source_columns(transforms: Iterable[Transform]) -> SourceColumns:
+    """Return which columns, by their names in the source, the steps cast, read as text, or compute with.
 
-    Text formats leave them as text: a value that does not fit is set aside with its row, and no zero of a phone number
-    is lost.
+    Text formats leave a column that is cast as text: a value that does not fit is set aside with its row, and no zero
+    of a phone number is lost.
     """
-    found: set[str] = set()
-    origin: dict[str, str | None] = {}
+    walk = Walk()
     for spec in transforms:
-        if isinstance(spec, LOOKING):
-            break
+        walk.take(spec)
+    return SourceColumns(
+        frozenset(walk.declared), None if walk.all_computed else frozenset(walk.computed), walk.last_names()
+    )
+
+
+@dataclass(slots=True)
+class Walk:
+    """Follows the columns of a source from step to step; `origin` has the source's name of a column of another name."""
+
+    declared: set[str] = field(default_factory=set)
+    computed: set[str] = field(default_factory=set)
+    all_computed: bool = False
+    origin: dict[str, str | None] = field(default_factory=dict)
+
+    def take(self, spec: Transform) -> None:
+        """Take account of one step."""
         if isinstance(spec, CleanTransform):
-            origin = origins_after(spec, origin)
-        found |= {source for name in named(spec) if (source := origin.get(name, name)) is not None}
-    return frozenset(found)
+            self.origin = origins_after(spec, self.origin)
+        # A column that an earlier step computes with has its type by then.
+        if not self.all_computed:
+            self.declared |= {name for name in self.sources(named(spec)) if name.lower() not in self.computed}
+        names = computed_by(spec)
+        if names is None:
+            self.all_computed = True
+        else:
+            self.computed |= {name.lower() for name in self.sources_of_any_case(names) if name not in self.declared}
+        if isinstance(spec, DeriveTransform | EnrichTransform):
+            self.origin |= dict.fromkeys(spec.columns)
+
+    def sources(self, names: Iterable[str]) -> set[str]:
+        """Return what the source calls columns; those that it does not have are left out."""
+        return {source for name in names if (source := self.origin.get(name, name)) is not None}
+
+    def sources_of_any_case(self, names: Iterable[str]) -> set[str]:
+        """Return the same for the names of expressions, which do not tell cases apart."""
+        by_case = {name.lower(): name for name in self.origin}
+        return self.sources(by_case.get(name.lower(), name) for name in names)
+
+    def last_names(self) -> Mapping[str, str | None]:
+        """Return the last name of each source column that is not called the same at the end."""
+        gone: dict[str, str | None] = dict.fromkeys(name for name, source in self.origin.items() if source != name)
+        return gone | {source: name for name, source in self.origin.items() if source is not None}
+
+
+def computed_by(spec: Transform) -> Iterable[str] | None:
+    """Return the columns with whose values a step computes; `None`: with all of them."""
+    match spec:
+        case PythonTransform() | SqlTransform():
+            return None
+        case CleanTransform():
+            return [name for names in spec.key.values() for name in names]
+        case FilterTransform():
+            return references(spec.where)
+        case DeriveTransform():
+            return every(map(references, spec.columns.values()))
+        case EnrichTransform():
+            return spec.on
+        case DedupeTransform():
+            return decisive(spec)
+        case ValidateTransform() if spec.json_schema is not None or spec.model is not None:
+            return None
+        case ValidateTransform():
+            return every([*(references(rule.expect) for rule in spec.rules), *spec.unique])
+        case _:
+            return ()
+
+
+def decisive(spec: DedupeTransform) -> Iterator[str]:
+    """Yield the columns by which a row stays."""
+    yield from spec.keys
+    match spec.keep:
+        case KeepLatest():
+            yield spec.keep.latest
+        case KeepEarliest():
+            yield spec.keep.earliest
+
+
+def every(parts: Iterable[Iterable[str] | None]) -> Iterable[str] | None:
+    """Return the names of all parts; `None`: one of them may name any column."""
+    found: list[str] = []
+    for part in parts:
+        if part is None:
+            return None
+        found += part
+    return found
+
+
+def references(expression: str) -> Iterable[str] | None:
+    """Return the columns that an expression names; `None`: it cannot be read, which its step reports."""
+    try:
+        return [names[0] for names in syntax_of(expression, "expression").references]
+    except ContractViolationError:
+        return None
 
 
 def named(spec: Transform) -> Iterator[str]:

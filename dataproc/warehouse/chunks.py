@@ -23,7 +23,7 @@ from dataproc.warehouse.columns import Column
 from dataproc.warehouse.connection import ROW_ERRORS, column_of, connect, first_line, words_of
 from dataproc.warehouse.copying import copy_rows
 from dataproc.warehouse.discarding import within_contract
-from dataproc.warehouse.fitting import fit
+from dataproc.warehouse.fitting import fit, fit_texts
 from dataproc.warehouse.keys import PLACE, UNIT
 from dataproc.warehouse.ledger import counts
 from dataproc.warehouse.staging import key_tables, staging_table
@@ -91,15 +91,10 @@ class Stage:
         """The columns of the staging table; for rules over all rows, each row tells its place."""
         return (*self.target.staged_columns, *(PLACE if self.rules or self.target.placed else ()))
 
-    @property
-    def column_list(self) -> sql.Composed:
-        """The quoted names of these columns."""
-        return names_of(self.columns)
-
     def __call__(self, chunk: Chunk) -> LoadedChunk:
         """Stage the chunk in one transaction, unless a twin did; return its account."""
         chunk = within_contract(chunk, self.target.columns, self.target.left_out)
-        fitted = fit(self.placed(chunk, chunk.rows), self.columns, chunk.unit)
+        fitted, columns = fit_texts(self.placed(chunk, chunk.rows), self.columns, chunk.unit)
         payload = encoding.encode(fitted)
         loaded = LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
@@ -118,7 +113,7 @@ class Stage:
             if conn.execute(ADD, (*self.key(loaded), chunk.last, *told)).fetchone() is None:
                 return self.twin_of(conn, loaded)
             reached(FaultPoint.CHUNK_RECORDED)
-            staged = self.copy(conn, chunk, loaded, payload, fitted)
+            staged = Copying(self, conn, columns).copy(chunk, loaded, payload, fitted)
             self.copy_keys(conn, chunk)
             reached(FaultPoint.CHUNK_COPIED)
         reached(FaultPoint.CHUNK_STAGED)
@@ -148,44 +143,60 @@ class Stage:
             raise twins_differ(loaded)
         return replace(loaded, loaded=row[0], rejected=row[1])
 
-    def copy(
-        self, conn: psycopg.Connection, chunk: Chunk, loaded: LoadedChunk, payload: bytes, fitted: pa.Table
-    ) -> LoadedChunk:
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """Copies the rows of one chunk, whose `columns` travel in binary form or as text that PostgreSQL casts."""
+
+    stage: Stage
+    conn: psycopg.Connection
+    columns: tuple[Column, ...]
+
+    @property
+    def needs_cast(self) -> bool:
+        """Whether a column travels as text."""
+        return any(column.is_text for column in self.columns)
+
+    def copy(self, chunk: Chunk, loaded: LoadedChunk, payload: bytes, fitted: pa.Table) -> LoadedChunk:
         """Copy the rows; those that the warehouse refuses are found by halving, and set aside with the chunk."""
-        if not self.target.fits_directly:
-            conn.execute(self.make_texts())
-        if self.took(conn, payload) is None:
+        if self.needs_cast:
+            # Text without a zone is UTC, whatever the server says.
+            self.conn.execute("SET LOCAL TimeZone = 'UTC'")
+            self.conn.execute(self.make_texts())
+        if self.took(payload) is None:
             return loaded
-        refused = pa.Table.from_pylist(list(self.refused(conn, chunk.rows, fitted)), schema=rejects.CODED)
-        aside = rejects.pack(pa.concat_tables([chunk.rejects, refused], promote_options="default"), self.cipher)
+        refused = pa.Table.from_pylist(list(self.refused(chunk.rows, fitted)), schema=rejects.CODED)
+        cipher = self.stage.cipher
+        aside = rejects.pack(pa.concat_tables([chunk.rejects, refused], promote_options="default"), cipher)
         left = replace(loaded, loaded=loaded.loaded - refused.num_rows, rejected=loaded.rejected + refused.num_rows)
-        conn.execute(CHANGE, (left.loaded, left.rejected, aside, *self.key(chunk)))
+        self.conn.execute(CHANGE, (left.loaded, left.rejected, aside, *self.stage.key(chunk)))
         return left
 
-    def refused(self, conn: psycopg.Connection, rows: pa.Table, fitted: pa.Table) -> Iterator[dict[str, object]]:
+    def refused(self, rows: pa.Table, fitted: pa.Table) -> Iterator[dict[str, object]]:
         """Copy the halves of `fitted`, and theirs, down to the single rows that are refused; yield these as rejects."""
         half = fitted.num_rows // 2
         for start, stop in ((0, half), (half, fitted.num_rows)):
             piece = fitted.slice(start, stop - start)
-            if piece.num_rows == 0 or (refusal := self.took(conn, encoding.encode(piece))) is None:
+            if piece.num_rows == 0 or (refusal := self.took(encoding.encode(piece))) is None:
                 continue
             if piece.num_rows == 1:
                 yield refusal.reject(rows.slice(start, 1))
             else:
-                yield from self.refused(conn, rows.slice(start, stop - start), piece)
+                yield from self.refused(rows.slice(start, stop - start), piece)
 
-    def took(self, conn: psycopg.Connection, payload: bytes) -> Refusal | None:
+    def took(self, payload: bytes) -> Refusal | None:
         """Copy `payload` in a savepoint; return `None`, or what the warehouse had against a row."""
-        names, staging = self.column_list, staging_table(self.load_id)
-        into = staging if self.target.fits_directly else TEXTS
+        staging = staging_table(self.stage.load_id)
+        into = TEXTS if self.needs_cast else staging
+        command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(into, names_of(self.columns))
         try:
-            with conn.transaction():
-                copy_rows(conn, sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(into, names), [payload])
-                if into is TEXTS:
-                    conn.execute(self.cast_texts(staging))
-                    conn.execute(sql.SQL("TRUNCATE {}").format(TEXTS))
+            with self.conn.transaction():
+                copy_rows(self.conn, command, [payload])
+                if self.needs_cast:
+                    self.conn.execute(self.cast_texts(staging))
+                    self.conn.execute(sql.SQL("TRUNCATE {}").format(TEXTS))
         except ROW_ERRORS as exc:
-            return Refusal.of(exc, personal=self.cipher is not None)
+            return Refusal.of(exc, personal=self.stage.cipher is not None)
         return None
 
     def make_texts(self) -> sql.Composed:
@@ -205,5 +216,5 @@ class Stage:
             for c in self.columns
         )
         return sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(
-            staging, self.column_list, sql.SQL(", ").join(values), TEXTS
+            staging, names_of(self.columns), sql.SQL(", ").join(values), TEXTS
         )

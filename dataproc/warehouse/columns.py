@@ -17,10 +17,12 @@ import pyarrow.types as t
 
 from dataproc.domain.contract import ContractKind
 from dataproc.domain.errors import ContractViolationError
+from dataproc.domain.source_columns import TargetColumn, sql_type_of
 from dataproc.warehouse.families import family, plain_type
 
-Coding = Literal["plain", "jsonb", "uuid", "text"]
-"""How values are coded: as pgpq does by itself, as jsonb, as the 16 bytes of a uuid, or as text to be cast later."""
+Coding = Literal["plain", "jsonb", "uuid", "numeric", "text"]
+"""How values are coded: as pgpq does by itself, as jsonb, as the 16 bytes of a uuid, as the bytes of `numeric` with
+every digit, or as text to be cast later."""
 
 MOST_DIGITS = 38
 """Digits of Arrow's decimal128, the widest that has a binary encoding here."""
@@ -86,6 +88,13 @@ FROM_SQL: dict[str, tuple[pa.DataType, Coding]] = {
     "timestamp": (pa.timestamp("us"), "plain"),
     "timestamptz": (pa.timestamp("us", "UTC"), "plain"),
 }
+FULL_NAMES_OF_BASES = {
+    "bool": "boolean", "int2": "smallint", "int4": "integer", "int8": "bigint", "float4": "real",
+    "float8": "double precision", "varchar": "character varying", "bpchar": "character",
+    "time": "time without time zone", "timestamp": "timestamp without time zone",
+    "timestamptz": "timestamp with time zone",
+}  # fmt: skip
+"""Types that the catalog calls by another name than SQL does."""
 FULL_NAMES = {"timestamp": "timestamp without time zone", "time": "time without time zone"}
 """Types of new columns, as PostgreSQL calls them."""
 LIMITS = re.compile(r"\((\d+)(,-?\d+)?\)")
@@ -128,7 +137,9 @@ def takes_bytes(target: str, source: str) -> bool:
 
 
 def declare(field: pa.Field[pa.DataType]) -> Column:
-    """Return the column that a new table gets for an Arrow field."""
+    """Return the column that a new table gets for an Arrow field; metadata may name a type that Arrow lacks."""
+    if (sql_type := sql_type_of(field)) is not None:
+        return declare_named(field, sql_type)
     if t.is_dictionary(field.type) or t.is_run_end_encoded(field.type):
         return declare(pa.field(field.name, field.type.value_type))
     if t.is_decimal(field.type):
@@ -142,6 +153,19 @@ def declare(field: pa.Field[pa.DataType]) -> Column:
         f"column {field.name}: no PostgreSQL type is known for Arrow's {field.type}; drop it in a clean transform",
         column=field.name,
     )
+
+
+def declare_named(field: pa.Field[pa.DataType], sql_type: str) -> Column:
+    """Return the column of a type that a field's metadata names."""
+    column = Column(field.name, sql_type, pa.string(), "text")
+    base_type = next((base for base, full in FULL_NAMES_OF_BASES.items() if full == sql_type), sql_type)
+    return with_shortest(field, coded(plain_type(field.type), column, base_type, sql_type))
+
+
+def with_shortest(field: pa.Field[pa.DataType], column: Column) -> Column:
+    """Return a column as it takes decimals of an inferred scale: without the zeros that fill them up."""
+    is_inferred = t.is_decimal(field.type) and sql_type_of(field) == "numeric" and column.sql_type == "numeric"
+    return replace(column, arrow_type=pa.binary(), coding="numeric") if is_inferred else column
 
 
 def declare_decimal(name: str, precision: int, scale: int) -> Column:
@@ -159,7 +183,7 @@ def numeric_column(column: Column, precision: int, scale: int) -> Column:
 def meet(field: pa.Field[pa.DataType], column: Column, base_type: str, base_sql_type: str) -> Column:
     """Return how values of `field` travel into an existing `column`; the base types are those below a domain."""
     dtype = plain_type(field.type)
-    column = coded(dtype, column, base_type, base_sql_type)
+    column = with_shortest(field, coded(dtype, column, base_type, base_sql_type))
     allowed = TAKES[kind_of(column, base_type)] | {"null"}
     if family(dtype) not in allowed:
         raise ContractViolationError(
@@ -174,16 +198,28 @@ def coded(dtype: pa.DataType, column: Column, base_type: str, base_sql_type: str
     """Return `column` with the Arrow type and the coding in which values of `dtype` reach it."""
     if base_type == "interval" and t.is_duration(dtype):
         return replace(column, arrow_type=pa.duration("us"), coding="plain")
+    if base_type == "numeric" and t.is_string(dtype):
+        return replace(column, arrow_type=pa.binary(), coding="numeric")
     if numeric := NUMERIC.fullmatch(base_sql_type):
         return numeric_column(column, int(numeric[1]), int(numeric[2]))
     if base_type == "numeric" and t.is_integer(dtype):
         return numeric_column(column, 20, 0)
     if base_type == "numeric" and t.is_decimal(dtype):
         return numeric_column(column, dtype.precision, dtype.scale)
-    if base_type not in FROM_SQL or (base_type == "time" and family(dtype) == "text"):
+    if base_type not in FROM_SQL:
         return replace(column, arrow_type=pa.string(), coding="text")
     arrow_type, coding = FROM_SQL[base_type]
     return replace(column, arrow_type=arrow_type, coding=coding)
+
+
+def computed_column(base_type: str, sql_type: str, base_sql_type: str) -> TargetColumn:
+    """Return an existing column with the Arrow type in which steps compute with its values."""
+    if numeric := NUMERIC.fullmatch(base_sql_type):
+        precision, scale = int(numeric[1]), int(numeric[2])
+        has_arrow = precision <= MOST_DIGITS and 0 <= scale <= precision
+        return TargetColumn(sql_type, pa.decimal128(precision, scale) if has_arrow else None)
+    dtype, coding = FROM_SQL.get(base_type, (None, "text"))
+    return TargetColumn(sql_type, dtype if coding == "plain" and base_type != "json" else None)
 
 
 def kind_of(column: Column, base_type: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
+from dataproc.arrow.timestamps import to_microseconds
 from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.chunk import POSITION
-from dataproc.domain.errors import ContractViolationError
+from dataproc.domain.errors import ContractViolationError, RowRefusedError
 from dataproc.warehouse.columns import Column
 from dataproc.warehouse.families import plain
 from dataproc.warehouse.nested import texts_of
+from dataproc.warehouse.text_cells import parsed
 from dataproc.warehouse.widening import LIMITED
 
 MISFITS = (ValueError, TypeError, KeyError, pa.ArrowNotImplementedError)
@@ -38,6 +41,44 @@ def fit(rows: pa.Table, columns: Sequence[Column], unit: str = "") -> pa.Table:
     return pa.table(arrays, schema=pa.schema(fields))
 
 
+class TextMisfitError(ValueError):
+    """Text has a form that workers leave to PostgreSQL; `first` is the position of the first such cell."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__(f"text at {first} is left to PostgreSQL")
+        self.first = first
+
+
+def fit_texts(rows: pa.Table, columns: Sequence[Column], unit: str = "") -> tuple[pa.Table, tuple[Column, ...]]:
+    """Return the same as `fit`, and how the columns travel: as text where a cell is left to PostgreSQL.
+
+    A column that its contract freezes is not left to it: a value that does not fit is drift.
+    """
+    sent = tuple(
+        as_text(column) if column.contract != "freeze" and is_left_to_postgres(rows[column.name], column) else column
+        for column in columns
+    )
+    return fit(rows, sent, unit), sent
+
+
+def as_text(column: Column) -> Column:
+    """Return a column whose values travel as text."""
+    return replace(column, arrow_type=pa.string(), coding="text")
+
+
+def is_left_to_postgres(values: pa.ChunkedArray[Any], column: Column) -> bool:
+    """Whether text has a cell that workers do not read."""
+    values = plain(values)
+    if not is_parsed(values.type, column):
+        return False
+    return any(parsed(chunk, column)[1].any() for chunk in values.chunks)
+
+
+def is_parsed(dtype: pa.DataType, column: Column) -> bool:
+    """Whether values are text that becomes something else on its way."""
+    return t.is_string(dtype) and (column.coding in ("numeric", "uuid") or not t.is_string(column.arrow_type))
+
+
 def fit_column(
     values: pa.ChunkedArray[Any], column: Column, positions: pa.ChunkedArray[Any], unit: str
 ) -> pa.ChunkedArray[Any]:
@@ -49,26 +90,42 @@ def fit_column(
 
     try:
         return fitted(values)
+    except TextMisfitError as exc:
+        if column.contract == "freeze":
+            raise misfit(column, values.type, positions[exc.first].as_py(), unit) from exc
+        where = f" of {unit}" if unit else ""
+        raise RowRefusedError(
+            f"column {column.name} is {column.sql_type}, and PostgreSQL has to read the text at position "
+            f"{positions[exc.first].as_py()}{where}", column=column.name,
+        ) from exc  # fmt: skip
     except MISFITS as exc:
         position = positions[first_misfit(values, fitted)].as_py()
-        raise ContractViolationError(
-            f"column {column.name} is {column.sql_type} in the target, and the source's {values.type} does not fit "
-            f"(first at position {position}{f' of {unit}' if unit else ''}); cast it in a clean transform, or set such "
-            "rows aside in a validate transform or by `contract: discard_row`",
-            column=column.name,
-            position=position,
-            unit=unit,
-        ) from exc
+        raise misfit(column, values.type, position, unit) from exc
+
+
+def misfit(column: Column, dtype: pa.DataType, position: int, unit: str) -> ContractViolationError:
+    """Return the error for a value that does not fit its column."""
+    return ContractViolationError(
+        f"column {column.name} is {column.sql_type} in the target, and the source's {dtype} does not fit "
+        f"(first at position {position}{f' of {unit}' if unit else ''}); cast it in a clean transform, or set such "
+        "rows aside in a validate transform or by `contract: discard_row`",
+        column=column.name,
+        position=position,
+        unit=unit,
+    )
 
 
 def fit_or_clear(values: pa.ChunkedArray[Any], column: Column) -> tuple[pa.ChunkedArray[Any], Mask]:
     """Return `values` as the column's type, with null for those that do not fit, and which these are."""
     values, bad = plain(values), np.zeros(len(values), np.bool_)
-    try:
-        fitted = fitted_to(column, values)
-    except MISFITS:
-        bad = misfits(values, column)
-        fitted = fitted_to(column, without(values, bad))
+    if is_parsed(values.type, column):
+        fitted, bad = parsed_text(column, values)
+    else:
+        try:
+            fitted = fitted_to(column, values)
+        except MISFITS:
+            bad = misfits(values, column)
+            fitted = fitted_to(column, without(values, bad))
     long = too_long(fitted, column)
     return (without(fitted, long) if long.any() else fitted), bad | long
 
@@ -102,6 +159,13 @@ def too_long(values: pa.ChunkedArray[Any], column: Column) -> Mask:
 
 def fitted_to(column: Column, values: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
     """Return values as the column's type, or raise one of `MISFITS`."""
+    if column.coding == "numeric" and t.is_decimal(values.type):
+        values = shortest(values)
+    if is_parsed(values.type, column):
+        found, bad = parsed_text(column, values)
+        if bad.any():
+            raise TextMisfitError(int(bad.argmax()))
+        return found
     if t.is_nested(values.type):
         return texts_of(values, as_arrays=column.is_array)
     if column.coding == "uuid":
@@ -112,10 +176,26 @@ def fitted_to(column: Column, values: pa.ChunkedArray[Any]) -> pa.ChunkedArray[A
     return pa.chunked_array(chunks or [pa.array([], column.arrow_type)])
 
 
+def shortest(values: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
+    """Return decimals as text without zeros at the end."""
+    text = values.cast(pa.string())
+    found: pa.ChunkedArray[Any] = pc.replace_substring_regex(text, r"(\.[0-9]*?)0+$", r"\1")
+    return pc.replace_substring_regex(found, r"\.$", "")
+
+
+def parsed_text(column: Column, values: pa.ChunkedArray[Any]) -> tuple[pa.ChunkedArray[Any], Mask]:
+    """Return text as the values that are sent, null where workers do not read a cell, and where."""
+    found = [parsed(chunk, column) for chunk in values.chunks]
+    cells: list[Any] = [each for each, _ in found]
+    bad = np.concatenate([mask for _, mask in found]) if found else np.zeros(0, np.bool_)
+    return pa.chunked_array(cells or [pa.array([], column.arrow_type)]), bad
+
+
 def exactly(cells: Cells, dtype: pa.DataType) -> Cells:
     """Return cells cast to `dtype`, where Arrow's own cast is too strict or not strict enough."""
     if t.is_decimal(dtype) and t.is_integer(cells.type):
         return widened(cells, dtype).cast(dtype)
+    cells = to_microseconds(cells)
     after = cells.cast(dtype)
     if t.is_date(dtype) and t.is_timestamp(cells.type) and not after.cast(cells.type).equals(cells):
         msg = "a moment within a day is no date"

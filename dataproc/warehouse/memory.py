@@ -4,7 +4,7 @@ A run reads it when it plans. Its publish changes it by compare and set, so two 
 same memory cannot both be published.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -14,6 +14,9 @@ from psycopg import errors as pg
 from dataproc.domain.errors import ContractViolationError, MemoryChangedError
 from dataproc.domain.job import JobId
 from dataproc.domain.memory import SourceObject, Window
+from dataproc.domain.source_columns import TargetColumn
+from dataproc.warehouse.attributes import describe
+from dataproc.warehouse.columns import computed_column
 from dataproc.warehouse.connection import connect
 
 BATCH = 10_000
@@ -30,6 +33,10 @@ WHERE NOT EXISTS (
 HAS_OBJECTS = """
 SELECT FROM dataproc_load.source_object AS known JOIN dataproc_load.memory ON memory.id = known.memory_id
 WHERE job_name = %s AND target = %s LIMIT 1
+"""
+FIND_TARGET = """
+SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
 """
 TAKE = """
 INSERT INTO dataproc_load.memory AS memory (job_name, target) VALUES (%s, %s)
@@ -77,6 +84,13 @@ class WarehouseMemory:
         """Return whether any object was loaded."""
         with connect(self.url) as conn:
             return conn.execute(HAS_OBJECTS, (self.name, self.target)).fetchone() is not None
+
+    def target_columns(self) -> Mapping[str, TargetColumn]:
+        """Return the columns of the target by name; none where there is no such table yet."""
+        with connect(self.url) as conn:
+            row = conn.execute(FIND_TARGET, tuple(self.target.split(".", 1))).fetchone()
+            attributes = () if row is None else describe(conn, row[0])
+        return {each.name: computed_column(each.base_type, each.sql_type, each.base_sql_type) for each in attributes}
 
 
 def in_batches(objects: Iterable[SourceObject]) -> Iterator[Sequence[SourceObject]]:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from dataproc.domain.chunk import Chunk
+from dataproc.domain.source_columns import SourceColumns
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.ports.pipeline import Source
 from dataproc.ports.store import Connection
@@ -195,7 +196,9 @@ def test_a_later_step_casts_the_text_of_a_uuid(url: str) -> None:
     parts = urlsplit(url)
     config = {"host": parse_qs(parts.query)["host"][0], "database": parts.path[1:], "user": "postgres"}
     spec = DatabaseSource(kind="database", connection="legacy", table=table)
-    around = surroundings(connection=Connection("legacy", "postgresql", config), text_columns=frozenset({"x"}))
+    around = surroundings(
+        connection=Connection("legacy", "postgresql", config), columns=SourceColumns(declared=frozenset({"x"}))
+    )
 
     for each, expected in ((source, "extension<arrow.uuid>"), (source_for(spec, around), "string")):
         plan = each.plan()

@@ -1,7 +1,7 @@
 """A warehouse in memory."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from dataproc.domain.errors import (
 )
 from dataproc.domain.job import JobId
 from dataproc.domain.memory import SourceObject
+from dataproc.domain.source_columns import TargetColumn
 from dataproc.domain.tally import Tally, kept
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Effect, LoadId, Published, Reconciliation, UnitAccount
@@ -166,6 +167,9 @@ class FakeMemory:
 
     def has_objects(self) -> bool:
         return bool(self.objects)
+
+    def target_columns(self) -> Mapping[str, TargetColumn]:
+        return {}
 
     def change(self, plan: SourcePlan, tally: Tally) -> None:
         """Move the watermark and add the objects, unless they are not as the run found them."""

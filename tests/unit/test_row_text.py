@@ -55,4 +55,6 @@ def test_a_character_beyond_the_first_plane_may_be_escaped() -> None:
 
 
 def test_a_number_keeps_the_digits_that_it_was_written_with() -> None:
-    assert repr(row_of('{"a": 12.50, "b": 1e2, "c": NaN}')) == repr({"a": Decimal("12.50"), "b": 100.0, "c": "NaN"})
+    assert repr(row_of('{"a": 12.50, "b": 1E+2, "c": NaN}')) == repr(
+        {"a": Decimal("12.50"), "b": Decimal("1E+2"), "c": "NaN"}
+    )

@@ -3,7 +3,7 @@
 import pytest
 
 from dataproc.domain.spec import JobSpec
-from dataproc.transforms.declared import text_columns
+from dataproc.transforms.declared import source_columns
 
 VALIDATE = {"kind": "validate", "columns": {"id": "int64"}}
 
@@ -40,4 +40,4 @@ def test_columns_that_a_step_casts_are_named_as_the_source_names_them(
     source, destination = {"kind": "s3", "path": "s3://b/k"}, {"table": "a.b"}
     document = {"name": "x", "source": source, "transforms": steps, "destination": destination}
 
-    assert text_columns(JobSpec.model_validate(document).transforms) == expected
+    assert source_columns(JobSpec.model_validate(document).transforms).declared == expected

@@ -9,7 +9,7 @@ from dataproc.domain.errors import BadDataError, ContractViolationError
 from dataproc.domain.transforms.clean import CleanTransform
 from dataproc.domain.transforms.filter import FilterTransform
 from dataproc.ports.pipeline import Transform
-from dataproc.transforms.declared import text_columns
+from dataproc.transforms.declared import source_columns
 from dataproc.transforms.factory import transform_for
 from tests.builders import around_transforms
 from tests.steps import a_chunk, applied, columns, demand_same_in_pieces, positions, schema_of
@@ -48,8 +48,10 @@ def test_a_condition_that_cannot_be_computed_fails_the_run() -> None:
         keeping("b::int > 0").apply(a_chunk(b=["x"]))
 
 
-def test_columns_that_a_step_after_it_casts_come_in_the_types_that_the_condition_expects() -> None:
-    condition = FilterTransform(kind="filter", where="a > 1")
-    casts = [CleanTransform(kind="clean", cast={name: "int64"}) for name in ("a", "b")]
+def test_a_column_that_a_step_after_it_casts_comes_in_the_type_that_the_condition_expects() -> None:
+    condition = FilterTransform(kind="filter", where="B > 1")
+    casts = [CleanTransform(kind="clean", cast={name: "int64"}) for name in ("a", "b", "c")]
 
-    assert text_columns([casts[0], condition, casts[1]]) == {"a"}
+    found = source_columns([casts[0], condition, casts[1], casts[2]])
+
+    assert (found.declared, found.computed) == ({"a", "c"}, {"b"})

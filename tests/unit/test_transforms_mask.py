@@ -17,7 +17,7 @@ from dataproc.domain.transforms.mask import MaskTransform
 from dataproc.ports.pipeline import Transform
 from dataproc.security.ciphers import DataKeyCipher
 from dataproc.transforms import mask_hash
-from dataproc.transforms.declared import text_columns
+from dataproc.transforms.declared import source_columns
 from dataproc.transforms.factory import transform_for
 from tests.builders import around_transforms
 from tests.fakes.secrets import FakeSecrets
@@ -252,4 +252,4 @@ def test_no_key_is_in_a_repr_a_pickle_or_a_log(caplog: pytest.LogCaptureFixture)
 def test_columns_to_be_masked_are_read_as_text_so_that_no_zero_is_lost() -> None:
     spec = MaskTransform.model_validate({"kind": "mask", "columns": {"card": {"partial": {}}, "ssn": "hash"}})
 
-    assert text_columns([spec]) == {"card", "ssn"}
+    assert source_columns([spec]).declared == {"card", "ssn"}

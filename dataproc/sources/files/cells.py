@@ -1,10 +1,16 @@
 """Text cells of a file turned into values, and which of them do not fit."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
-from dataproc.domain.cells import Cells, Mask, cleared, unfit
+from dataproc.arrow.numbers import has_strange_bytes, out_of_range
+from dataproc.arrow.timestamps import timestamps_of
+from dataproc.domain.cells import Cells, Mask, cleared, failing, unfit
+
+WHOLE = r"^-?[0-9]+$"
+LIKE_A_NUMBER = r"(?i)^\s*[+-]?(nan|inf(inity)?|\.?[0-9][0-9a-fox_.+-]*)\s*$"
 
 
 def text_of(cells: Cells) -> tuple[Cells, Mask]:
@@ -17,7 +23,27 @@ def values_of(cells: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
     """Return text cells as values of a type, and which of them do not fit."""
     text = cells if t.is_string(dtype) else pc.utf8_trim_whitespace(cells)
     if t.is_time(dtype):
-        values, bad = values_of(pc.replace_substring_regex(text, "^", "1970-01-01T"), pa.timestamp("us"))
+        values, bad = timestamps_of(pc.replace_substring_regex(text, "^", "1970-01-01T"), pa.timestamp("us"))
         return values.cast(dtype), bad
-    bad = unfit(text, dtype)
-    return cleared(text, bad).cast(dtype), bad
+    if t.is_timestamp(dtype):
+        return timestamps_of(text, dtype)
+    # Arrow takes hexadecimal digits for a whole number.
+    strange = failing(pc.match_substring_regex(text, WHOLE)) if t.is_integer(dtype) else np.zeros(len(text), np.bool_)
+    plausible = cleared(text, strange)
+    bad = strange | unfit(plausible, dtype)
+    values = cleared(text, bad).cast(dtype)
+    if t.is_floating(dtype) and (beyond := out_of_range(text, values)).any():
+        return cleared(values, beyond), bad | beyond
+    return values, bad
+
+
+def words_in(text: Cells) -> Mask:
+    """Return which cells PostgreSQL cannot read as a number, in none of its spellings."""
+    if t.is_string(text.type) and not has_strange_bytes(text):
+        # Digits, signs and points; a cell without a digit is rare enough to be left to PostgreSQL.
+        return np.zeros(len(text), np.bool_)
+    return (
+        failing(pc.match_substring_regex(text, LIKE_A_NUMBER))
+        if t.is_string(text.type)
+        else np.zeros(len(text), np.bool_)
+    )

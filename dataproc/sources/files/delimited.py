@@ -3,54 +3,78 @@
 A quoted value may contain newlines, so a large file is cut only where a record is known to begin.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import IO, Literal, cast
+from functools import partial, reduce
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pa_compute
-import pyarrow.csv as pc
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.types as t
 
 from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.chunk import POSITION, POSITION_FIELD, Piece, texts_of
 from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import BadDataError, ContractViolationError
+from dataproc.domain.source_columns import EVERYTHING_INFERRED, Kind, SourceColumns, sql_type_of
 from dataproc.domain.sources.files import CsvOptions
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.drift import RULE, Drift, refuse_missing
 from dataproc.sources.files import lines
-from dataproc.sources.files.cells import text_of, values_of
+from dataproc.sources.files.cells import text_of, values_of, words_in
 from dataproc.sources.files.comments import without_comments
 from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.edges import Cutter
 from dataproc.sources.files.formats import readable
 from dataproc.sources.files.lines import TextForm
 from dataproc.sources.files.quoting import header_of, last_record_end, repaired
+from dataproc.sources.files.samples import samples_of
 from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.inference import (
+    BOOLEAN,
+    DATE,
+    NULL,
+    TEXT,
+    TIME,
+    TIMESTAMP,
+    TIMESTAMPTZ,
+    Sample,
+    joined,
+    kinds_of,
+    number_kind,
+)
 from dataproc.sources.rejects import Reject, reject_table, row_text
-from dataproc.sources.schemas import checked_names, first_sampled, plain_schema, without_nulls
+from dataproc.sources.schemas import checked_names
+
+KINDS: tuple[tuple[Callable[[pa.DataType], bool], Kind], ...] = (
+    (t.is_null, NULL),
+    (t.is_boolean, BOOLEAN),
+    (t.is_date, DATE),
+    (t.is_time, TIME),
+    (lambda dtype: isinstance(dtype, pa.TimestampType) and dtype.tz is not None, TIMESTAMPTZ),
+    (t.is_timestamp, TIMESTAMP),
+)
+"""What Arrow's reader tells of columns; text that is not UTF-8 is text, and its cells are set aside."""
 
 
 @dataclass(frozen=True, slots=True)
 class CsvFormat:
-    """Comma-separated values; the columns named in `text` are left as they stand."""
+    """Comma-separated values; `columns` tells which cells stay as they are written."""
 
     options: CsvOptions
     unit_size: int
-    text: frozenset[str] = frozenset()
+    columns: SourceColumns = EVERYTHING_INFERRED
     form: TextForm = field(default_factory=TextForm)
     skips_bad: bool = False
     contract: Contract = NO_CONTRACT
 
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
-        """Sample the first file that has rows, and cut large files."""
+        """Sample the files, and cut large ones; the columns are those of the first file that has rows."""
         tolerance = Tolerance(self.skips_bad)
-        nothing = (pa.schema([]), 0)
-        schema = first_sampled(
-            tolerance.attempt(partial(self.sampled, storage, file), lambda _: nothing) for file in files if file.size
-        )
+        samples = samples_of(partial(self.sampled, storage), files, tolerance)
+        schema = self.columns.schema(kinds_of(samples, self.contract))
         units = tuple(unit for file in files for unit in self.units(storage, file, schema, tolerance))
         return tolerance.checked(SourcePlan(units, schema))
 
@@ -70,20 +94,23 @@ class CsvFormat:
         names, length = header_of(self.form.head(storage, file), self.options, file.uri)
         return Cutter(storage, file, self.options, length, len(names)).cut(spans)
 
-    def sampled(self, storage: Storage, file: FoundFile) -> tuple[pa.Schema, int]:
-        """Return the names and types that the start of a file shows, and how many rows it has."""
+    def sampled(self, storage: Storage, file: FoundFile, size: int) -> Sample:
+        """Return the names and kinds that the first `size` bytes of a file show, and how many rows they have."""
         with readable(file.uri, "csv"):
-            sample = self.form.head(storage, file)
+            sample = self.form.head(storage, file, size)
             names, length = header_of(sample, self.options, file.uri)
             body = b"".join(without_comments([sample[length:]], self.options))
-            if len(sample) == lines.SAMPLE:
+            if len(sample) == size:
                 body = body[: last_record_end(body, self.options)]
-            types = {name: pa.string() for name in names if name in self.text}
-            rows = self.parsed(body, checked_names(names, file.uri), types, [])
-        return without_nulls(plain_schema(texts_for_binary(rows.schema), file.uri)), rows.num_rows
+            types = {name: pa.string() for name in checked_names(names, file.uri) if name in self.columns.declared}
+            rows = self.parsed(body, names, types, [])
+            numbers = [field.name for field in rows.schema if is_number(field.type)]
+            written = self.parsed(body, names, types | dict.fromkeys(numbers, pa.string()), []) if numbers else rows
+        kinds = {name: cell_kind(rows.schema.field(name).type, written[name]) for name in names}
+        return Sample(kinds, rows.num_rows)
 
     def shown(self, schema: pa.Schema) -> pa.Schema:
-        """Return `schema`: the sample took `text` into account."""
+        """Return `schema`: rows are read in the types of the plan."""
         return schema
 
     def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
@@ -105,27 +132,27 @@ class CsvFormat:
         return self.form.part(file, unit.uri, *unit.span) if unit.span else self.form.whole(file, unit.uri)
 
     def parsed(
-        self, block: bytes, names: Sequence[str], types: Mapping[str, pa.DataType], ragged: list[pc.InvalidRow]
+        self, block: bytes, names: Sequence[str], types: Mapping[str, pa.DataType], ragged: list[pa_csv.InvalidRow]
     ) -> pa.Table:
         """Return the rows of a block; those with too few or too many cells are added to `ragged`."""
 
-        def put_aside(row: pc.InvalidRow) -> Literal["skip", "error"]:
+        def put_aside(row: pa_csv.InvalidRow) -> Literal["skip", "error"]:
             ragged.append(row)
             return "skip"
 
         if not block.strip(b"\r\n"):
             return pa.schema([(name, types.get(name, pa.string())) for name in names]).empty_table()
-        return pc.read_csv(
+        return pa_csv.read_csv(
             cast("IO[bytes]", pa.BufferReader(block)),
-            pc.ReadOptions(column_names=list(names), use_threads=False, block_size=len(block) + 1),
-            pc.ParseOptions(
+            pa_csv.ReadOptions(column_names=list(names), use_threads=False, block_size=len(block) + 1),
+            pa_csv.ParseOptions(
                 delimiter=self.options.delimiter,
                 quote_char=self.options.quote or False,
                 escape_char=self.options.escape or False,
                 newlines_in_values=True,
                 invalid_row_handler=put_aside,
             ),
-            pc.ConvertOptions(
+            pa_csv.ConvertOptions(
                 column_types=dict(types),
                 null_values=list(self.options.nulls),
                 strings_can_be_null=True,
@@ -169,26 +196,45 @@ class BlockReader:
     def read(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:
         """Return the rows of a block, their positions, and its rejects."""
         types = {name: self.type_of(name) for name in self.names}
-        ragged: list[pc.InvalidRow] = []
+        ragged: list[pa_csv.InvalidRow] = []
         try:
             rows = self.format.parsed(block, self.names, types, ragged)
         except pa.ArrowInvalid:
             return self.read_slowly(block)
-        if self.is_suspicious(block, ragged):
+        if self.is_suspicious(block, ragged) or self.may_have_changed(block, rows) or self.has_words(rows):
             return self.read_slowly(block)
         return rows, *self.numbered(rows.num_rows, ragged, np.empty(0, np.int64))
 
-    def is_suspicious(self, block: bytes, ragged: list[pc.InvalidRow]) -> bool:
+    def is_suspicious(self, block: bytes, ragged: list[pa_csv.InvalidRow]) -> bool:
         """Whether a quote may be open at the end, or may have swallowed lines."""
         quote = self.format.options.quote
         if quote is None:
             return False
         return block.count(quote.encode()) % 2 == 1 or any("\n" in row.text for row in ragged)
 
+    def has_words(self, rows: pa.Table) -> bool:
+        """Whether a column of exact numbers has a cell that is not a number."""
+        return any(words_in(rows[name].combine_chunks()).any() for name in self.names if self.is_exact(name))
+
+    def is_exact(self, name: str) -> bool:
+        """Whether a column has the characters of exact numbers."""
+        return name in self.schema.names and sql_type_of(self.schema.field(name)) == "numeric"
+
+    def may_have_changed(self, block: bytes, rows: pa.Table) -> bool:
+        """Whether Arrow may have taken hexadecimal digits for a number, or a number out of range for another one."""
+        if any(map(t.is_integer, rows.schema.types)) and (b"0x" in block or b"0X" in block):
+            return True
+        floating = [column for column in rows.columns if t.is_floating(column.type)]
+        may_be_tiny = b"e-" in block or b"E-" in block
+        return any(
+            bool(pc.any(pc.is_inf(column)).as_py() or (may_be_tiny and pc.any(pc.equal(column, 0.0)).as_py()))
+            for column in floating
+        )
+
     def read_slowly(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:
         """Return the same as `read` for a block with broken quotes or with values that do not fit."""
         whole, broken, before = repaired(block, len(self.names), self.format.options)
-        ragged: list[pc.InvalidRow] = []
+        ragged: list[pa_csv.InvalidRow] = []
         try:
             cells = self.format.parsed(whole, self.names, dict.fromkeys(self.names, pa.binary()), ragged)
         except pa.ArrowInvalid as exc:
@@ -198,7 +244,9 @@ class BlockReader:
         rejects += [self.reject(start + at, "a quote is not closed", text) for at, text in broken]
         return self.fitted(cells, positions, rejects)
 
-    def numbered(self, rows: int, ragged: list[pc.InvalidRow], taken: np.ndarray) -> tuple[np.ndarray, list[Reject]]:
+    def numbered(
+        self, rows: int, ragged: list[pa_csv.InvalidRow], taken: np.ndarray
+    ) -> tuple[np.ndarray, list[Reject]]:
         """Return the positions of the good rows and rejects for the ragged ones; `taken` are numbers used already."""
         total = rows + len(ragged) + len(taken)
         free = np.delete(np.arange(total, dtype=np.int64), taken) + self.count
@@ -220,6 +268,8 @@ class BlockReader:
         for name in self.names:
             text, not_text = text_of(cells[name].combine_chunks())
             columns[name], not_fit = values_of(text, self.type_of(name))
+            if self.is_exact(name) and t.is_string(self.type_of(name)):
+                not_fit = words_in(text)
             if not_fit.any() and self.drift.leaves_out(name, self.told(name, int(positions[not_fit.argmax()]))):
                 left_out[name] = not_fit
                 not_fit = np.zeros(len(bad), np.bool_)
@@ -231,6 +281,11 @@ class BlockReader:
         good = pa.table(columns).filter(pa.array(~bad))
         return good, positions[~bad], rejects
 
+    def kind_of(self, name: str) -> str:
+        """Return what errors call the type of a column."""
+        sql_type = sql_type_of(self.schema.field(name)) if name in self.schema.names else None
+        return sql_type or str(self.type_of(name))
+
     def type_of(self, name: str) -> pa.DataType:
         """Return the type of a column; one that the plan does not know is text."""
         return self.schema.field(name).type if name in self.schema.names else pa.string()
@@ -239,7 +294,7 @@ class BlockReader:
         """Return rows without those that have a value in a column that is left out, and these as rejects."""
         rejects: list[Reject] = []
         for name in (name for name in self.names if name not in self.schema.names):
-            has = np.asarray(pa_compute.is_valid(rows[name]), np.bool_)
+            has = np.asarray(pc.is_valid(rows[name]), np.bool_)
             if self.format.contract.of(name) == "discard_value":
                 self.drift.counts[name] += int(has.sum())
                 continue
@@ -251,7 +306,7 @@ class BlockReader:
 
     def told(self, name: str, position: int) -> str:
         """Return what is wrong with a value, without showing it."""
-        return f"{self.line(position)}: column {name!r} does not fit type {self.type_of(name)}"
+        return f"{self.line(position)}: column {name!r} does not fit type {self.kind_of(name)}"
 
     def misfit(self, cells: pa.Table, position: int, name: str, rule: str) -> Reject:
         """Return a reject for the one row in `cells`, of which the cell `name` does not fit."""
@@ -259,7 +314,7 @@ class BlockReader:
             key: None if cell is None else cell.decode(errors="replace") for key, cell in cells.to_pylist()[0].items()
         }
         problem = (
-            f"is not {self.format.form.encoding}" if rule == "parse" else f"does not fit type {self.type_of(name)}"
+            f"is not {self.format.form.encoding}" if rule == "parse" else f"does not fit type {self.kind_of(name)}"
         )
         return Reject(position, rule, name, f"{self.line(position)}: column {name!r} {problem}", row_text(row))
 
@@ -278,6 +333,17 @@ class BlockReader:
         return pa.table([*columns, rows[POSITION]], schema=self.schema.append(POSITION_FIELD))
 
 
-def texts_for_binary(schema: pa.Schema) -> pa.Schema:
-    """Return `schema` with text where the sample was not UTF-8; the cells that are not are set aside."""
-    return pa.schema([pa.field(f.name, pa.string() if f.type == pa.binary() else f.type) for f in schema])
+def is_number(dtype: pa.DataType) -> bool:
+    """Return whether Arrow takes a column for numbers."""
+    return t.is_integer(dtype) or t.is_floating(dtype)
+
+
+def cell_kind(dtype: pa.DataType, written: "pa.ChunkedArray[Any]") -> Kind:
+    """Return the kind of a column that Arrow's reader takes for `dtype`, and that is `written` like that.
+
+    Arrow takes codes such as `007` for numbers, and rounds long ones.
+    """
+    if is_number(dtype):
+        texts = pc.unique(pc.utf8_trim_whitespace(written)).drop_null()
+        return reduce(joined, (number_kind(text, powers_are_numbers=False) for text in texts.to_pylist()), NULL)
+    return next((kind for is_such, kind in KINDS if is_such(dtype)), TEXT)

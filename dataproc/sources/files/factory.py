@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import InvalidSpecError, SetupError
+from dataproc.domain.source_columns import SourceColumns
 from dataproc.domain.sources.files import FileOptions, FilesSource, S3Source
 from dataproc.ports.pipeline import Source
 from dataproc.sources.files.archive import ArchivedSource, S3Archive
@@ -22,7 +23,7 @@ SOME_KEY = f"expires=2026-01-31/job={'0' * 36}/{'0' * 64}.parquet"
 def s3_source(
     spec: S3Source,
     service: S3Service,
-    text: frozenset[str],
+    columns: SourceColumns,
     run: SourceRun | None,
     contract: Contract = NO_CONTRACT,
 ) -> Source:
@@ -31,14 +32,14 @@ def s3_source(
     archive = archive_of(spec, service, run)
     if archive is not None and storage.selection.has(f"{archive.root}{SOME_KEY}"):
         raise InvalidSpecError("archive/path: the path of this source would read it as well; exclude it, or move it")
-    return kept(FileSource(storage, spec, text, contract), archive)
+    return kept(FileSource(storage, spec, columns, contract), archive)
 
 
 def files_source(
     spec: FilesSource,
     root: Path | None,
     service: S3Service,
-    text: frozenset[str],
+    columns: SourceColumns,
     run: SourceRun | None,
     *,
     contract: Contract = NO_CONTRACT,
@@ -47,7 +48,7 @@ def files_source(
     if root is None:
         raise SetupError("kind files: reading files is switched off; set DATAPROC_FILES_ROOT to a folder")
     storage = LocalStorage(root, spec.paths, spec.exclude)
-    return kept(FileSource(storage, spec, text, contract), archive_of(spec, service, run))
+    return kept(FileSource(storage, spec, columns, contract), archive_of(spec, service, run))
 
 
 def s3_storage(spec: S3Source, service: S3Service, run: SourceRun | None) -> S3Storage:

@@ -3,11 +3,9 @@
 Such a file is one unit: where an object begins can only be told from the start. JSON Lines are read in parallel.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import partial
 from itertools import takewhile
 
@@ -17,15 +15,19 @@ import pyarrow as pa
 from dataproc.domain.chunk import Piece
 from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import BadDataError
+from dataproc.domain.row_text import written
+from dataproc.domain.source_columns import EVERYTHING_INFERRED, SourceColumns
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.formats import readable
 from dataproc.sources.files.json_feed import Feed
-from dataproc.sources.files.json_rows import JsonRows, schema_of, shown
-from dataproc.sources.files.lines import BLOCK, LOOK, SAMPLE, TextForm
+from dataproc.sources.files.json_rows import JsonRows, kinds_in
+from dataproc.sources.files.lines import BLOCK, LOOK, TextForm
+from dataproc.sources.files.samples import samples_of
 from dataproc.sources.files.storage import FoundFile, Storage
-from dataproc.sources.json_values import BadLineError
-from dataproc.sources.schemas import checked_names, first_sampled
+from dataproc.sources.inference import Sample, kinds_of
+from dataproc.sources.json_values import BadLineError, Raw, raws_of
+from dataproc.sources.schemas import checked_names
 
 ROWS = 50_000
 """Records that become one chunk, unless they are long."""
@@ -33,53 +35,50 @@ ROWS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class JsonArrayFormat:
-    """JSON with the array of records at the JSON Pointer `records`; the columns named in `text` come as text."""
+    """JSON with the array of records at the JSON Pointer `records`; `columns` tells which values stay as written."""
 
     records: str
-    text: frozenset[str] = frozenset()
+    columns: SourceColumns = EVERYTHING_INFERRED
     form: TextForm = field(default_factory=TextForm)
     skips_bad: bool = False
     contract: Contract = NO_CONTRACT
 
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
-        """Sample the first file that has records; each file is a unit."""
+        """Sample the files; each is a unit, and the columns are those of the first one that has records."""
         tolerance = Tolerance(self.skips_bad)
-        samples = (
-            tolerance.attempt(partial(self.sampled, storage, file), lambda _: pa.schema([]))
-            for file in files
-            if file.size
-        )
-        schema = first_sampled((sample, len(sample.names)) for sample in samples)
+        samples = samples_of(partial(self.sampled, storage), files, tolerance)
+        schema = self.columns.schema(kinds_of(samples, self.contract))
         units = tuple(file.unit(schema, size=file.size, rows=None) for file in files)
-        return tolerance.checked(SourcePlan(units, self.shown(schema)))
+        return tolerance.checked(SourcePlan(units, schema))
 
     def shown(self, schema: pa.Schema) -> pa.Schema:
-        """Return the types of the rows."""
-        return shown(schema, self.text)
+        """Return `schema`: rows are read in the types of the plan."""
+        return schema
 
-    def sampled(self, storage: Storage, file: FoundFile) -> pa.Schema:
-        """Return the names and types that the start of a file shows."""
+    def sampled(self, storage: Storage, file: FoundFile, size: int) -> Sample:
+        """Return the names and kinds that the first `size` bytes of a file show."""
         self.demand_records(storage, file.uri, file.version, file.size)
         found: list[object] = []
         with storage.open(file.uri, file.version, file.size) as source, parsed(file.uri):
-            feed = Feed(file.uri, self.form.whole(source, file.uri, SAMPLE))
+            feed = Feed(file.uri, self.form.whole(source, file.uri, size))
             try:
-                found.extend(takewhile(lambda _: feed.total <= SAMPLE, self.items(feed)))
+                found.extend(takewhile(lambda _: feed.total <= size, self.items(feed)))
             except (ijson.JSONError, BadDataError, pa.ArrowException, EOFError):
                 if not found:
                     raise  # else reading it will tell
-        schema = schema_of(floated(record) for record in found if isinstance(record, dict))
-        checked_names(schema.names, file.uri)
-        return schema
+        records = list(readable_objects(found))
+        kinds = kinds_in(records)
+        checked_names(kinds, file.uri)
+        return Sample(kinds, len(records) if kinds else 0)
 
     def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows and rejects of a file; those before some damage come before it is told."""
-        rows = JsonRows(unit.uri, schema, self.shown(schema), lambda number: f"record {number + 1}", 0, self.contract)
+        rows = JsonRows(unit.uri, schema, lambda number: f"record {number + 1}", 0, self.contract)
         self.demand_records(storage, unit.uri, unit.version, unit.size)
         with storage.open(unit.uri, unit.version, unit.size, ahead=True) as file, parsed(unit.uri):
             feed = Feed(unit.uri, self.form.whole(file, unit.uri))
             for batch in batches(self.items(feed), feed):
-                yield rows.piece(batch, object_in, text_of)
+                yield rows.piece(batch, raws_of, text_of)
 
     def demand_records(self, storage: Storage, uri: str, version: str, size: int) -> None:
         """Raise unless there is an array where the records should be; the parser would pass over anything else."""
@@ -132,18 +131,13 @@ def parsed(uri: str) -> Iterator[None]:
         raise BadDataError(msg, uri=uri) from exc
 
 
-def object_in(record: object) -> Mapping[str, object]:
-    """Return a record that is an object."""
-    if not isinstance(record, dict):
-        raise BadLineError("parse", "the record is not a JSON object")
-    return floated(record)
-
-
-def floated(record: Mapping[str, object]) -> Mapping[str, object]:
-    """Return a record whose numbers with a fraction are floats, as in JSON Lines."""
-    return {name: float(value) if type(value) is Decimal else value for name, value in record.items()}
+def readable_objects(records: Iterable[object]) -> Iterator[Mapping[str, Raw]]:
+    """Yield the records that are objects; the others will be rejects when they are read."""
+    for record in records:
+        with suppress(BadLineError):
+            yield raws_of(record)
 
 
 def text_of(record: object) -> str:
     """Return a record as JSON text."""
-    return json.dumps(record, ensure_ascii=False, default=float)
+    return written(record).encode(errors="replace").decode()

@@ -1,52 +1,50 @@
-"""JSON Lines: types from a sample, Arrow's reader on each block, and Python's where that fails.
+"""JSON Lines: types from samples, a decoder of fixed records for each block, and one of single lines where that fails.
 
-Numbers, truth values and text keep their types; a column with objects or arrays becomes JSON text, one
-with a mixture becomes text. Numbers with a fraction are read as float64, as most JSON readers do.
+Numbers, objects and arrays keep the characters of the file; a column with objects or arrays becomes `jsonb`, one with a
+mixture becomes text.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, cast
 
 import pyarrow as pa
-import pyarrow.json as pj
 
 from dataproc.domain.chunk import Piece, no_rejects, with_positions
 from dataproc.domain.contract import NO_CONTRACT, Contract
+from dataproc.domain.source_columns import EVERYTHING_INFERRED, SourceColumns
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files import lines
 from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.formats import readable
-from dataproc.sources.files.json_rows import JsonRows, schema_of, shown
+from dataproc.sources.files.json_blocks import BlockDecoder
+from dataproc.sources.files.json_rows import JsonRows, kinds_in
 from dataproc.sources.files.lines import TextForm
+from dataproc.sources.files.samples import samples_of
 from dataproc.sources.files.storage import FoundFile, Storage
-from dataproc.sources.json_values import JSON, BadLineError, object_of
-from dataproc.sources.schemas import checked_names, conformed, first_sampled
+from dataproc.sources.inference import Sample, kinds_of
+from dataproc.sources.json_values import BadLineError, Raw, object_of
+from dataproc.sources.schemas import checked_names
 
 
 @dataclass(frozen=True, slots=True)
 class JsonLinesFormat:
-    """JSON Lines; the columns named in `text` come as text, whatever their values are."""
+    """JSON Lines; `columns` tells which values stay as they are written."""
 
     unit_size: int
-    text: frozenset[str] = frozenset()
+    columns: SourceColumns = EVERYTHING_INFERRED
     form: TextForm = field(default_factory=TextForm)
     skips_bad: bool = False
     contract: Contract = NO_CONTRACT
 
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
-        """Sample the first file that has rows, and cut large files."""
+        """Sample the files, and cut large ones; the columns are those of the first file that has rows."""
         tolerance = Tolerance(self.skips_bad)
-        samples = (
-            tolerance.attempt(partial(sampled, storage, file, self.form), lambda _: pa.schema([]))
-            for file in files
-            if file.size
-        )
-        schema = first_sampled((sample, len(sample.names)) for sample in samples)
+        samples = samples_of(partial(sampled, storage, self.form), files, tolerance)
+        schema = self.columns.schema(kinds_of(samples, self.contract))
         units = tuple(unit for file in files for unit in self.units(file, schema))
-        return tolerance.checked(SourcePlan(units, self.shown(schema)))
+        return tolerance.checked(SourcePlan(units, schema))
 
     def units(self, file: FoundFile, schema: pa.Schema) -> Iterator[Unit]:
         """Yield the units of one file."""
@@ -56,8 +54,8 @@ class JsonLinesFormat:
             yield file.unit(schema, size=file.size, rows=None)
 
     def shown(self, schema: pa.Schema) -> pa.Schema:
-        """Return the types of the rows: JSON text is text, and so are the columns named in `text`."""
-        return shown(schema, self.text)
+        """Return `schema`: rows are read in the types of the plan."""
+        return schema
 
     def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows and rejects of a unit, block by block."""
@@ -66,7 +64,7 @@ class JsonLinesFormat:
             first, parts = lines.peeked(self.parts(file, unit))
             begins = unit.span is None or unit.span[0] == 0
             skip = len(lines.BOM) if begins and first.startswith(lines.BOM) else 0
-            reader = BlockReader(unit, schema, self.shown(schema), self.contract)
+            reader = BlockReader(unit, schema, self.contract)
             yield from map(reader.read, lines.blocks(lines.skipped(parts, skip), unit.uri, lines.last_line_end))
 
     def parts(self, file: pa.NativeFile, unit: Unit) -> Iterator[bytes]:
@@ -82,39 +80,27 @@ class BlockReader:
     """Reads the blocks of one unit in turn, and counts its records."""
 
     unit: Unit
-    types: pa.Schema
     schema: pa.Schema
     contract: Contract = NO_CONTRACT
     count: int = field(default=0, init=False)
+    decoder: BlockDecoder | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the decoder; without columns, every line has to be looked at alone."""
+        self.decoder = BlockDecoder(self.schema) if self.schema.names else None
 
     def read(self, block: bytes) -> Piece:
         """Return the rows and rejects of a block."""
-        rows = self.read_fast(block)
+        rows = None if self.decoder is None else self.decoder.rows(block)
         if rows is None:
             return self.read_slowly(block)
         first = self.count
         self.count += rows.num_rows
-        return Piece(with_positions(conformed(rows, self.schema), first), no_rejects())
-
-    def read_fast(self, block: bytes) -> pa.Table | None:
-        """Return the rows of a block in which every line is an object that fits; else `None`."""
-        if JSON in self.types.types or not self.types.names:
-            return None
-        try:
-            rows = pj.read_json(
-                cast("IO[bytes]", pa.BufferReader(block)),
-                pj.ReadOptions(use_threads=False, block_size=len(block) + 1),
-                pj.ParseOptions(explicit_schema=self.types, unexpected_field_behavior="error"),
-            )
-        except (pa.ArrowInvalid, UnicodeDecodeError):
-            return None
-        # Arrow takes several objects on one line, and passes over blank lines.
-        lines_in_block = block.count(b"\n") + (not block.endswith(b"\n"))
-        return rows if rows.num_rows == lines_in_block else None
+        return Piece(with_positions(rows, first), no_rejects())
 
     def read_slowly(self, block: bytes) -> Piece:
         """Return the same as `read` for any block, line by line."""
-        rows = JsonRows(self.unit.uri, self.types, self.schema, self.line, self.count, self.contract)
+        rows = JsonRows(self.unit.uri, self.schema, self.line, self.count, self.contract)
         piece = rows.piece((line for line in block.split(b"\n") if line.strip()), object_of, text_of)
         self.count = rows.count
         return piece
@@ -130,18 +116,19 @@ def text_of(line: bytes) -> str:
     return line.decode(errors="replace").rstrip("\r")
 
 
-def sampled(storage: Storage, file: FoundFile, form: TextForm) -> pa.Schema:
-    """Return the names and types that the start of a file shows."""
+def sampled(storage: Storage, form: TextForm, file: FoundFile, size: int) -> Sample:
+    """Return the names and kinds that the first `size` bytes of a file show."""
     with readable(file.uri, "jsonl"):
-        sample = form.head(storage, file).removeprefix(lines.BOM)
-    if len(sample) >= lines.SAMPLE - len(lines.BOM):
+        sample = form.head(storage, file, size)
+    if len(sample) == size:
         sample = sample[: lines.last_line_end(sample)]
-    found = schema_of(readable_objects(sample.split(b"\n")))
-    checked_names(found.names, file.uri)
-    return found
+    records = list(readable_objects(sample.removeprefix(lines.BOM).split(b"\n")))
+    kinds = kinds_in(records)
+    checked_names(kinds, file.uri)
+    return Sample(kinds, len(records) if kinds else 0)
 
 
-def readable_objects(sample: Iterable[bytes]) -> Iterator[Mapping[str, object]]:
+def readable_objects(sample: Iterable[bytes]) -> Iterator[Mapping[str, Raw]]:
     """Yield the objects of the lines that can be read; the others will be rejects when they are read."""
     for line in sample:
         with suppress(BadLineError):

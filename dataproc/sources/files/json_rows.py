@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import TypeVar
 
 import pyarrow as pa
@@ -9,11 +10,15 @@ import pyarrow as pa
 from dataproc.domain.chunk import POSITION_FIELD, Piece
 from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import ContractViolationError
+from dataproc.domain.source_columns import Kind
 from dataproc.sources.drift import RULE, Drift
-from dataproc.sources.json_values import JSON, BadLineError, converter, kind_of, widened
+from dataproc.sources.inference import NULL, joined
+from dataproc.sources.json_values import BadLineError, Raw, converter, kind_of
 from dataproc.sources.rejects import Reject, reject_table
 
-Raw = TypeVar("Raw")
+Given = TypeVar("Given")
+
+MISSING: Raw = b"null"
 
 
 @dataclass(slots=True)
@@ -21,21 +26,20 @@ class JsonRows:
     """Turns the records of one unit into rows, and counts them; `where` tells where the record of a number stands."""
 
     uri: str
-    types: pa.Schema
     schema: pa.Schema
     where: Callable[[int], str]
     count: int = 0
     contract: Contract = NO_CONTRACT
     drift: Drift = field(init=False)
-    makers: dict[str, Callable[[object], object]] = field(init=False)
+    makers: dict[str, Callable[[Raw], object]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Find what makes the values of each column."""
         self.drift = Drift(self.uri, self.contract)
-        self.makers = {f.name: converter(self.types.field(f.name).type, f) for f in self.schema}
+        self.makers = {column.name: converter(column) for column in self.schema}
 
     def piece(
-        self, records: Iterable[Raw], object_of: Callable[[Raw], Mapping[str, object]], text_of: Callable[[Raw], str]
+        self, records: Iterable[Given], object_of: Callable[[Given], Mapping[str, Raw]], text_of: Callable[[Given], str]
     ) -> Piece:
         """Return the rows and rejects of the next records."""
         values: dict[str, list[object]] = {name: [] for name in self.schema.names}
@@ -53,44 +57,39 @@ class JsonRows:
         rows = pa.table([*columns, pa.array(positions, pa.int64())], schema=self.schema.append(POSITION_FIELD))
         return Piece(rows, reject_table(rejects), discarded=self.drift.taken())
 
-    def add(self, found: Mapping[str, object], values: dict[str, list[object]]) -> None:
+    def add(self, found: Mapping[str, Raw], values: dict[str, list[object]]) -> None:
         """Add the values of one record to their columns, all or none."""
         left_out = [name for name, value in found.items() if name not in values and self.is_stranger(name, value)]
-        row = [self.made(name, found.get(name), left_out) for name in self.makers]
+        row = [self.made(name, found.get(name, MISSING), left_out) for name in self.makers]
         for column, value in zip(values.values(), row, strict=True):
             column.append(value)
         self.drift.counts.update(left_out)
 
-    def made(self, name: str, value: object, left_out: list[str]) -> object:
+    def made(self, name: str, value: Raw, left_out: list[str]) -> object:
         """Return a value as its column holds it, or null where the contract leaves it out."""
         try:
-            return None if value is None else self.makers[name](value)
+            return None if value == MISSING else self.makers[name](value)
         except BadLineError as exc:
             if self.drift.leaves_out(name, f"{self.where(self.count)}: {exc}"):
                 left_out.append(name)
                 return None
             raise BadLineError(self.drift.rule(name), exc.reason, name) from exc
 
-    def is_stranger(self, name: str, value: object) -> bool:
+    def is_stranger(self, name: str, value: Raw) -> bool:
         """Whether a key that the plan does not know has a value that is left out; else its record is refused."""
         if not self.drift.takes_stranger(name):
             place = f"{self.uri}: {self.where(self.count)}"
             msg = f"{place} has the key {name!r}, which the first records of the source lack; put it into the first"
             raise ContractViolationError(msg, uri=self.uri, column=name)
-        if value is not None and self.contract.of(name) == "discard_row":
+        if value != MISSING and self.contract.of(name) == "discard_row":
             raise BadLineError(RULE, f"the key {name!r} is not in the first records of the source", name)
-        return value is not None
+        return value != MISSING
 
 
-def schema_of(records: Iterable[Mapping[str, object]]) -> pa.Schema:
-    """Return the schema of records; keys in the order in which they appear."""
-    kinds: dict[str, pa.DataType] = {}
+def kinds_in(records: Iterable[Mapping[str, Raw]]) -> dict[str, Kind]:
+    """Return the kinds of the values of records; keys in the order in which they appear."""
+    seen: dict[str, set[Kind]] = {}
     for record in records:
         for name, value in record.items():
-            kinds[name] = widened(kinds.get(name, pa.null()), kind_of(value))
-    return pa.schema([(name, pa.string() if kind == pa.null() else kind) for name, kind in kinds.items()])
-
-
-def shown(schema: pa.Schema, text: frozenset[str]) -> pa.Schema:
-    """Return the types of the rows: JSON text is text, and so are the columns named in `text`."""
-    return pa.schema([pa.field(f.name, pa.string() if f.type == JSON or f.name in text else f.type) for f in schema])
+            seen.setdefault(name, set()).add(kind_of(value))
+    return {name: reduce(joined, kinds, NULL) for name, kinds in seen.items()}

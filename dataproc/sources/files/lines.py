@@ -50,23 +50,23 @@ class TextForm:
         """Yield the text in a byte range of a file that may be cut."""
         return as_utf8(ranged(file, start, stop), self.encoding, uri)
 
-    def head(self, storage: Storage, file: FoundFile) -> bytes:
-        """Return the first MiB of a file's text."""
+    def head(self, storage: Storage, file: FoundFile, size: int = SAMPLE) -> bytes:
+        """Return the first `size` bytes of a file's text."""
         with storage.open(file.uri, file.version, file.size) as source:
-            return self.beginning(source, file.uri)
+            return self.beginning(source, file.uri, size)
 
-    def beginning(self, file: pa.NativeFile, uri: str) -> bytes:
-        """Return the first MiB of an open file's text; of one that is damaged there, what comes before."""
+    def beginning(self, file: pa.NativeFile, uri: str, size: int = SAMPLE) -> bytes:
+        """Return the first `size` bytes of an open file's text; of one that is damaged there, what comes before."""
         found = bytearray()
         try:
-            for piece in self.whole(file, uri, SAMPLE):
+            for piece in self.whole(file, uri, size):
                 found += piece
-                if len(found) >= SAMPLE:
+                if len(found) >= size:
                     break
         except (pa.ArrowException, OSError, EOFError, BadDataError) as exc:
             if not found or getattr(exc, "errno", None) is not None:
                 raise
-        return bytes(found[:SAMPLE])
+        return bytes(found[:size])
 
 
 def ranged(file: pa.NativeFile, start: int, stop: int) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from dataproc.domain.chunk import Chunk, Piece, number
 from dataproc.domain.contract import NO_CONTRACT, Contract
+from dataproc.domain.source_columns import EVERYTHING_INFERRED, SourceColumns
 from dataproc.domain.sources.files import FileOptions
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
@@ -26,11 +27,11 @@ from dataproc.sources.files.tracking import choose
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """Rows of files in a place, all of one format; the columns in `text_columns` come as text from text formats."""
+    """Rows of files in a place, all of one format; `columns` tells which cells of text formats stay as written."""
 
     storage: Storage
     options: FileOptions
-    text_columns: frozenset[str] = frozenset()
+    columns: SourceColumns = EVERYTHING_INFERRED
     contract: Contract = NO_CONTRACT
 
     def plan(self, memory: Memory = BLANK) -> SourcePlan:
@@ -40,14 +41,17 @@ class FileSource:
         if not files:
             return SourcePlan((), pa.schema([]))  # all that was loaded before is gone, and nothing new is there
         name = self.options.format if self.options.format != "auto" else common_format(files)
-        plan = self.detailed(self.format(name).plan(self.storage, files), files)
+        # The files of other formats tell their types themselves.
+        has_texts = name in ("csv", "jsonl", "json")
+        columns = self.columns.with_target(memory.target_columns()) if has_texts else self.columns
+        plan = self.detailed(self.format(name, columns).plan(self.storage, files), files)
         if not choice.files:
             return SourcePlan((), plan.schema)
         return replace(plan, objects=choice.objects, notes=(*choice.notes, *plan.notes))
 
     def detailed(self, plan: SourcePlan, files: Sequence[FoundFile]) -> SourcePlan:
         """Return a plan whose units know their partition, and what is to become of damage."""
-        partitions = partitions_of(files, self.text_columns) if self.options.partitions == "hive" else {}
+        partitions = partitions_of(files, self.columns.declared) if self.options.partitions == "hive" else {}
         schema = with_partition(plan.schema, partitions[files[0].uri]) if partitions else plan.schema
         units = tuple(self.unit(unit, partitions.get(unit.uri)) for unit in plan.units)
         return replace(plan, units=units, schema=schema)
@@ -65,7 +69,7 @@ class FileSource:
     def read(self, unit: Unit) -> Iterator[Chunk]:
         """Yield the chunks of a unit; the unit carries the schema of the plan it belongs to."""
         details = unit.detail if isinstance(unit.detail, Details) else Details()
-        form = self.format(self.format_name(unit.uri))
+        form = self.format(self.format_name(unit.uri), self.columns)
         schema = pa.schema([]) if unit.schema is None else unit.schema
         shown = form.shown(schema)
         pieces = self.pieces(form, unit, schema, details)
@@ -93,9 +97,9 @@ class FileSource:
         named = format_of(uri) if self.options.format == "auto" else self.options.format
         return named or "parquet"
 
-    def format(self, name: FormatName) -> FileFormat:
+    def format(self, name: FormatName, columns: SourceColumns) -> FileFormat:
         """Return the format of that name."""
-        options, text = self.options, self.text_columns
+        options = self.options
         form = TextForm(options.compression, options.encoding, options.max_unpacked)
         match name:
             case "parquet":
@@ -103,11 +107,11 @@ class FileSource:
             case "avro":
                 return AvroFormat(options.unit_size, options.max_unpacked, self.skips_bad, self.contract)
             case "csv":
-                return CsvFormat(options.csv, options.unit_size, text, form, self.skips_bad, self.contract)
+                return CsvFormat(options.csv, options.unit_size, columns, form, self.skips_bad, self.contract)
             case "jsonl":
-                return JsonLinesFormat(options.unit_size, text, form, self.skips_bad, self.contract)
+                return JsonLinesFormat(options.unit_size, columns, form, self.skips_bad, self.contract)
             case "json":
-                return JsonArrayFormat(options.records, text, form, self.skips_bad, self.contract)
+                return JsonArrayFormat(options.records, columns, form, self.skips_bad, self.contract)
             case _:
                 assert_never(name)
 

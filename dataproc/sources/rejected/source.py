@@ -9,10 +9,12 @@ from dataproc.domain.chunk import Chunk, Piece, no_rejects, number, with_positio
 from dataproc.domain.errors import BadDataError, InvalidSpecError, Problem, SourceChangedError, SourceNotFoundError
 from dataproc.domain.replay import Replay, Selection
 from dataproc.domain.row_text import row_of
+from dataproc.domain.source_columns import EVERYTHING_INFERRED, SourceColumns
 from dataproc.domain.sources.rejects import RejectsSource
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
 from dataproc.ports.rejects import RawRow, RejectedRows
+from dataproc.sources.json_values import BadLineError, object_of, raws_of
 from dataproc.sources.rejected.columns import Row, schema_of, table_of
 from dataproc.sources.schemas import checked_names
 
@@ -45,7 +47,7 @@ class RejectedSource:
 
     spec: RejectsSource
     rejected: RejectedRows
-    text_columns: frozenset[str] = frozenset()
+    columns: SourceColumns = EVERYTHING_INFERRED
 
     @property
     def selection(self) -> Selection:
@@ -54,14 +56,13 @@ class RejectedSource:
 
     def plan(self, memory: Memory = BLANK) -> SourcePlan:
         """Cut the rows that wait into units; the types of the columns are told from all of them."""
-        del memory
         if not self.rejected.is_published(self.spec.job):
             raise SourceNotFoundError(
                 f"source/job: job {self.spec.job} has published nothing; rejects are there once a job is completed",
                 job=self.spec.job,
             )
         cuts: list[Cut] = []
-        schema = schema_of(self.counted(cuts), self.text_columns)
+        schema = schema_of(self.counted(cuts), self.columns.with_target(memory.target_columns()))
         checked_names(schema.names, f"the rejects of job {self.spec.job}")
         units = tuple(replace(self.unit_of(cut), schema=schema) for cut in cuts)
         replay = Replay(self.selection, sum(cut.rows for cut in cuts))
@@ -125,8 +126,12 @@ def in_pieces(raws: Iterable[RawRow]) -> Iterator[list[Row]]:
 
 
 def parsed(raw: RawRow) -> Row:
-    """Return the row that a reject holds."""
-    row = row_of(raw.text)
+    """Return the row that a reject holds, each value as its characters."""
+    try:
+        return object_of(raw.text.encode())
+    except BadLineError:
+        # Earlier releases kept rows with words such as NaN in place of numbers.
+        row = row_of(raw.text)
     if row is None:
-        raise BadDataError(f"reject {raw.id} holds no whole row, though it was kept as one; was it changed?")
-    return row
+        raise BadDataError(f"reject {raw.id} does not hold a whole row, although it was kept as one; was it changed?")
+    return raws_of(row)

@@ -1,7 +1,6 @@
 """Columns of records: their types, and their values without loss."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,86 +10,110 @@ import pyarrow.types as t
 
 from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.rules import DECIMAL
+from dataproc.domain.source_columns import Field, Kind, sql_type_of, text_field
 from dataproc.sources.files.cells import values_of
-from dataproc.sources.json_values import JSON, LARGEST, SMALLEST, BadLineError, kind_of, widened
+from dataproc.sources.inference import BOOLEAN, JSON, NULL, TEXT, is_exact_double, joined, number_kind
+from dataproc.sources.json_values import LARGEST, SMALLEST, BadLineError, misfit
 from dataproc.sources.rest.answer import Written
 
 ARROW: Mapping[str, pa.DataType] = {
     "bool": pa.bool_(), "int16": pa.int16(), "int32": pa.int32(), "int64": pa.int64(), "float32": pa.float32(),
     "float64": pa.float64(), "string": pa.string(), "date": pa.date32(), "time": pa.time64("us"),
-    "timestamp": pa.timestamp("us"), "timestamptz": pa.timestamp("us", "UTC"), "json": JSON,
+    "timestamp": pa.timestamp("us"), "timestamptz": pa.timestamp("us", "UTC"),
     "email": pa.string(), "uuid": pa.string(),
 }  # fmt: skip
 
-EXACT = 2**53
-"""Whole numbers up to this are the same as float64."""
 Bad = dict[int, BadLineError]
 
 
 def declared(columns: Mapping[str, str]) -> pa.Schema:
     """Return the types of declared columns."""
-    return pa.schema([(name, arrow_type(kind)) for name, kind in columns.items()])
+    return pa.schema([declared_field(name, kind) for name, kind in columns.items()])
 
 
-def arrow_type(name: str) -> pa.DataType:
-    """Return the Arrow type of a column type."""
-    decimal = DECIMAL.fullmatch(name)
-    return ARROW[name] if decimal is None else pa.decimal128(int(decimal["precision"]), int(decimal["scale"]))
+def declared_field(name: str, kind: str) -> Field:
+    """Return the field of a column type."""
+    if kind == "json":
+        return text_field(name, "jsonb")
+    decimal = DECIMAL.fullmatch(kind)
+    dtype = ARROW[kind] if decimal is None else pa.decimal128(int(decimal["precision"]), int(decimal["scale"]))
+    return pa.field(name, dtype)
 
 
-def sampled(records: Iterable[object]) -> pa.Schema:
-    """Return the types that records show, their fields in the order in which they appear."""
-    kinds: dict[str, pa.DataType] = {}
+def kinds_in(records: Iterable[object]) -> dict[str, Kind]:
+    """Return the kinds of the values of records, their fields in the order in which they appear."""
+    kinds: dict[str, Kind] = {}
     for record in records:
         if isinstance(record, dict):
             for name, value in record.items():
-                kinds[name] = widened(kinds.get(name, pa.null()), kind_of(value))
-    return pa.schema([(name, pa.string() if kind == pa.null() else kind) for name, kind in kinds.items()])
+                kinds[name] = joined(kinds.get(name, NULL), kind_of(value))
+    return {name: TEXT if kind == NULL else kind for name, kind in kinds.items()}
 
 
-def as_rows(types: pa.Schema) -> pa.Schema:
-    """Return the types of rows: JSON text is text."""
-    return pa.schema([pa.field(f.name, pa.string() if f.type == JSON else f.type) for f in types])
+def kind_of(value: object) -> Kind:
+    """Return the kind that a value shows."""
+    match value:
+        case None:
+            return NULL
+        case bool():
+            return BOOLEAN
+        case Written():
+            return number_kind(value.text, powers_are_numbers=True)
+        case int():
+            return number_kind(str(value), powers_are_numbers=True)
+        case dict() | list():
+            return JSON
+        case _:
+            return TEXT
 
 
-def column_of(values: Sequence[Any], name: str, kind: pa.DataType, *, is_declared: bool) -> tuple[Cells, Bad]:
+def column_of(values: Sequence[Any], column: Field, *, is_declared: bool) -> tuple[Cells, Bad]:
     """Return the values of a column, null where they do not fit, and why they do not."""
-    if (fast := at_once(values, kind)) is not None:
+    if (fast := at_once(values, column)) is not None:
         return fast, {}
-    if is_declared and kind != JSON and not t.is_string(kind):
-        return from_texts(values, name, kind)
-    field = pa.field(name, pa.string() if kind == JSON else kind)
+    if not t.is_string(column.type) and (is_declared or not is_counted(column.type)):
+        return from_texts(values, column)
     cells, bad = list[object](), dict[int, BadLineError]()
     for at, value in enumerate(values):
         try:
-            cells.append(one_value(value, kind, field))
+            cells.append(one_value(value, column))
         except BadLineError as exc:
             cells.append(None)
             bad[at] = exc
-    return pa.array(cells, field.type), bad
+    return pa.array(cells, column.type), bad
 
 
-def at_once(values: Sequence[Any], kind: pa.DataType) -> "Cells | None":
+def is_counted(dtype: pa.DataType) -> bool:
+    """Return whether only numbers or truth values of JSON itself are values of a type."""
+    return t.is_boolean(dtype) or t.is_integer(dtype) or t.is_floating(dtype)
+
+
+def at_once(values: Sequence[Any], column: Field) -> "Cells | None":
     """Return the values of a column in which all have its type; else `None`."""
-    right = {pa.int64(): int, pa.float64(): Written, pa.string(): str, pa.bool_(): bool}.get(kind)
+    if sql_type_of(column) is not None:
+        return None
+    right = {pa.int64(): int, pa.float64(): Written, pa.string(): str, pa.bool_(): bool}.get(column.type)
     if right is None or not {type(value) for value in values} <= {right, type(None)}:
         return None
     try:
-        cells = pa.array(values, kind)
-        return None if t.is_floating(kind) and too_large(cells).any() else cells
+        cells = pa.array(values, column.type)
+        return None if t.is_floating(column.type) and too_large(cells).any() else cells
     except (pa.ArrowInvalid, OverflowError, UnicodeEncodeError):
         return None
 
 
-def one_value(value: object, kind: pa.DataType, field: "pa.Field[Any]") -> object:
+def one_value(value: object, column: Field) -> object:
     """Return a value as its column holds it."""
     if value is None:
         return None
-    if kind == JSON or field.type == pa.string():
-        return checked_text(text_of(value, kind), field.name)
-    if not fits(value, kind):
-        raise BadLineError("type", f"column {field.name!r} does not fit type {kind}", field.name)
-    return float(value) if kind == pa.float64() else value  # type: ignore[arg-type]  # it is a number
+    if t.is_string(column.type):
+        is_number = isinstance(value, int | float | str) and not isinstance(value, bool)
+        if sql_type_of(column) == "numeric" and not is_number:
+            raise misfit(column)
+        return checked_text(text_of(value, column), column.name)
+    if not fits(value, column.type):
+        raise misfit(column)
+    return float(value) if column.type == pa.float64() else value  # type: ignore[arg-type]  # it is a number
 
 
 def fits(value: object, kind: pa.DataType) -> bool:
@@ -98,10 +121,12 @@ def fits(value: object, kind: pa.DataType) -> bool:
     match value:
         case bool():
             return kind == pa.bool_()
+        case Written():
+            return kind == pa.float64() and is_exact_double(value.text)
         case int():
-            return SMALLEST <= value <= LARGEST if kind == pa.int64() else kind == pa.float64() and abs(value) <= EXACT
-        case float():
-            return kind == pa.float64() and math.isfinite(value)
+            if kind == pa.int64():
+                return SMALLEST <= value <= LARGEST
+            return kind == pa.float64() and is_exact_double(str(value))
         case _:
             return False
 
@@ -112,9 +137,9 @@ def too_large(cells: Cells) -> Mask:
     return found
 
 
-def text_of(value: object, kind: pa.DataType) -> str:
+def text_of(value: object, column: Field) -> str:
     """Return a value as text, or as JSON text, with every digit that it was written with."""
-    if isinstance(value, str) and kind != JSON:
+    if isinstance(value, str) and sql_type_of(column) != "jsonb":
         return value
     return json_text(value)
 
@@ -141,11 +166,8 @@ def checked_text(text: str, name: str) -> str:
     return text
 
 
-def from_texts(values: Sequence[Any], name: str, kind: pa.DataType) -> tuple[Cells, Bad]:
+def from_texts(values: Sequence[Any], column: Field) -> tuple[Cells, Bad]:
     """Return values cast from how they are written: so no digit is lost."""
-    texts = [None if value is None else text_of(value, kind).encode(errors="replace").decode() for value in values]
-    cells, mask = values_of(pa.array(texts, pa.string()), kind)
-    if t.is_floating(kind):
-        mask |= too_large(cells)
-    reason = f"column {name!r} does not fit type {kind}"
-    return cells, {int(at): BadLineError("type", reason, name) for at in mask.nonzero()[0]}
+    texts = [None if value is None else text_of(value, column).encode(errors="replace").decode() for value in values]
+    cells, mask = values_of(pa.array(texts, pa.string()), column.type)
+    return cells, {int(at): misfit(column) for at in mask.nonzero()[0]}

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dataproc.domain.source_columns import EVERYTHING_INFERRED, type_name
 from dataproc.domain.sources.rest import Resource
 from dataproc.ports.connector import Discovered
 from dataproc.ports.secrets import Secrets
 from dataproc.ports.throttle import Throttle
 from dataproc.sources.rest.asks import Ask
 from dataproc.sources.rest.client import open_client
-from dataproc.sources.rest.columns import as_rows, sampled
+from dataproc.sources.rest.columns import kinds_in
 from dataproc.sources.rest.connection import RestConnection
 from dataproc.sources.rest.pages import PageReader
 from dataproc.sources.rest.paging import Spot
@@ -35,7 +36,7 @@ class RestConnector:
         with open_client(self.connection, self.secrets, self.throttle) as client:
             for name, listed in sorted(self.connection.resources.items()):
                 resource = Resource(path=listed.path, records=listed.records)
-                types = sampled(PageReader(client, resource).page(Spot()).records)
-                columns = tuple((one.name, str(one.type)) for one in as_rows(types))
+                kinds = kinds_in(PageReader(client, resource).page(Spot()).records)
+                columns = tuple((each.name, type_name(each)) for each in EVERYTHING_INFERRED.schema(kinds))
                 found.append(Discovered(name, columns))
         return found

@@ -12,11 +12,13 @@ import pyarrow as pa
 
 from dataproc.domain.errors import BadDataError, ContractViolationError, SourceNotFoundError
 from dataproc.domain.memory import CursorMove
+from dataproc.domain.source_columns import EVERYTHING_INFERRED, SourceColumns
 from dataproc.domain.sources.rest import NoPaging, OffsetPaging, PagePaging, Parents, RestSource, Total
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import Memory
+from dataproc.sources.inference import TEXT
 from dataproc.sources.rest.client import RestClient
-from dataproc.sources.rest.columns import as_rows, declared, sampled
+from dataproc.sources.rest.columns import declared, json_text, kinds_in
 from dataproc.sources.rest.cursor import Window, asked, window_of
 from dataproc.sources.rest.jsonpaths import found
 from dataproc.sources.rest.pages import Page, PageReader
@@ -56,7 +58,7 @@ class Planner:
     client: RestClient
     memory: Memory
     now: Callable[[], datetime]
-    text: frozenset[str] = frozenset()
+    columns: SourceColumns = EVERYTHING_INFERRED
 
     def plan(self) -> SourcePlan:
         """Return the plan."""
@@ -71,7 +73,7 @@ class Planner:
         cut = self.cut(page, window)
         units = tuple(self.unit(name, part, page, types, rows) for name, part, rows in cut)
         streams = cut[0][1].start.next is None and not isinstance(self.spec.paging, NoPaging)
-        return SourcePlan(units, as_rows(types), move=move, streams=streams)
+        return SourcePlan(units, types, move=move, streams=streams)
 
     def until(self) -> datetime | None:
         """Return up to when records are taken: several units are not read at one moment, so theirs ends with now."""
@@ -100,9 +102,9 @@ class Planner:
         """Return the types of the columns."""
         if self.spec.columns:
             return declared(self.spec.columns)
-        types = sampled(sample)
-        checked_names(types.names, self.spec.path)
-        return pa.schema([(one.name, pa.string() if one.name in self.text else one.type) for one in types])
+        kinds = kinds_in(sample)
+        checked_names(kinds, self.spec.path)
+        return self.columns.schema(kinds)
 
     def cut(self, page: Page, window: Window | None) -> list[tuple[str, Part, int | None]]:
         """Return the parts that are read, each with a name and the records that it has, if that is known."""
@@ -168,7 +170,7 @@ class Planner:
         if part.window is not None:
             several = part.parents or part.start.next is not None
             told += [part.window.since, part.window.until if several else None]
-        told += [[dict(parent.values), dict(parent.carried)] for parent in part.parents]
+        told += [json_text([dict(parent.values), dict(parent.carried)]) for parent in part.parents]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     def of_parents(self, parents: Parents, window: Window | None, move: CursorMove | None) -> SourcePlan:
@@ -180,7 +182,7 @@ class Planner:
         start = Spot(until=window.until if window else None)
         parts = [(f"{n}", Part(start, window=window, parents=run)) for n, run in enumerate(runs)]
         units = tuple(self.unit(name, part, page, types, None) for name, part in parts)
-        return SourcePlan(units, as_rows(types), move=move, streams=True)
+        return SourcePlan(units, types, move=move, streams=True)
 
     def parents(self, parents: Parents) -> Iterator[Parent]:
         """Yield the parents, in the API's order; one that comes twice counts once."""
@@ -188,7 +190,7 @@ class Planner:
         for page in PageReader(self.client, parents).pages(Spot()):
             for record in page.records:
                 values = {name: found(path, record) for name, path in parents.bind.items()}
-                key = json.dumps(values, sort_keys=True)
+                key = json_text(values)
                 if key not in seen:
                     seen.add(key)
                     yield Parent(values, {name: found(path, record) for name, path in parents.carry.items()})
@@ -215,11 +217,6 @@ class Planner:
             if missing := sorted(spec.carry.keys() - self.spec.columns.keys()):
                 raise ContractViolationError(f"parents/carry: {missing[0]!r} is not among `columns`; add it")
             return types
-        carried = sampled([{**dict.fromkeys(spec.carry), **parent.carried} for parent in parents])
+        carried = kinds_in([{**dict.fromkeys(spec.carry), **parent.carried} for parent in parents])
         kept = [one for one in types if one.name not in spec.carry]
-        return pa.schema([*kept, *(pa.field(n, kind_in(carried, n)) for n in spec.carry)])
-
-
-def kind_in(types: pa.Schema, name: str) -> pa.DataType:
-    """Return the type of a column, text where nothing is known."""
-    return types.field(name).type if name in types.names else pa.string()
+        return pa.schema([*kept, *(self.columns.field(name, carried.get(name, TEXT)) for name in spec.carry)])

@@ -12,7 +12,7 @@ from dataproc.domain.chunk import POSITION_FIELD, Piece
 from dataproc.domain.errors import ContractViolationError
 from dataproc.sources.json_values import BadLineError
 from dataproc.sources.rejects import Reject, reject_table
-from dataproc.sources.rest.columns import Bad, as_rows, column_of, json_text
+from dataproc.sources.rest.columns import Bad, column_of, json_text
 from dataproc.sources.rest.cursor import Window
 from dataproc.sources.rest.paging import Spot
 
@@ -94,13 +94,13 @@ class Gathered:
         columns = []
         for one in self.shape.types:
             values = [record.get(one.name) for record in self.records]
-            cells, bad = column_of(values, one.name, one.type, is_declared=self.shape.is_declared)
+            cells, bad = column_of(values, one, is_declared=self.shape.is_declared)
             columns.append(cells)
             fits[list(bad)] = False
             for at, exc in bad.items():
                 self.reject({self.positions[at]: exc}, [self.records[at]], self.positions[at])
         columns.append(pa.array(self.positions, pa.int64()))
-        rows = pa.table(columns, schema=as_rows(self.shape.types).append(POSITION_FIELD))
+        rows = pa.table(columns, schema=self.shape.types.append(POSITION_FIELD))
         kept = rows if fits.all() else rows.filter(pa.array(fits))
         return Piece(kept, reject_table(self.rejects), there.mark, self.high, self.filtered)
 

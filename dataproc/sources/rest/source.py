@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from dataproc.domain.chunk import Chunk, Piece, number
 from dataproc.domain.errors import SourceChangedError, SourceNotFoundError
+from dataproc.domain.source_columns import EVERYTHING_INFERRED, SourceColumns
 from dataproc.domain.sources.rest import RestSource
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
@@ -15,7 +16,6 @@ from dataproc.ports.secrets import Secrets
 from dataproc.ports.throttle import Throttle
 from dataproc.sources.rest.auth import utc_now
 from dataproc.sources.rest.client import RestClient, open_client
-from dataproc.sources.rest.columns import as_rows
 from dataproc.sources.rest.connection import RestConnection
 from dataproc.sources.rest.cursor import Window, asked
 from dataproc.sources.rest.pages import Page, PageReader
@@ -34,19 +34,20 @@ ALONE = Parent({}, {})
 
 @dataclass(frozen=True, slots=True)
 class ApiSource:
-    """Records of an API; the columns in `text` come as text, with every digit."""
+    """Records of an API; `columns` tells which values stay as they are written."""
 
     spec: RestSource
     connection: RestConnection
     secrets: Secrets
     throttle: Throttle
-    text: frozenset[str] = frozenset()
+    columns: SourceColumns = EVERYTHING_INFERRED
     now: Callable[[], datetime] = utc_now
 
     def plan(self, memory: Memory = BLANK) -> SourcePlan:
         """Look at the first page, and cut what there is into units."""
+        columns = self.columns.with_target(memory.target_columns())
         with open_client(self.connection, self.secrets, self.throttle) as client:
-            return Planner(self.spec, client, memory, self.now, self.text).plan()
+            return Planner(self.spec, client, memory, self.now, columns).plan()
 
     def read(self, unit: Unit) -> Iterator[Chunk]:
         """Yield the chunks of a unit."""
@@ -57,7 +58,7 @@ class ApiSource:
         start = Spot.of(begun.mark) if begun else part.start
         with open_client(self.connection, self.secrets, self.throttle) as client:
             reading = Reading(self.spec, client, part, unit.rows, self.shape(types, part, start))
-            yield from number(unit.id, as_rows(types), reading.pieces(start), first=begun.seq if begun else 0)
+            yield from number(unit.id, types, reading.pieces(start), first=begun.seq if begun else 0)
 
     def shape(self, types: pa.Schema, part: Part, start: Spot) -> Shape:
         """Return how records become rows."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from dataproc.domain.errors import BadDataError, ContractViolationError, InvalidSpecError
+from dataproc.domain.source_columns import type_name
 from dataproc.domain.sources.files import S3Source
 from dataproc.ports.connector import Discovered
 from dataproc.sources.files.formats import format_of
@@ -69,5 +70,5 @@ class S3Connector:
             plan = source.plan()
         except (BadDataError, ContractViolationError):
             return Discovered(name)
-        columns = tuple((field.name, str(field.type)) for field in map(plan.schema.field, range(len(plan.schema))))
+        columns = tuple((field.name, type_name(field)) for field in plan.schema)
         return Discovered(name, columns, plan.rows)

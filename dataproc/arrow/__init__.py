@@ -1,0 +1,1 @@
+"""Work on Arrow arrays that readers, transforms and the warehouse share."""

@@ -1,0 +1,58 @@
+"""Fractions of a second finer than a microsecond, rounded as PostgreSQL rounds them.
+
+PostgreSQL reads the fraction as a double, multiplies it by a million and rounds half to even (`rint` in
+`ParseFractionalSecond`, src/backend/utils/adt/datetime.c). Every format is rounded the same way here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as t
+
+from dataproc.domain.cells import Cells, Mask, casts, cleared, unfit
+
+FINE = r"[.,][0-9]{7,}"
+MICROSECONDS = 1_000_000
+NANOSECONDS = 1_000_000_000
+
+
+def timestamps_of(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
+    """Return text (ISO 8601) as `timestamp[us]`, with or without a zone, null where it does not fit, and where."""
+    if casts(text, dtype):
+        return text.cast(dtype), np.zeros(len(text), np.bool_)
+    coarse, micros = without_fine_fractions(text)
+    bad = unfit(coarse, dtype)
+    found = cleared(coarse, bad).cast(dtype)
+    if micros is not None:
+        found = pc.add(found.cast(pa.int64()), micros).cast(dtype)
+    return found, bad
+
+
+def without_fine_fractions(text: Cells) -> tuple[Cells, Cells | None]:
+    """Return text without fractions of seven digits and more, and the microseconds (`int64`) that these round to."""
+    is_fine = pc.match_substring_regex(text, FINE)
+    if not pc.any(is_fine).as_py():
+        return text, None
+    digits = pc.struct_field(pc.extract_regex(text, r"[.,](?P<digits>[0-9]{7,})"), "digits")
+    fractions = pc.binary_join_element_wise(pa.scalar("0."), digits, "").cast(pa.float64())
+    micros = np.rint(np.asarray(fractions.fill_null(0.0)) * MICROSECONDS).astype(np.int64)
+    return pc.replace_substring_regex(text, FINE, "", max_replacements=1), pa.array(micros)
+
+
+def to_microseconds(cells: Cells) -> Cells:
+    """Return timestamps, times or durations in nanoseconds in microseconds, rounded; others as they are."""
+    dtype = cells.type
+    if not ((t.is_timestamp(dtype) or t.is_time64(dtype) or t.is_duration(dtype)) and dtype.unit == "ns"):
+        return cells
+    seconds, fraction = np.divmod(np.asarray(cells.cast(pa.int64()).fill_null(0), np.int64), NANOSECONDS)
+    micros = seconds * MICROSECONDS + np.rint(fraction / NANOSECONDS * MICROSECONDS).astype(np.int64)
+    return pa.array(micros, mask=np.asarray(cells.is_null(), np.bool_)).cast(in_microseconds(dtype))
+
+
+def in_microseconds(dtype: pa.DataType) -> pa.DataType:
+    """Return a type of time in microseconds."""
+    if isinstance(dtype, pa.TimestampType):
+        return pa.timestamp("us", dtype.tz)
+    return pa.time64("us") if t.is_time64(dtype) else pa.duration("us")

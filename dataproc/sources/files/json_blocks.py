@@ -1,0 +1,114 @@
+"""Blocks of JSON Lines as Arrow rows, where every line is an object whose values fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as t
+
+from dataproc.domain.cells import Cells
+from dataproc.domain.source_columns import Field, sql_type_of
+from dataproc.sources.files.cells import values_of
+from dataproc.sources.json_values import NUMBER_STARTS, OPENING, TEXT_STARTS, text_of
+
+NULL = b"null"
+PLAIN: tuple[tuple[Callable[[pa.DataType], bool], type], ...] = (
+    (t.is_boolean, bool),
+    (t.is_integer, int),
+    (t.is_string, str),
+)
+"""The types that the decoder of a line makes; all other columns come as the characters of their values."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDecoder:
+    """Decodes blocks of lines into the columns of a schema; each line into one record of a fixed type."""
+
+    schema: pa.Schema
+    decode: Callable[[bytes], msgspec.Struct] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the type of the records; a key that is not a column is an error."""
+        names = {f"f{at}": name for at, name in enumerate(self.schema.names)}
+        fields = [field_of(key, column) for key, column in zip(names, self.schema, strict=True)]
+        record = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
+        object.__setattr__(self, "decode", msgspec.json.Decoder(record).decode)
+
+    def rows(self, block: bytes) -> pa.Table | None:
+        """Return the rows of a block, one a line; `None`: a line is blank, damaged, or does not fit."""
+        found = block.split(b"\n")
+        if not found[-1]:
+            found.pop()
+        try:
+            # The decoder takes the bytes of values that are kept as they are for UTF-8.
+            block.decode()
+            records = list(map(self.decode, found))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        columns = zip(*map(msgspec.structs.astuple, records), strict=True)
+        cells = [cells_of(values, column) for values, column in zip(columns, self.schema, strict=True)]
+        return None if any(each is None for each in cells) else pa.table(cells, schema=self.schema)
+
+
+def field_of(key: str, column: Field) -> tuple[str, Any, Any]:
+    """Return the field of the records for a column."""
+    made = None if sql_type_of(column) else next((kind for is_such, kind in PLAIN if is_such(column.type)), None)
+    return (key, msgspec.Raw, msgspec.Raw(NULL)) if made is None else (key, made | None, None)
+
+
+def cells_of(values: tuple[Any, ...], column: Field) -> Cells | None:
+    """Return the values of a column; `None`: one does not fit."""
+    if not values or not isinstance(values[0], msgspec.Raw):
+        try:
+            return pa.array(values, column.type)
+        except (pa.ArrowInvalid, OverflowError):
+            return None
+    raws = pa.array(list(map(bytes, values)), pa.binary())
+    return cells_of_raws(raws.cast(pa.string()), column)
+
+
+def cells_of_raws(raws: Cells, column: Field) -> Cells | None:
+    """Return values from their characters, `null` among them; `None`: one does not fit."""
+    present = pc.if_else(pc.equal(raws, NULL.decode()), None, raws)
+    if sql_type_of(column) == "jsonb":
+        return present
+    starts = first_bytes(raws)
+    is_text = starts == TEXT_STARTS
+    if t.is_string(column.type):
+        if sql_type_of(column) == "numeric" and not are_numbers(starts[~is_text], raws.filter(pa.array(~is_text))):
+            return None
+        return unquoted(present, is_text)
+    if np.isin(starts, list(OPENING)).any() or (t.is_floating(column.type) and is_text.any()):
+        return None
+    values, bad = values_of(unquoted(present, is_text), column.type)
+    return None if bad.any() else values
+
+
+def are_numbers(starts: np.ndarray[Any, np.dtype[np.uint8]], raws: Cells) -> bool:
+    """Return whether values are numbers or null."""
+    return bool(np.isin(starts, list(NUMBER_STARTS)).all()) or bool(
+        (np.isin(starts, list(NUMBER_STARTS)) | np.asarray(pc.equal(raws, NULL.decode()))).all()
+    )
+
+
+def first_bytes(raws: Cells) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return the first byte of each text; there are no empty ones."""
+    _, offsets, data = raws.buffers()
+    starts = np.frombuffer(offsets, np.int32)[raws.offset : raws.offset + len(raws)]
+    return np.frombuffer(data, np.uint8)[starts]
+
+
+def unquoted(raws: Cells, is_text: np.ndarray[Any, np.dtype[np.bool_]]) -> Cells:
+    """Return the texts of strings, and other values as they are."""
+    if not is_text.any():
+        return raws
+    if not pc.any(pc.match_substring(raws, "\\")).as_py():
+        # Without a backslash, no quote stands within.
+        return pc.if_else(pa.array(is_text), pc.utf8_slice_codeunits(raws, 1, -1), raws)
+    return pa.array([None if each is None else text_of(each.encode()) for each in raws.to_pylist()], pa.string())
