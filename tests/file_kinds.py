@@ -31,6 +31,13 @@ def some_rows(first: int = 0, count: int = 3000) -> pa.Table:
     )
 
 
+def with_prices(rows: pa.Table) -> pa.Table:
+    """Return rows that were read with `price` as a number: text formats keep the characters of exact numbers."""
+    if "price" not in rows.column_names or not pa.types.is_string(rows["price"].type):
+        return rows
+    return rows.set_column(rows.column_names.index("price"), "price", rows["price"].cast(pa.float64()))
+
+
 def encoded(rows: pa.Table, kind: str) -> bytes:
     """Return rows as a file of a kind: its format, `+` and the codec within, `.` and what packs it."""
     name, _, packing = kind.partition(".")

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from dataproc.domain.destination import Destination
 from dataproc.domain.job import JobId
+from dataproc.domain.source_columns import SourceColumns
 from dataproc.domain.sources.rejects import RejectsSource
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.cipher import NO_KEYS, Cipher
@@ -54,7 +55,7 @@ def rejected(
 ) -> RejectedSource:
     """Return the source of a replay."""
     spec = RejectsSource.model_validate({"kind": "rejects", "job": job, **fields})
-    return RejectedSource(spec, WarehouseRejects(url, cipher), frozenset(text))
+    return RejectedSource(spec, WarehouseRejects(url, cipher), SourceColumns(declared=frozenset(text)))
 
 
 def replayed(

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
+from dataproc.arrow.texts import joined_text
 from dataproc.domain.cells import Cells, Mask, casts, cleared, unfit
 
 FINE = r"[.,][0-9]{7,}"
@@ -26,7 +27,8 @@ def timestamps_of(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
     bad = unfit(coarse, dtype)
     found = cleared(coarse, bad).cast(dtype)
     if micros is not None:
-        found = pc.add(found.cast(pa.int64()), micros).cast(dtype)
+        whole: Cells = pc.add(found.cast(pa.int64()), micros)
+        found = whole.cast(dtype)
     return found, bad
 
 
@@ -36,7 +38,7 @@ def without_fine_fractions(text: Cells) -> tuple[Cells, Cells | None]:
     if not pc.any(is_fine).as_py():
         return text, None
     digits = pc.struct_field(pc.extract_regex(text, r"[.,](?P<digits>[0-9]{7,})"), "digits")
-    fractions = pc.binary_join_element_wise(pa.scalar("0."), digits, "").cast(pa.float64())
+    fractions = joined_text("0.", digits).cast(pa.float64())
     micros = np.rint(np.asarray(fractions.fill_null(0.0)) * MICROSECONDS).astype(np.int64)
     return pc.replace_substring_regex(text, FINE, "", max_replacements=1), pa.array(micros)
 
@@ -48,7 +50,8 @@ def to_microseconds(cells: Cells) -> Cells:
         return cells
     seconds, fraction = np.divmod(np.asarray(cells.cast(pa.int64()).fill_null(0), np.int64), NANOSECONDS)
     micros = seconds * MICROSECONDS + np.rint(fraction / NANOSECONDS * MICROSECONDS).astype(np.int64)
-    return pa.array(micros, mask=np.asarray(cells.is_null(), np.bool_)).cast(in_microseconds(dtype))
+    found: Cells = pa.array(micros, mask=np.asarray(cells.is_null(), np.bool_))
+    return found.cast(in_microseconds(dtype))
 
 
 def in_microseconds(dtype: pa.DataType) -> pa.DataType:

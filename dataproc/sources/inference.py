@@ -68,7 +68,7 @@ def is_exact_double(text: str) -> bool:
 
 def joined(one: Kind, other: Kind) -> Kind:
     """Return the kind that holds values of both without a change."""
-    if one == other or other == NULL:
+    if other in (one, NULL):
         return one
     if one == NULL:
         return other

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from dataproc.domain.chunk import POSITION
 from dataproc.domain.errors import BadDataError, ContractViolationError, LookupTooLargeError, SetupError
+from dataproc.domain.source_columns import SourceColumns
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.sources.kinds import AnySource
 from dataproc.domain.transforms.enrich import LookupPlace, LookupRows, LookupSource, LookupTable
@@ -87,7 +88,7 @@ class SourceLookups:
     def source(self, spec: AnySource) -> Source:
         """Return the reader of a source."""
         connection = self.connections.get(getattr(spec, "connection", None) or "")
-        return source_for(spec, replace(self.around, connection=connection, text_columns=frozenset()))
+        return source_for(spec, replace(self.around, connection=connection, columns=SourceColumns(computed=None)))
 
 
 def whole(source: Source, columns: Sequence[str], max_bytes: int) -> pa.Table:

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
+from dataproc.arrow.texts import joined_text
 from dataproc.domain.cells import Cells
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.source_columns import sql_type_of
-from dataproc.transforms.columns import cells_of, demand, demand_new, joined, with_new
+from dataproc.transforms.columns import cells_of, demand, demand_new, with_new
 from dataproc.transforms.expressions import in_one_piece
 from dataproc.transforms.operations import Outcome
 from dataproc.transforms.sandbox import computed
@@ -52,14 +53,14 @@ class HashKey:
 
 def key(rows: pa.Table, columns: tuple[str, ...]) -> Cells:
     """Return the key of each row."""
-    forms = joined(*(form(cells_of(rows, name)) for name in columns))
+    forms = joined_text(*(form(cells_of(rows, name)) for name in columns))
     return in_one_piece(computed(pa.table({"x": forms}), "sha256(x)")).cast(TEXT)
 
 
 def form(cells: Cells) -> Cells:
     """Return the canonical form of values."""
     text = canonical(cells)
-    told = joined("v", typed("Cells", pc.call_function("binary_length", [text])).cast(TEXT), ":", text)
+    told = joined_text("v", typed("Cells", pc.call_function("binary_length", [text])).cast(TEXT), ":", text)
     return told.fill_null("n")
 
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-from typing import cast as typed
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as t
 
 from dataproc.domain.cells import Cells
@@ -79,16 +77,6 @@ def with_type(schema: pa.Schema, name: str, declared: str, where: str) -> pa.Sch
 def text_names(schema: pa.Schema) -> tuple[str, ...]:
     """Return the columns that hold text."""
     return tuple(field.name for field in schema if t.is_string(field.type))
-
-
-def joined(*parts: "Cells | str") -> Cells:
-    """Return the parts of text of each row as one; null where one of them is."""
-    return typed("Cells", pc.call_function("binary_join_element_wise", [*map(as_datum, parts), pa.scalar("")]))
-
-
-def as_datum(part: "Cells | str") -> "Cells | pa.StringScalar":
-    """Return a part of text as Arrow takes it."""
-    return pa.scalar(part) if isinstance(part, str) else part
 
 
 def demand_comparable(schema: pa.Schema, names: Iterable[str], where: str) -> None:

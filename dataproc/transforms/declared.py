@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.source_columns import SourceColumns
@@ -78,22 +79,36 @@ def computed_by(spec: Transform) -> Iterable[str] | None:
     match spec:
         case PythonTransform() | SqlTransform():
             return None
-        case CleanTransform():
-            return [name for names in spec.key.values() for name in names]
+        case ValidateTransform():
+            return checked_by(spec)
         case FilterTransform():
             return references(spec.where)
         case DeriveTransform():
             return every(map(references, spec.columns.values()))
+        case _:
+            return compared_by(spec)
+
+
+def compared_by(spec: CleanTransform | DedupeTransform | EnrichTransform | MaskTransform) -> Iterable[str]:
+    """Return the columns whose values a step compares or hashes."""
+    match spec:
         case EnrichTransform():
             return spec.on
         case DedupeTransform():
             return decisive(spec)
-        case ValidateTransform() if spec.json_schema is not None or spec.model is not None:
-            return None
-        case ValidateTransform():
-            return every([*(references(rule.expect) for rule in spec.rules), *spec.unique])
-        case _:
+        case CleanTransform():
+            return [name for names in spec.key.values() for name in names]
+        case MaskTransform():
             return ()
+        case _:
+            assert_never(spec)
+
+
+def checked_by(spec: ValidateTransform) -> Iterable[str] | None:
+    """Return the columns that the rules of a step compare; `None`: whole rows are checked."""
+    if spec.json_schema is not None or spec.model is not None:
+        return None
+    return every([*(references(rule.expect) for rule in spec.rules), *spec.unique])
 
 
 def decisive(spec: DedupeTransform) -> Iterator[str]:

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataproc.arrow.texts import joined_text
 from dataproc.domain.cells import Cells
-from dataproc.transforms.columns import joined
 from dataproc.transforms.text_bytes import DELETE, SPACE, offsets_and_bytes
 
 PATTERN = r"^[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)+$"
@@ -51,7 +51,7 @@ def with_lower_domain(cells: Cells) -> Cells:
     found = cells.filter(upper)
     name = pc.replace_substring_regex(found, "[^@]*$", "")
     domain = pc.utf8_lower(pc.replace_substring_regex(found, "(?s)^.*@", ""))
-    return typed("Cells", pc.replace_with_mask(cells, typed("Any", upper), joined(name, domain)))
+    return typed("Cells", pc.replace_with_mask(cells, typed("Any", upper), joined_text(name, domain)))
 
 
 def is_lower(cells: Cells) -> bool:

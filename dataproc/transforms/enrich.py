@@ -34,7 +34,7 @@ class Enrich:
         demand_new(before, self.spec.columns, "enrich.columns")
         found = self.lookup.load(before)
         for name, column in self.spec.columns.items():
-            before = before.append(pa.field(name, found.schema.field(column).type))
+            before = before.append(found.schema.field(column).with_name(name))
         if isinstance(self.spec.missing, Default):
             demand_defaults(self.spec.missing.default, self.spec.columns, before)
         return before

@@ -23,7 +23,7 @@ from dataproc.warehouse.columns import Column
 from dataproc.warehouse.connection import ROW_ERRORS, column_of, connect, first_line, words_of
 from dataproc.warehouse.copying import copy_rows
 from dataproc.warehouse.discarding import within_contract
-from dataproc.warehouse.fitting import fit, fit_texts
+from dataproc.warehouse.fitting import fit, fit_texts, is_left_to_postgres
 from dataproc.warehouse.keys import PLACE, UNIT
 from dataproc.warehouse.ledger import counts
 from dataproc.warehouse.staging import key_tables, staging_table
@@ -180,9 +180,17 @@ class Copying:
             if piece.num_rows == 0 or (refusal := self.took(encoding.encode(piece))) is None:
                 continue
             if piece.num_rows == 1:
-                yield refusal.reject(rows.slice(start, 1))
+                row = rows.slice(start, 1)
+                yield replace(refusal, column=refusal.column or self.culprit(row)).reject(row)
             else:
                 yield from self.refused(rows.slice(start, stop - start), piece)
+
+    def culprit(self, row: pa.Table) -> str | None:
+        """Return the column whose text PostgreSQL refused, where only one can be meant: casts name no column."""
+        before = zip(self.stage.columns, self.columns, strict=True)
+        asked = [column for column, sent in before if sent.is_text and not column.is_text]
+        found = [column.name for column in asked if is_left_to_postgres(row[column.name], column)]
+        return found[0] if len(found) == 1 else None
 
     def took(self, payload: bytes) -> Refusal | None:
         """Copy `payload` in a savepoint; return `None`, or what the warehouse had against a row."""

@@ -198,18 +198,24 @@ def coded(dtype: pa.DataType, column: Column, base_type: str, base_sql_type: str
     """Return `column` with the Arrow type and the coding in which values of `dtype` reach it."""
     if base_type == "interval" and t.is_duration(dtype):
         return replace(column, arrow_type=pa.duration("us"), coding="plain")
-    if base_type == "numeric" and t.is_string(dtype):
-        return replace(column, arrow_type=pa.binary(), coding="numeric")
-    if numeric := NUMERIC.fullmatch(base_sql_type):
-        return numeric_column(column, int(numeric[1]), int(numeric[2]))
-    if base_type == "numeric" and t.is_integer(dtype):
-        return numeric_column(column, 20, 0)
-    if base_type == "numeric" and t.is_decimal(dtype):
-        return numeric_column(column, dtype.precision, dtype.scale)
+    if base_type == "numeric":
+        return coded_numeric(dtype, column, base_sql_type)
     if base_type not in FROM_SQL:
         return replace(column, arrow_type=pa.string(), coding="text")
     arrow_type, coding = FROM_SQL[base_type]
     return replace(column, arrow_type=arrow_type, coding=coding)
+
+
+def coded_numeric(dtype: pa.DataType, column: Column, base_sql_type: str) -> Column:
+    """Return a `numeric` column with the Arrow type and the coding in which values of `dtype` reach it."""
+    if t.is_string(dtype):
+        return replace(column, arrow_type=pa.binary(), coding="numeric")
+    if numeric := NUMERIC.fullmatch(base_sql_type):
+        return numeric_column(column, int(numeric[1]), int(numeric[2]))
+    as_text = replace(column, arrow_type=pa.string(), coding="text")
+    if t.is_integer(dtype):
+        return numeric_column(as_text, 20, 0)
+    return numeric_column(as_text, dtype.precision, dtype.scale) if t.is_decimal(dtype) else as_text
 
 
 def computed_column(base_type: str, sql_type: str, base_sql_type: str) -> TargetColumn:

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataproc.arrow.numbers import has_strange_bytes
-from dataproc.domain.cells import Cells, Mask
+from dataproc.arrow.numbers import edges_and_bytes, has_strange_bytes
+from dataproc.domain.cells import Cells, Mask, failing
 
 BASE = 10_000
 DIGITS = 4
 """Decimal digits in one digit of base 10,000."""
 MAX_FAST_SCALE = 16
 """Digits after the point of a number whose fraction fits an int64 when it is padded to whole digits of base 10,000."""
+LONGEST_SIGNS = 2
+"""A sign and a point."""
 MAX_EXPONENT = 1000
 """Powers of ten beyond this are left to PostgreSQL, which refuses most of them."""
 NEGATIVE, NAN, PLUS_INFINITY, MINUS_INFINITY = 0x4000, 0xC000, 0xD000, 0xF000
@@ -46,8 +49,9 @@ def numeric_wire(text: Cells) -> tuple[Cells, Mask]:
     wire = fast_wire(text)
     if wire is not None:
         return wire, np.zeros(len(text), np.bool_)
-    plain = np.asarray(pc.match_substring_regex(text, PLAIN).fill_null(True), np.bool_)  # noqa: FBT003 - Arrow's name
-    plain &= np.asarray(pc.less_equal(pc.binary_length(text), pa.scalar(MAX_FAST_SCALE + 2)).fill_null(True), np.bool_)  # noqa: FBT003
+    edges, _ = edges_and_bytes(text)
+    is_short = np.diff(edges) <= MAX_FAST_SCALE + LONGEST_SIGNS
+    plain = is_short & ~failing(pc.match_substring_regex(text, PLAIN))
     fast = fast_wire(text.filter(pa.array(plain)))
     if fast is None:
         plain = np.zeros(len(text), np.bool_)
@@ -56,20 +60,21 @@ def numeric_wire(text: Cells) -> tuple[Cells, Mask]:
     slow = pa.array([None if each is None else wire_of(each) for each in others.to_pylist()], pa.binary())
     order = np.empty(len(text), np.int64)
     order[plain], order[~plain] = np.arange(len(fast)), len(fast) + np.arange(len(slow))
-    found = pa.concat_arrays([fast, slow]).take(pa.array(order))
-    return found, np.asarray(pc.and_(found.is_null(), text.is_valid()), np.bool_)
+    found: Cells = pa.concat_arrays([fast, slow]).take(pa.array(order, pa.int64()))
+    return found, np.asarray(found.is_null(), np.bool_) & np.asarray(text.is_valid(), np.bool_)
 
 
 def fast_wire(text: Cells) -> Cells | None:
     """Return plain numbers of at most 18 digits in their binary form; `None`: a cell is something else."""
-    point = pc.find_substring(text, ".")
+    point: Cells = pc.call_function("find_substring", [text], pc.MatchSubstringOptions("."))
     try:
-        unscaled = pc.replace_substring(text, ".", "", max_replacements=1).cast(pa.int64())
+        unscaled: Cells = pc.replace_substring(text, ".", "", max_replacements=1).cast(pa.int64())
     except pa.ArrowInvalid:
         return None
     if has_strange_bytes(text):
         return None
-    length = np.asarray(pc.binary_length(text).fill_null(0), np.int64)
+    edges, _ = edges_and_bytes(text)
+    length = np.diff(edges).astype(np.int64)
     at = np.asarray(point.fill_null(-1), np.int64)
     scale = np.where(at < 0, 0, length - at - 1)
     if len(text) and scale.max() > MAX_FAST_SCALE:
@@ -109,7 +114,13 @@ def encoded(unscaled: Integers, scale: Integers) -> tuple[pa.Buffer, pa.Buffer]:
         kept[:, 4 + column] = (first <= column) & (column <= last)
     offsets = np.zeros(len(unscaled) + 1, np.int32)
     np.cumsum(8 + 2 * count, out=offsets[1:])
-    return pa.py_buffer(fields[kept]), pa.py_buffer(offsets)
+    return buffer_of(fields[kept].view(np.uint8)), buffer_of(offsets)
+
+
+def buffer_of(numbers: npt.NDArray[Any]) -> pa.Buffer:
+    """Return the memory of an array without a copy."""
+    found: pa.Buffer | None = pa.array(numbers).buffers()[1]
+    return pa.py_buffer(b"") if found is None else found
 
 
 def into_digits(numbers: npt.NDArray[np.uint64], digits: npt.NDArray[np.uint16]) -> None:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.types as t
 
 from dataproc.arrow.numbers import has_strange_bytes, out_of_range
+from dataproc.arrow.texts import joined_text
 from dataproc.arrow.timestamps import timestamps_of
 from dataproc.domain.cells import Cells, Mask, cleared, failing, unfit
 from dataproc.warehouse.columns import Column
@@ -81,7 +82,7 @@ def days(text: Cells, dtype: pa.DataType) -> Parsed:
 def clocks(text: Cells, dtype: pa.DataType) -> Parsed:
     """Return times of day."""
     strange = failing(pc.match_substring_regex(text, CLOCK))
-    dated = pc.binary_join_element_wise(pa.scalar("1970-01-01T"), cleared(text, strange), "")
+    dated = joined_text("1970-01-01T", cleared(text, strange))
     moments, bad = timestamps_of(dated, pa.timestamp("us"))
     return moments.cast(dtype), strange | bad
 
@@ -93,7 +94,7 @@ def moments(text: Cells, dtype: pa.DataType) -> Parsed:
     if dtype.tz is None:
         return moments_like(pc.replace_substring_regex(text, rf"(:[0-9.]+){ZONE}$", r"\1"), f"{MOMENT}$", dtype)
     has_zone = pc.match_substring_regex(text, rf":[0-9.]+{ZONE}$")
-    with_zone = pc.if_else(has_zone, text, pc.binary_join_element_wise(with_clock(text), pa.scalar("Z"), ""))
+    with_zone = pc.if_else(has_zone, text, joined_text(with_clock(text), "Z"))
     return moments_like(with_zone, f"{MOMENT}{ZONE}$", dtype)
 
 
@@ -106,7 +107,7 @@ def moments_like(text: Cells, pattern: str, dtype: pa.DataType) -> Parsed:
     """Return text of a pattern as moments of the years 1 to 9999."""
     strange = failing(pc.match_substring_regex(text, pattern))
     values, bad = timestamps_of(cleared(text, strange), dtype)
-    early = np.asarray(pc.less(values.cast(pa.int64()), FIRST_YEAR).fill_null(False), np.bool_)  # noqa: FBT003 - Arrow's name
+    early = np.asarray(pc.less(values.cast(pa.int64()), pa.scalar(FIRST_YEAR)).fill_null(False), np.bool_)  # noqa: FBT003 - Arrow's name
     return cleared(values, early), strange | bad | early
 
 

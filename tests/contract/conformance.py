@@ -14,6 +14,7 @@ from dataproc.domain.chunk import POSITION, Chunk, LoadedChunk
 from dataproc.domain.errors import RetryableError, SourceNotFoundError, SourceRefusedError
 from dataproc.domain.unit import Begun, SourcePlan, Unit
 from dataproc.ports.pipeline import Source
+from tests.file_kinds import with_prices
 
 Row = tuple[object, ...]
 
@@ -55,7 +56,8 @@ def in_a_worker(source: Source, units: Sequence[Unit]) -> Iterator[Chunk]:
 
 def rows_of(chunks: Sequence[Chunk]) -> list[Row]:
     """Return the rows of chunks."""
-    return [tuple(row.values()) for chunk in chunks for row in chunk.rows.drop_columns([POSITION]).to_pylist()]
+    tables = [with_prices(chunk.rows.drop_columns([POSITION])) for chunk in chunks]
+    return [tuple(row.values()) for table in tables for row in table.to_pylist()]
 
 
 class SourceConformance:
@@ -189,4 +191,4 @@ def loaded(chunk: Chunk) -> LoadedChunk:
 
 def one_table(chunks: Sequence[Chunk]) -> pa.Table:
     """Return the rows of chunks as one table."""
-    return pa.concat_tables([chunk.rows.drop_columns([POSITION]) for chunk in chunks])
+    return with_prices(pa.concat_tables([chunk.rows.drop_columns([POSITION]) for chunk in chunks]))

@@ -119,7 +119,8 @@ def test_rows_with_values_of_another_type_are_set_aside_under_discard_row(nine: 
 def test_values_of_another_type_fail_by_name_under_freeze(nine: Nine, form: str) -> None:
     nine.write(form, of_another_type(form))
 
-    with pytest.raises(ContractViolationError, match=rf"7\.{form}.* column 'x' .*int64") as raised:
+    told = rf"7\.{form}.* column 'x' .*int64" if form in TOLD else rf"column x is bigint .*7\.{form}"
+    with pytest.raises(ContractViolationError, match=told) as raised:
         nine.run(form, "freeze")
 
     assert raised.value.context["column"] == "x"
@@ -141,7 +142,7 @@ def test_types_that_have_none_in_common_fail_by_name_before_anything_is_read(
 
 @pytest.mark.parametrize("contract", ["evolve", {}])
 @pytest.mark.parametrize("form", SAMPLED)
-def test_a_value_that_does_not_fit_the_sample_is_set_aside_by_the_reader(
+def test_a_value_that_postgresql_cannot_read_as_its_column_is_set_aside(
     nine: Nine, form: str, contract: object
 ) -> None:
     nine.write(form, of_another_type(form))
@@ -149,7 +150,7 @@ def test_a_value_that_does_not_fit_the_sample_is_set_aside_by_the_reader(
     account = nine.run(form, contract)
 
     assert account == Account(18, 17, 1)
-    assert nine.rejects() == [(1, "type", "x")]
+    assert nine.rejects() == [(1, "warehouse", "x")]
 
 
 @pytest.mark.parametrize("form", TOLD)

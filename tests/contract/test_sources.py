@@ -24,7 +24,7 @@ from dataproc.ports.pipeline import Source
 from dataproc.ports.store import Connection
 from dataproc.sources.factory import source_for
 from tests.builders import surroundings
-from tests.file_kinds import as_csv, as_json_lines, as_parquet, encoded, some_rows
+from tests.file_kinds import as_csv, as_json_lines, as_parquet, encoded, some_rows, with_prices
 from tests.places import Bucket, Folder, Place
 from tests.s3 import S3Server, default_s3_server
 
@@ -61,7 +61,7 @@ def all_chunks(source: Source) -> list[Chunk]:
 
 
 def all_rows(source: Source) -> list[dict[str, object]]:
-    return [row for chunk in all_chunks(source) for row in chunk.rows.drop_columns([POSITION]).to_pylist()]
+    return [row for chunk in all_chunks(source) for row in with_prices(chunk.rows.drop_columns([POSITION])).to_pylist()]
 
 
 def by_id(rows: list[dict[str, object]]) -> list[dict[str, object]]:

@@ -1,7 +1,7 @@
 """Listings of very many objects, and the choice of those that are read."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
@@ -12,6 +12,7 @@ import pytest
 
 from dataproc.domain.errors import BadDataError, SourceNotFoundError
 from dataproc.domain.memory import SourceObject
+from dataproc.domain.source_columns import TargetColumn
 from dataproc.domain.sources.places import PlaceOptions
 from dataproc.ports.memory import BLANK, Memory
 from dataproc.sources.files.listing import WIDTH, Page, listed
@@ -87,6 +88,9 @@ class AlmostAll:
 
     def has_objects(self) -> bool:
         return True
+
+    def target_columns(self) -> Mapping[str, TargetColumn]:
+        return {}
 
     def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
         rest = iter(objects)
@@ -184,6 +188,9 @@ class Knows:
 
     def has_objects(self) -> bool:
         return True
+
+    def target_columns(self) -> Mapping[str, TargetColumn]:
+        return {}
 
     def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
         return (one for one in objects if one.version != self.version)

@@ -227,7 +227,10 @@ class BlockReader:
         floating = [column for column in rows.columns if t.is_floating(column.type)]
         may_be_tiny = b"e-" in block or b"E-" in block
         return any(
-            bool(pc.any(pc.is_inf(column)).as_py() or (may_be_tiny and pc.any(pc.equal(column, 0.0)).as_py()))
+            bool(
+                pc.any(pc.is_inf(column)).as_py()
+                or (may_be_tiny and pc.any(pc.equal(column, pa.scalar(0, column.type))).as_py())
+            )
             for column in floating
         )
 
@@ -345,5 +348,5 @@ def cell_kind(dtype: pa.DataType, written: "pa.ChunkedArray[Any]") -> Kind:
     """
     if is_number(dtype):
         texts = pc.unique(pc.utf8_trim_whitespace(written)).drop_null()
-        return reduce(joined, (number_kind(text, powers_are_numbers=False) for text in texts.to_pylist()), NULL)
+        return reduce(joined, (number_kind(str(text), powers_are_numbers=False) for text in texts.to_pylist()), NULL)
     return next((kind for is_such, kind in KINDS if is_such(dtype)), TEXT)

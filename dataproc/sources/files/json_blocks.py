@@ -8,22 +8,25 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
-from dataproc.domain.cells import Cells
+from dataproc.arrow.numbers import edges_and_bytes
+from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.source_columns import Field, sql_type_of
 from dataproc.sources.files.cells import values_of
 from dataproc.sources.json_values import NUMBER_STARTS, OPENING, TEXT_STARTS, text_of
 
-NULL = b"null"
+NULL = pa.scalar("null")
 PLAIN: tuple[tuple[Callable[[pa.DataType], bool], type], ...] = (
     (t.is_boolean, bool),
     (t.is_integer, int),
     (t.is_string, str),
 )
 """The types that the decoder of a line makes; all other columns come as the characters of their values."""
+Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +56,31 @@ class BlockDecoder:
             return None
         columns = zip(*map(msgspec.structs.astuple, records), strict=True)
         cells = [cells_of(values, column) for values, column in zip(columns, self.schema, strict=True)]
-        return None if any(each is None for each in cells) else pa.table(cells, schema=self.schema)
+        fitting = [each for each in cells if each is not None]
+        return pa.table(fitting, schema=self.schema) if len(fitting) == len(cells) else None
 
 
 def field_of(key: str, column: Field) -> tuple[str, Any, Any]:
     """Return the field of the records for a column."""
     made = None if sql_type_of(column) else next((kind for is_such, kind in PLAIN if is_such(column.type)), None)
-    return (key, msgspec.Raw, msgspec.Raw(NULL)) if made is None else (key, made | None, None)
+    return (key, msgspec.Raw, msgspec.Raw(b"null")) if made is None else (key, made | None, None)
 
 
 def cells_of(values: tuple[Any, ...], column: Field) -> Cells | None:
     """Return the values of a column; `None`: one does not fit."""
     if not values or not isinstance(values[0], msgspec.Raw):
         try:
-            return pa.array(values, column.type)
+            made: Cells = pa.array(values, column.type)
         except (pa.ArrowInvalid, OverflowError):
             return None
-    raws = pa.array(list(map(bytes, values)), pa.binary())
+        return made
+    raws: Cells = pa.array(list(map(bytes, values)), pa.binary())
     return cells_of_raws(raws.cast(pa.string()), column)
 
 
 def cells_of_raws(raws: Cells, column: Field) -> Cells | None:
     """Return values from their characters, `null` among them; `None`: one does not fit."""
-    present = pc.if_else(pc.equal(raws, NULL.decode()), None, raws)
+    present: Cells = pc.if_else(pc.equal(raws, NULL), None, raws)
     if sql_type_of(column) == "jsonb":
         return present
     starts = first_bytes(raws)
@@ -90,25 +95,25 @@ def cells_of_raws(raws: Cells, column: Field) -> Cells | None:
     return None if bad.any() else values
 
 
-def are_numbers(starts: np.ndarray[Any, np.dtype[np.uint8]], raws: Cells) -> bool:
+def are_numbers(starts: Bytes, raws: Cells) -> bool:
     """Return whether values are numbers or null."""
     return bool(np.isin(starts, list(NUMBER_STARTS)).all()) or bool(
-        (np.isin(starts, list(NUMBER_STARTS)) | np.asarray(pc.equal(raws, NULL.decode()))).all()
+        (np.isin(starts, list(NUMBER_STARTS)) | np.asarray(pc.equal(raws, NULL))).all()
     )
 
 
-def first_bytes(raws: Cells) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def first_bytes(raws: Cells) -> Bytes:
     """Return the first byte of each text; there are no empty ones."""
-    _, offsets, data = raws.buffers()
-    starts = np.frombuffer(offsets, np.int32)[raws.offset : raws.offset + len(raws)]
-    return np.frombuffer(data, np.uint8)[starts]
+    edges, data = edges_and_bytes(raws)
+    return data[edges[:-1]]
 
 
-def unquoted(raws: Cells, is_text: np.ndarray[Any, np.dtype[np.bool_]]) -> Cells:
+def unquoted(raws: Cells, is_text: Mask) -> Cells:
     """Return the texts of strings, and other values as they are."""
     if not is_text.any():
         return raws
     if not pc.any(pc.match_substring(raws, "\\")).as_py():
         # Without a backslash, no quote stands within.
-        return pc.if_else(pa.array(is_text), pc.utf8_slice_codeunits(raws, 1, -1), raws)
+        found: Cells = pc.if_else(pa.array(is_text), pc.utf8_slice_codeunits(raws, 1, -1), raws)
+        return found
     return pa.array([None if each is None else text_of(each.encode()) for each in raws.to_pylist()], pa.string())
