@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dataproc.domain.fields import ColumnName, Spec
+from dataproc.domain.fields import NewColumn, Spec
 
 ContractKind = Literal["evolve", "freeze", "discard_value", "discard_row"]
 
@@ -17,7 +17,7 @@ class Contract(Spec):
     """
 
     default: ContractKind | None = Field(default=None, description="For all columns that `columns` does not name.")
-    columns: dict[ColumnName, ContractKind] = Field(default={}, description="By the column's name in the target.")
+    columns: dict[NewColumn, ContractKind] = Field(default={}, description="By the column's name in the target.")
 
     def of(self, column: str) -> ContractKind | None:
         """Return what holds for a column."""

@@ -5,25 +5,21 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dataproc.domain.contract import NO_CONTRACT, Contract, ContractKind
-from dataproc.domain.fields import ColumnName, Spec
+from dataproc.domain.fields import NewColumn, Spec, TableName
 from dataproc.domain.modes import NO_PARTITION, NO_VERSIONS, OPTIONS, Mode, Partition, Versions
 
 
 class Destination(Spec):
     """A table of the warehouse."""
 
-    table: str = Field(
-        pattern=r'^[^."\x00]{1,63}\.[^."\x00]{1,63}$',
-        description="schema.table; made if it is missing.",
-        examples=["analytics.orders"],
-    )
+    table: TableName = Field(description="schema.table; made if it is missing.", examples=["analytics.orders"])
     mode: Mode = Field(
         default="append",
         description="`append` adds the rows to what is there, `merge` brings them in by their keys, `replace` puts "
         "them in place of all that is there, `replace_partition` in place of the partitions they belong to, and "
         "`scd2` keeps every version of a row.",
     )
-    keys: tuple[ColumnName, ...] = Field(
+    keys: tuple[NewColumn, ...] = Field(
         default=(), max_length=32, description="The columns that tell one row from another: for `merge` and `scd2`."
     )
     merge: Literal["update", "insert_only", "delete_missing"] = Field(
@@ -31,7 +27,7 @@ class Destination(Spec):
         description="`update` changes rows that are there, `insert_only` leaves them as they are, `delete_missing` is "
         "`update` and deletes rows that the source has no more.",
     )
-    delete_flag: ColumnName | None = Field(
+    delete_flag: NewColumn | None = Field(
         default=None, description="For `merge`: a boolean column; where it is true, the row is deleted from the table."
     )
     replace: Literal["auto", "swap", "in_place"] = Field(

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from dataproc.domain.fields import ColumnName, Spec
+from dataproc.domain.fields import NewColumn, Spec
 
 Mode = Literal["append", "merge", "replace", "replace_partition", "scd2"]
 
@@ -22,7 +22,7 @@ OPTIONS: Mapping[Mode, frozenset[str]] = {
 class Partition(Spec):
     """What a partition is: the rows with the same values in some columns, or in the same period of one."""
 
-    by: tuple[ColumnName, ...] = Field(default=(), max_length=32, description="Columns, such as [country].")
+    by: tuple[NewColumn, ...] = Field(default=(), max_length=32, description="Columns, such as [country].")
     period: Literal["hour", "day", "week", "month", "quarter", "year"] | None = Field(
         default=None, description="Of one column that holds dates or times: all that falls into the same one (UTC)."
     )
@@ -39,10 +39,10 @@ class Partition(Spec):
 class Versions(Spec):
     """How the versions of a row are told apart."""
 
-    valid_from: ColumnName = Field(default="valid_from", description="The column for when a version begins.")
-    valid_to: ColumnName = Field(default="valid_to", description="The column for when it ends; null: not yet.")
-    is_current: ColumnName = Field(default="is_current", description="The column for whether it is the latest.")
-    effective: ColumnName | None = Field(
+    valid_from: NewColumn = Field(default="valid_from", description="The column for when a version begins.")
+    valid_to: NewColumn = Field(default="valid_to", description="The column for when it ends; null: not yet.")
+    is_current: NewColumn = Field(default="is_current", description="The column for whether it is the latest.")
+    effective: NewColumn | None = Field(
         default=None, description="A column of the source that says since when a row is so; none: since the load."
     )
     missing: Literal["keep", "close"] = Field(

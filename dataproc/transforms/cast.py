@@ -3,6 +3,7 @@
 Text is trimmed where it is to become something else. Text without a zone is UTC as `timestamptz`, and
 text with a zone is no `timestamp`. Numbers with a fraction are rounded to the digits of a decimal type
 when they are binary (float64), but refused when they are text with more digits than the type has.
+A finite number never becomes infinite, and a number other than zero never becomes zero: it does not fit.
 """
 
 from contextlib import suppress
@@ -20,7 +21,9 @@ from dataproc.transforms.text_bytes import offsets_and_bytes
 NUMBER = r"^-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 ZONE = r":\d\d(?:\.\d+)?\s?(?:Z|[+-]\d\d(?::?\d\d)?)$"
 MOST_DIGITS_OF_INT = 19
-X, LOWER = np.uint8(ord("x")), np.uint8(ord("a") - ord("A"))
+X, E, LOWER = np.uint8(ord("x")), np.uint8(ord("e")), np.uint8(ord("a") - ord("A"))
+TINY = r"[eE]-0*(?:39|[4-9]\d|\d{3,})$"
+"""Exponents that no decimal128 has; Arrow takes some of such numbers for zero."""
 
 
 def cast(cells: Cells, dtype: pa.DataType, *, zone: str | None = None) -> tuple[Cells, Mask | None]:
@@ -31,8 +34,10 @@ def cast(cells: Cells, dtype: pa.DataType, *, zone: str | None = None) -> tuple[
     if cells.type == dtype:
         return cells, None
     if t.is_string(cells.type):
-        return from_text(cells, dtype) if zone is None else from_local_text(cells, dtype, zone)
-    return checked(wide(cells, dtype), dtype)
+        after, bad = from_text(cells, dtype) if zone is None else from_local_text(cells, dtype, zone)
+    else:
+        after, bad = checked(wide(cells, dtype), dtype)
+    return without_overflow(cells, after, bad) if t.is_floating(dtype) else (after, bad)
 
 
 def can_cast(before: pa.DataType, after: pa.DataType) -> bool:
@@ -53,8 +58,46 @@ def checked(cells: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
         return cleared(cells, bad).cast(dtype), bad
 
 
+def without_overflow(before: Cells, after: Cells, bad: Mask | None) -> tuple[Cells, Mask | None]:
+    """Return floating-point numbers, and which do not fit, with those that are beyond the range of their type."""
+    numbers = np.asarray(after.to_numpy(zero_copy_only=False))
+    infinite, zero = np.isinf(numbers), numbers == 0
+    if not (infinite.any() or zero.any()):
+        return after, bad
+    beyond = (infinite & ~is_infinite(before)) | (zero & ~is_zero(before))
+    if not beyond.any():
+        return after, bad
+    return cleared(after, beyond), beyond if bad is None else beyond | bad
+
+
+def is_infinite(cells: Cells) -> Mask:
+    """Return which numbers, or texts of numbers, are infinite: such texts have no digits."""
+    if t.is_floating(cells.type):
+        return np.asarray(np.isinf(cells.to_numpy(zero_copy_only=False)), np.bool_)
+    return ~true_of(pc.match_substring_regex(cells.cast(pa.string()), r"\d"))
+
+
+def is_zero(cells: Cells) -> Mask:
+    """Return which numbers, or texts of numbers, are zero: such texts have no other digit before the exponent."""
+    if t.is_floating(cells.type):
+        return np.asarray(cells.to_numpy(zero_copy_only=False) == 0)
+    return ~true_of(pc.match_substring_regex(cells.cast(pa.string()), r"^[^eE]*[1-9]"))
+
+
+def true_of(holds: Cells) -> Mask:
+    """Return where a condition holds; null is false."""
+    return np.asarray(pc.if_else(holds.is_null(), pa.scalar(value=False), holds), dtype=np.bool_)
+
+
 def wide(cells: Cells, dtype: pa.DataType) -> Cells:
-    """Return whole numbers that are to become decimals in a type that holds them all: Arrow wants room for them."""
+    """Return numbers in a type from which Arrow's cast is right.
+
+    Whole numbers become decimals from a decimal that holds them all, because Arrow asks for room for them. Decimals
+    become floating-point numbers from text, because Arrow's own cast does not give the nearest one: 0.35 would
+    become 0.35000000000000003.
+    """
+    if t.is_decimal(cells.type) and t.is_floating(dtype):
+        return cells.cast(pa.string())
     if not (isinstance(dtype, pa.Decimal128Type) and t.is_integer(cells.type)):
         return cells
     if dtype.scale > MOST_DIGITS_OF_INT or t.is_uint64(cells.type):
@@ -68,7 +111,7 @@ def from_text(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
         text = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), "^", "1970-01-01T")
         moments, bad = from_text(text, pa.timestamp("us"))
         return moments.cast(dtype), bad
-    if not (t.is_integer(dtype) and has_hexadecimals(text)):
+    if not ((t.is_integer(dtype) and has_letter(text, X)) or (t.is_decimal(dtype) and has_letter(text, E))):
         with suppress(pa.ArrowInvalid):
             return text.cast(dtype), None
     tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), r"^\+", "")
@@ -79,10 +122,10 @@ def from_text(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
     return values, bad if bad.any() else None
 
 
-def has_hexadecimals(text: Cells) -> bool:
-    """Whether a cell is like `0x1F`, which Arrow takes for a number."""
+def has_letter(text: Cells, letter: np.uint8) -> bool:
+    """Whether a cell has a letter, such as the `x` of `0x1F`, which Arrow takes for a number."""
     _, found = offsets_and_bytes(text)
-    return bool(((found | LOWER) == X).any())
+    return bool(((found | LOWER) == letter).any())
 
 
 def sifted(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
@@ -91,6 +134,8 @@ def sifted(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
     strange = np.zeros(len(text), np.bool_)
     if shape is not None:
         strange = failing(pc.match_substring_regex(text, shape))
+    if t.is_decimal(dtype):
+        strange |= true_of(pc.match_substring_regex(text, TINY))
     plausible = cleared(text, strange)
     bad = unfit(plausible, dtype)
     return cleared(plausible, bad).cast(dtype), strange | bad

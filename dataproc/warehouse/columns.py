@@ -38,6 +38,8 @@ class Column:
     coding: Coding = "plain"
     required: bool = False
     contract: ContractKind | None = None
+    base_sql_type: str = ""
+    """The type of an existing column with its limits; that below a domain."""
 
     @property
     def is_text(self) -> bool:
@@ -183,7 +185,8 @@ def numeric_column(column: Column, precision: int, scale: int) -> Column:
 def meet(field: pa.Field[pa.DataType], column: Column, base_type: str, base_sql_type: str) -> Column:
     """Return how values of `field` travel into an existing `column`; the base types are those below a domain."""
     dtype = plain_type(field.type)
-    column = with_shortest(field, coded(dtype, column, base_type, base_sql_type))
+    limited = replace(column, base_sql_type=base_sql_type)
+    column = with_shortest(field, coded(dtype, limited, base_type, base_sql_type))
     allowed = TAKES[kind_of(column, base_type)] | {"null"}
     if family(dtype) not in allowed:
         raise ContractViolationError(

@@ -17,15 +17,14 @@ from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.chunk import POSITION
 from dataproc.domain.errors import ContractViolationError, RowRefusedError
 from dataproc.warehouse.columns import Column
-from dataproc.warehouse.families import plain
+from dataproc.warehouse.exact_cast import cast_exactly, demand_limits
+from dataproc.warehouse.families import family, plain
 from dataproc.warehouse.nested import texts_of
 from dataproc.warehouse.text_cells import parsed
 from dataproc.warehouse.widening import LIMITED
 
 MISFITS = (ValueError, TypeError, KeyError, pa.ArrowNotImplementedError)
 """What is raised for a value that does not fit; Arrow's own error for that is a `ValueError`."""
-WIDEST_SCALE = 18
-"""Digits after the point that a decimal128 leaves to the 20 digits of a whole number."""
 
 
 def fit(rows: pa.Table, columns: Sequence[Column], unit: str = "") -> pa.Table:
@@ -170,10 +169,15 @@ def fitted_to(column: Column, values: pa.ChunkedArray[Any]) -> pa.ChunkedArray[A
         return texts_of(values, as_arrays=column.is_array)
     if column.coding == "uuid":
         return pa.chunked_array([pa.array(map(uuid_bytes, values.to_pylist()), pa.binary())])
-    if values.type == column.arrow_type:
-        return values
-    chunks: list[Any] = [exactly(chunk, column.arrow_type) for chunk in values.chunks]
-    return pa.chunked_array(chunks or [pa.array([], column.arrow_type)])
+    fitted = values if values.type == column.arrow_type else cast_to(column.arrow_type, values)
+    demand_limits(values if column.is_text else fitted, column.base_sql_type)
+    return fitted
+
+
+def cast_to(dtype: pa.DataType, values: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
+    """Return values as `dtype`, or raise one of `MISFITS`."""
+    chunks: list[Any] = [exactly(chunk, dtype) for chunk in values.chunks]
+    return pa.chunked_array(chunks or [pa.array([], dtype)])
 
 
 def shortest(values: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
@@ -193,28 +197,7 @@ def parsed_text(column: Column, values: pa.ChunkedArray[Any]) -> tuple[pa.Chunke
 
 def exactly(cells: Cells, dtype: pa.DataType) -> Cells:
     """Return cells cast to `dtype`, where Arrow's own cast is too strict or not strict enough."""
-    if t.is_decimal(dtype) and t.is_integer(cells.type):
-        return widened(cells, dtype).cast(dtype)
-    cells = to_microseconds(cells)
-    after = cells.cast(dtype)
-    if t.is_date(dtype) and t.is_timestamp(cells.type) and not after.cast(cells.type).equals(cells):
-        msg = "a moment within a day is no date"
-        raise ValueError(msg)
-    if t.is_float32(dtype) and t.is_float64(cells.type) and overflows(cells, after):
-        msg = "a number is too large for a real"
-        raise ValueError(msg)
-    return after
-
-
-def widened(cells: Cells, dtype: pa.DataType) -> Cells:
-    """Return whole numbers in a decimal type that holds them all: Arrow asks for room even where none is needed."""
-    scale = dtype.scale if isinstance(dtype, pa.Decimal128Type) else 0
-    return cells.cast(pa.decimal128(38, scale) if scale <= WIDEST_SCALE else pa.string())
-
-
-def overflows(before: Cells, after: Cells) -> bool:
-    """Whether a finite number became infinite."""
-    return bool(pc.any(pc.and_(pc.is_finite(before), pc.is_inf(after))).as_py())
+    return cells.cast(dtype) if family(cells.type) == "text" else cast_exactly(to_microseconds(cells), dtype)
 
 
 def uuid_bytes(value: object) -> bytes | None:

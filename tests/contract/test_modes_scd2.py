@@ -1,5 +1,6 @@
 """Laws of `scd2`: every version of a row stays, with the time for which it held."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 from dataproc.domain.errors import BadDataError, ContractViolationError, RowRefusedError
 from dataproc.ports.warehouse import Published
 from dataproc.warehouse.warehouse import PostgresWarehouse
+from tests.faults.invariants import broken_versions
 from tests.warehouses import TABLE, WAYS, LoadTrial, Query, going
 
 SCD2: dict[str, Any] = {"mode": "scd2", "keys": ["id"]}
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 TUESDAY, WEDNESDAY = MONDAY + timedelta(days=1), MONDAY + timedelta(days=2)
+COLUMN_NAMES = "SELECT column_name FROM information_schema.columns WHERE table_schema = 'sales'"
 VERSIONS = f"SELECT id, name, valid_from, valid_to, is_current FROM {TABLE} ORDER BY id, valid_from"
 
 
@@ -34,6 +37,17 @@ def load(warehouse: PostgresWarehouse, table: pa.Table, **versions: Any) -> Publ
 def warehouse(warehouse: PostgresWarehouse, request: pytest.FixtureRequest) -> PostgresWarehouse:
     """Give a warehouse that loads by each way."""
     return going(warehouse, request.param)
+
+
+@pytest.fixture(autouse=True)
+def versions_follow_each_other(query: Query) -> Iterator[None]:
+    """Demand after each test that the versions of a key do not overlap, and that one of them holds at most."""
+    yield
+    names = [name for (name,) in query(COLUMN_NAMES)]
+    if {"valid_from", "is_current"} <= set(names):
+        assert query(broken_versions(TABLE, ["id"])) == []
+    elif "holds" in names:
+        assert query(broken_versions(TABLE, ["id"], ("from", "to", "holds"))) == []
 
 
 @pytest.mark.parametrize("postgres_major", [15, 18], indirect=True)
@@ -151,3 +165,51 @@ def test_two_versions_cannot_hold_at_once(warehouse: PostgresWarehouse, query: Q
     assert query("SELECT indexdef FROM pg_indexes WHERE schemaname = 'sales'") == [
         ("CREATE UNIQUE INDEX orders_id_idx ON sales.orders USING btree (id) WHERE is_current",)
     ]
+
+
+CLOSING = {"missing": "close"}
+LATE = MONDAY + timedelta(days=9999)
+COMES_BACK: dict[str, tuple[dict[str, Any], list[tuple[str, datetime]], tuple[int, int]]] = {
+    "with its old time": (CLOSING, [("bob", MONDAY)], (2, 2)),
+    "with its old time, and is corrected at the same time": (CLOSING, [("bob", MONDAY), ("Bob", MONDAY)], (2, 2)),
+    "with its old time, and is corrected at a later one": (CLOSING, [("bob", MONDAY), ("Bob", TUESDAY)], (2, 3)),
+    "with its old time, and changes later": (CLOSING, [("bob", MONDAY), ("Bob", LATE)], (3, 3)),
+    "with a later time": (CLOSING, [("bob", LATE)], (2, 2)),
+    "without an effective time": ({"effective": None}, [("bob", MONDAY)], (2, 2)),
+}
+"""How key 2 comes back after it was closed: the options, one load after the other, and how many versions there are then
+when the first of them began in the past, and in the future."""
+
+
+@pytest.mark.parametrize("is_future", [False, True], ids=["past", "future"])
+@pytest.mark.parametrize("how", COMES_BACK)
+def test_a_key_that_was_closed_and_comes_back_has_versions_that_follow_each_other(
+    warehouse: PostgresWarehouse, query: Query, how: str, *, is_future: bool
+) -> None:
+    versions, loads, counts = COMES_BACK[how]
+    first = MONDAY + timedelta(days=9000) if is_future else MONDAY
+    shift = first - MONDAY if versions == CLOSING else timedelta(0)
+    load(warehouse, rows((1, "ann", first), (2, "bob", first)), **CLOSING)
+    load(warehouse, rows((1, "ann", first)), **CLOSING)
+
+    for name, since in loads:
+        load(warehouse, rows((1, "ann", first), (2, name, since + shift)), **versions)
+        assert query(broken_versions(TABLE, ["id"])) == []
+
+    found = [row[1:] for row in query(VERSIONS) if row[0] == 2]
+    assert len(found) == counts[is_future]
+    assert found[-1][0] == loads[-1][0]
+    assert found[-1][2:] == (None, True)
+    assert found[1][1] >= found[0][2]
+
+
+def test_an_older_row_than_the_one_that_came_back_is_refused(warehouse: PostgresWarehouse, query: Query) -> None:
+    load(warehouse, rows((1, "ann", TUESDAY), (2, "bob", TUESDAY)), missing="close")
+    load(warehouse, rows((1, "ann", TUESDAY)), missing="close")
+    load(warehouse, rows((2, "bob", TUESDAY)))
+    before = query(VERSIONS)
+
+    with pytest.raises((BadDataError, RowRefusedError)):
+        load(warehouse, rows((2, "Bob", MONDAY)))
+
+    assert query(VERSIONS) == before

@@ -141,7 +141,7 @@ INTO: list[tuple[str, "pa.Array[Any]", list[Any]]] = [
     ("numeric(10,2)", pa.array([5, -7, None], pa.int64()), [D("5.00"), D("-7.00"), None]),
     ("numeric(38,30)", pa.array([5], pa.int64()), [D(5)]),
     ("numeric(20,0)", pa.array([2**64 - 1], pa.uint64()), [D(2**64 - 1)]),
-    ("numeric(6,2)", pa.array([1.005, 2.5]), [D("1.00"), D("2.50")]),
+    ("numeric(6,2)", pa.array([1.01, 2.5]), [D("1.01"), D("2.50")]),
     ("numeric(50,10)", pa.array([D("1.5")]), [D("1.5")]),
     ("numeric", pa.array([7, None], pa.int64()), [D(7), None]),
     ("numeric", pa.array([D("1.230"), None]), [D("1.230"), None]),

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
 import psycopg
@@ -30,6 +30,16 @@ OBJECTS = """
 SELECT job_id, count(*) FROM dataproc_load.source_object AS known JOIN dataproc_load.memory ON memory.id = memory_id
 WHERE target = %s GROUP BY job_id
 """
+BROKEN_VERSIONS = """
+SELECT {keys}, {valid_from}, {valid_to}, {is_current}, next FROM (
+    SELECT *, lead({valid_from}) OVER of_key AS next, count(*) FILTER (WHERE {is_current}) OVER all_of_key AS current
+    FROM {table}
+    WINDOW all_of_key AS (PARTITION BY {keys}), of_key AS (PARTITION BY {keys} ORDER BY {valid_from}, {valid_to})
+) AS version
+WHERE {valid_to} < {valid_from} OR next < {valid_to} OR (next IS NOT NULL AND {valid_to} IS NULL) OR current > 1
+   OR {is_current} IS DISTINCT FROM ({valid_to} IS NULL)
+"""
+"""Versions that end before they begin or after the next one begins, that hold beside another, or are marked wrong."""
 STILL_OPEN = """
 SELECT 'advisory lock of ' || pid FROM pg_locks
 WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -44,6 +54,7 @@ def check(world: World, case: Case, *ends: RunStatus) -> None:
     invariants: tuple[Callable[[World, Case], Iterator[str]], ...] = (
         target_is_as_expected,
         ledger_agrees_with_target,
+        versions_follow_each_other,
         reader_saw_no_part,
         memory_is_that_of_what_is_published,
         nothing_is_left_over,
@@ -107,6 +118,23 @@ def ledger_agrees_with_target(world: World, case: Case) -> Iterator[str]:
     runs = {run for (run,) in world.fetch("SELECT id FROM job_runs WHERE job_id = %s", case.job_id)}
     if not {run for _, run in found} <= runs:
         yield "the ledger names a run that nobody knows"
+
+
+def versions_follow_each_other(world: World, case: Case) -> Iterator[str]:
+    """I1 for scd2: the versions of a key do not overlap, and one of them holds at most."""
+    if case.mode.options.get("mode") == "scd2":
+        keys = tuple(case.mode.options["keys"])
+        yield from (f"version {version} is wrong" for version in world.fetch(broken_versions(case.table, keys)))
+
+
+def broken_versions(
+    table: str, keys: Iterable[str], names: tuple[str, str, str] = ("valid_from", "valid_to", "is_current")
+) -> str:
+    """Return the statement that finds the versions of a table that contradict others of the same key."""
+    named = dict(zip(("valid_from", "valid_to", "is_current"), map(sql.Identifier, names), strict=True))
+    listed = sql.SQL(", ").join(map(sql.Identifier, keys))
+    statement = sql.SQL(BROKEN_VERSIONS).format(table=sql.Identifier(*table.split(".")), keys=listed, **named)
+    return statement.as_string()
 
 
 def reader_saw_no_part(world: World, case: Case) -> Iterator[str]:

@@ -22,6 +22,7 @@ from dataproc.embedded.orders import orders
 from dataproc.repositories.audit import FIRST_BROKEN
 from tests.acceptance.installation import QUICK, Installation, installed, new_table, patiently
 from tests.conftest import open_folder
+from tests.faults.invariants import broken_versions
 from tests.faults.outcome import Outcome, markdown_of, table_of
 from tests.faults.reading import Reader, reading
 from tests.faults.victims import VICTIMS, kill_one
@@ -36,15 +37,23 @@ MODES: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
     "merge": ({"mode": "merge", "keys": ["order_id"]}, ("auto", "staged")),
     "replace": ({"mode": "replace"}, ("direct", "staged")),
     "replace in place": ({"mode": "replace", "replace": "in_place"}, ("direct", "staged")),
+    "scd2": ({"mode": "scd2", "keys": ["order_id"], "versions": {"missing": "close"}}, ("auto", "staged")),
 }
 """The options of each mode, and the ways that can be asked for; `auto` is direct here."""
 OLDER = """
 CREATE SCHEMA IF NOT EXISTS acceptance; CREATE TABLE {table} AS SELECT * FROM {loaded};
-UPDATE {table} SET qty = -1; ALTER TABLE {table} ADD PRIMARY KEY (order_id)
+UPDATE {table} SET qty = -1; ALTER TABLE {table} ADD CONSTRAINT older PRIMARY KEY (order_id)
 """
-NEW_ROWS = "CASE count(*) WHEN {rows} THEN count(*) FILTER (WHERE qty > 0) ELSE -1 END"
+OLDER_VERSIONS = """
+ALTER TABLE {table} DROP CONSTRAINT older, ADD valid_from timestamptz NOT NULL DEFAULT '2026-01-01',
+ADD valid_to timestamptz, ADD is_current boolean NOT NULL DEFAULT true; CREATE INDEX ON {table} (order_id)
+"""
+NEW_ROWS = (
+    "CASE count(*) FILTER (WHERE {current}) WHEN {rows} THEN count(*) FILTER (WHERE {current} AND qty > 0) ELSE -1 END"
+)
 """What a reader asks a table that has rows before: how many are new; -1 where some are missing."""
-LOST = "SELECT count(*) FROM (SELECT * FROM {loaded} EXCEPT SELECT * FROM {table}) AS lost"
+LOST = "SELECT count(*) FROM (SELECT {columns} FROM {loaded} EXCEPT SELECT {columns} FROM {table}) AS lost"
+COLUMNS = ", ".join(orders(0).column_names)
 RETRY = {"attempts": 20, "max_delay": "2s"}
 COMPLETIONS = "SELECT count(*) FROM outbox WHERE job_id = %s AND kind = 'job.completed'"
 HEADS = ("what", "count")
@@ -73,7 +82,9 @@ class KillLoop:
         spec["destination"] |= options
         if mode != "append":
             self.place.execute(OLDER.format(table=table, loaded=loaded(rows)))
-        told = "count(*)" if mode == "append" else NEW_ROWS.format(rows=rows)
+        if mode == "scd2":
+            self.place.execute(OLDER_VERSIONS.format(table=table))
+        told = "count(*)" if mode == "append" else NEW_ROWS.format(rows=rows, current=current(mode))
         self.outcome.loads[mode] += 1
         with reading(self.place.warehouse_url, table, told) as reader:
             job_id = patiently(lambda: self.place.submit(spec), PATIENCE)["id"]
@@ -82,7 +93,7 @@ class KillLoop:
             job = self.place.end_of(job_id, PATIENCE)
         # What was killed may be what the job had no more need of.
         patiently(lambda: self.ask_metadata("SELECT 1"), PATIENCE)
-        self.compare(job, rows, reader)
+        self.compare(job, rows, reader, mode)
 
     def kill(self) -> None:
         """Kill one of the victims that live, at random."""
@@ -91,13 +102,14 @@ class KillLoop:
                 self.outcome.kills[name] += 1
                 return
 
-    def compare(self, job: dict[str, Any], expected: int, reader: Reader) -> None:
+    def compare(self, job: dict[str, Any], expected: int, reader: Reader, mode: str) -> None:
         """Count what must not be."""
         found, table = self.outcome.found, reader.table
         found["jobs"] += 1
         found["stuck or failed"] += job["status"] != "COMPLETED"
-        rows, distinct = self.counts(table)
+        rows, distinct = self.counts(table, current(mode))
         found["duplicates"] += rows - distinct
+        found["wrong versions"] += len(self.place.query(broken_versions(table, ["order_id"]))) if mode == "scd2" else 0
         found["losses"] += self.lost(table, expected)
         found["partial reads"] += len(reader.seen - {0, expected})
         found["wrong ledgers"] += len(self.place.ledger(job["id"])) != 1
@@ -106,18 +118,18 @@ class KillLoop:
         found["left-overs"] += self.left_over()
         self.place.execute(f"DROP TABLE IF EXISTS {table}")
 
-    def counts(self, table: str) -> tuple[int, int]:
-        """Return how many rows and how many orders a table has; none when it is not there."""
+    def counts(self, table: str, current: str) -> tuple[int, int]:
+        """Return how many rows and how many orders a table has that hold; none when it is not there."""
         if not self.place.exists(table):
             return 0, 0
-        [(rows, distinct)] = self.place.query(f"SELECT count(*), count(DISTINCT order_id) FROM {table}")
+        [(rows, distinct)] = self.place.query(f"SELECT count(*), count(DISTINCT order_id) FROM {table} WHERE {current}")
         return rows, distinct
 
     def lost(self, table: str, expected: int) -> int:
         """Return how many rows are not there just as they came."""
         if not self.place.exists(table):
             return expected
-        return int(self.place.query(LOST.format(table=table, loaded=loaded(expected)))[0][0])
+        return int(self.place.query(LOST.format(columns=COLUMNS, table=table, loaded=loaded(expected)))[0][0])
 
     def left_over(self) -> int:
         """Return how many staging tables stay for good."""
@@ -130,6 +142,11 @@ class KillLoop:
         """Ask the metadata database."""
         with psycopg.connect(url_of(self.place.stack.settings.metadata_url), autocommit=True) as conn:
             return conn.execute(statement.encode(), values).fetchall()
+
+
+def current(mode: str) -> str:
+    """Return the condition of the rows that hold: all, or the latest versions."""
+    return "is_current" if mode == "scd2" else "true"
 
 
 def loaded(rows: int) -> str:

@@ -55,6 +55,7 @@ REFUSED: list[dict[str, object]] = [
 
 names = st.from_regex(r"\A[a-zA-Z0-9][a-zA-Z0-9._-]{0,20}\Z")
 columns = st.text(st.characters(codec="utf-8"), min_size=1, max_size=63)
+new_columns = columns.filter(lambda name: len(name.encode()) <= 63)
 column_types = st.sampled_from(["int64", "string", "decimal(12,2)", "timestamptz"])
 lengths_of_time = st.timedeltas(timedelta(microseconds=1), timedelta(days=1))
 sources = st.one_of(
@@ -71,7 +72,7 @@ cleaning = st.builds(
     CleanTransform,
     kind=st.just("clean"),
     trim=st.booleans() | st.tuples(columns),
-    rename=st.dictionaries(columns, columns, max_size=3),
+    rename=st.dictionaries(columns, new_columns, max_size=3),
     nulls=st.dictionaries(
         columns, st.booleans() | st.integers() | columns | st.floats(allow_nan=False, allow_infinity=False), max_size=3
     ),

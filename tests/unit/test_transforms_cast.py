@@ -13,6 +13,8 @@ from dataproc.domain.cells import Cells
 from dataproc.transforms.cast import can_cast, cast
 from dataproc.transforms.types import arrow_type
 
+INF = float("inf")
+
 
 def outcome(cells: Cells, declared: str) -> tuple[list[Any], list[int]]:
     """Return the values, and the places of those that do not fit."""
@@ -88,3 +90,21 @@ def test_exactly_the_whole_numbers_fit_int64(texts: list[str | None]) -> None:
     assert [str(value) for value in values if value is not None] == [
         t for t in texts if t not in ("x", "", "1.0", None)
     ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "declared", "values", "misfits"),
+    [
+        (pa.array(["1e400", "-1e400", "inf", "1e-400", "0e9", "nope"]), "float64", [None, None, INF, None, 0.0, None],
+         [0, 1, 3, 5]),
+        (pa.array(["2.225073858507203e-309", "1e-39", "1e-2"]), "decimal(5,2)", [None, None, Decimal("0.01")], [0, 1]),
+        (pa.array(["1e39", "Infinity", "1e-60"]), "float32", [None, INF, None], [0, 2]),
+        (pa.array([1e39, INF, -1e39, 1e-60, 0.0, None]), "float32", [None, INF, None, None, 0.0, None], [0, 2, 3]),
+        (pa.array([Decimal(10) ** 60, Decimal(0)], pa.decimal256(76, 0)), "float32", [None, 0.0], [0]),
+        (pa.array([Decimal("0.35"), Decimal("0.41")]), "float64", [0.35, 0.41], []),
+    ],
+)  # fmt: skip
+def test_a_number_beyond_the_range_of_its_type_does_not_fit(
+    cells: Cells, declared: str, values: list[object], misfits: list[int]
+) -> None:
+    assert outcome(cells, declared) == (values, misfits)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import jsonpath
 from pydantic import AfterValidator, Field, FiniteFloat, JsonValue, model_validator
 
-from dataproc.domain.fields import ColumnName, Name, Spec
+from dataproc.domain.fields import ColumnName, Name, NewColumn, Spec
 from dataproc.domain.memory import CursorKind, order_of
 from dataproc.domain.rules import ColumnType
 from dataproc.domain.sources.incremental import Incremental
@@ -181,7 +181,7 @@ class Parents(Resource):
     bind: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], JsonPath] = Field(
         min_length=1, description="Name in the path to where the value is in a parent."
     )
-    carry: dict[ColumnName, JsonPath] = Field(
+    carry: dict[NewColumn, JsonPath] = Field(
         default={}, description="Column to where its value is in a parent; put into every row of that parent."
     )
     missing: Literal["fail", "skip"] = Field(

@@ -4,11 +4,12 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from dataproc.domain.fields import ColumnName, Spec
+from dataproc.domain.fields import ColumnName, NewColumn, Spec
 from dataproc.domain.rules import ColumnType
 from dataproc.domain.transforms.formats import DateFormat, Zone, demand_pattern
 
 Names = Annotated[tuple[ColumnName, ...], Field(min_length=1)]
+NewNames = Annotated[tuple[NewColumn, ...], Field(min_length=1)]
 Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 Case = Literal["upper", "lower", "title"]
 Region = Annotated[str, Field(pattern="^[A-Z]{2}$", examples=["DE"])]
@@ -29,7 +30,7 @@ class Split(Spec):
     """How the text of a column is cut into columns; the last one holds the rest."""
 
     by: Annotated[str, Field(min_length=1)] = Field(description="What stands between the parts.")
-    into: Names = Field(description="The new columns; null where there are fewer parts.")
+    into: NewNames = Field(description="The new columns; null where there are fewer parts.")
     regex: bool = Field(default=False, description="Whether `by` is a regular expression (RE2).")
 
     @model_validator(mode="after")
@@ -92,8 +93,8 @@ class CleanTransform(Spec):
     flatten: bool | Names | Flatten = Field(
         default=False, description="Records become columns, `address.city` is `address_city`: all, or those of columns."
     )
-    rename: dict[ColumnName, ColumnName] = Field(default={}, description="Old name to new name.")
-    parse_json: dict[ColumnName, Annotated[dict[ColumnName, Path], Field(min_length=1)]] = Field(
+    rename: dict[ColumnName, NewColumn] = Field(default={}, description="Old name to new name.")
+    parse_json: dict[ColumnName, Annotated[dict[NewColumn, Path], Field(min_length=1)]] = Field(
         default={}, description="By column of JSON text, new columns and their paths; values come as text."
     )
     split: dict[ColumnName, Split] = Field(default={}, description="Columns whose text is cut into new columns.")
@@ -128,6 +129,6 @@ class CleanTransform(Spec):
     cast: dict[ColumnName, ColumnType | Cast] = Field(
         default={}, description="Column to type; a value that does not fit is set aside."
     )
-    key: dict[ColumnName, Names] = Field(
+    key: dict[NewColumn, Names] = Field(
         default={}, description="New columns that hold the SHA-256 of others: keys of one text from keys of several."
     )

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dataproc.domain.fields import ColumnName, Spec
+from dataproc.domain.fields import NewColumn, Spec
 
 ExpressionText = Annotated[str, Field(min_length=1, max_length=10_000, examples=["price * quantity"])]
 
@@ -13,7 +13,7 @@ class DeriveTransform(Spec):
     """Adds columns, or changes them, by expressions over the columns of a row."""
 
     kind: Literal["derive"]
-    columns: dict[ColumnName, ExpressionText] = Field(
+    columns: dict[NewColumn, ExpressionText] = Field(
         min_length=1,
         description="Column to expression, in DuckDB's SQL; they come one after the other, so that each knows those "
         "before it.",

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, FiniteFloat, Tag, model_validator
 
 from dataproc.domain.choices import PLAIN, chosen_by
 from dataproc.domain.duration import Duration
-from dataproc.domain.fields import ColumnName, Spec
+from dataproc.domain.fields import ColumnName, NewColumn, Spec, TableName, column_fits
 from dataproc.domain.sources.kinds import Source
 
 Plain = str | int | FiniteFloat | bool
@@ -17,11 +17,7 @@ MIB = 1024**2
 class LookupTable(Spec):
     """A table or view of the warehouse."""
 
-    table: str = Field(
-        pattern=r'^[^."\x00]{1,63}\.[^."\x00]{1,63}$',
-        description="schema.table; names are taken exactly.",
-        examples=["analytics.countries"],
-    )
+    table: TableName = Field(description="schema.table; names are taken exactly.", examples=["analytics.countries"])
 
     @model_validator(mode="after")
     def is_of_the_user(self) -> "LookupTable":
@@ -71,7 +67,7 @@ From = Annotated[
 class Default(Spec):
     """What the new columns hold where there is no match."""
 
-    default: dict[ColumnName, Plain | None] = Field(min_length=1)
+    default: dict[NewColumn, Plain | None] = Field(min_length=1)
 
 
 class EnrichTransform(Spec):
@@ -89,7 +85,7 @@ class EnrichTransform(Spec):
         max_length=16,
         description="Column of the rows to column of the lookup; the lookup has each key once. Null matches nothing.",
     )
-    columns: dict[ColumnName, ColumnName] = Field(min_length=1, description="New column to column of the lookup.")
+    columns: dict[NewColumn, ColumnName] = Field(min_length=1, description="New column to column of the lookup.")
     missing: Annotated[
         Annotated[Literal["null", "reject"], Tag(PLAIN)] | Annotated[Default, Tag("default")], chosen_by("default")
     ] = Field(
@@ -120,6 +116,18 @@ class EnrichTransform(Spec):
         if not isinstance(self.place, LookupTable):
             return "only a table of the warehouse is joined there"
         return "a join over the run sets no rows aside (`missing: reject`)" if self.missing == "reject" else None
+
+    @model_validator(mode="after")
+    def names_columns(self) -> "EnrichTransform":
+        """Refuse names that no column of a table in the warehouse can have."""
+        for field, names in {"on": self.on.values(), "columns": self.columns.values()}.items():
+            for name in names if isinstance(self.place, LookupTable) else ():
+                try:
+                    column_fits(name)
+                except ValueError as exc:
+                    msg = f"{field}: {exc}"
+                    raise ValueError(msg) from exc
+        return self
 
     @model_validator(mode="after")
     def can_be_joined(self) -> "EnrichTransform":

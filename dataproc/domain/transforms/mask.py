@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, Tag, model_validator
 
 from dataproc.domain.choices import PLAIN, chosen_by
-from dataproc.domain.fields import ColumnName, SecretReference, Spec
+from dataproc.domain.fields import ColumnName, NewColumn, SecretReference, Spec
 
 
 class Redaction(Spec):
@@ -39,7 +39,7 @@ class Partial(Spec):
 class Encryption(Spec):
     """How values are encrypted."""
 
-    blind_index: ColumnName | None = Field(
+    blind_index: NewColumn | None = Field(
         default=None, description="One more column, by which equal values can be found without a look at any."
     )
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, JsonValue, model_validator
 
-from dataproc.domain.fields import ColumnName, Spec
+from dataproc.domain.fields import NewColumn, Spec
 from dataproc.domain.rules import ColumnType
 
 
@@ -29,7 +29,7 @@ class PythonTransform(Spec):
     batch: Literal["arrow", "pandas", "polars"] = Field(
         default="arrow", description="What the function gets and gives: a table of Arrow, or a data frame."
     )
-    returns: dict[ColumnName, ColumnType] = Field(
+    returns: dict[NewColumn, ColumnType] = Field(
         min_length=1, description="The columns that the function gives, new or changed, each with its type."
     )
     others: Literal["keep", "drop"] = Field(

@@ -22,7 +22,7 @@ from dataproc.sources.database.postgres_errors import translated
 from dataproc.sources.database.postgres_session import Held, PostgresLogin, Snapshot, take_snapshot
 from dataproc.sources.database.postgres_types import PostgresColumn, describe, note_of, schema_of, wire_of
 from dataproc.sources.database.ranges import Extent, conditions_of, extent_of
-from dataproc.sources.database.relation import Relation, digest
+from dataproc.sources.database.relation import Relation, digest, refuse_long_names
 
 SHARED = "read as one unit: other sessions cannot see this snapshot (a replica, or a pooler such as pgBouncer)"
 NO_ROWS = pa.table({})
@@ -62,6 +62,7 @@ class PostgresSource:
 
     def plan(self, memory: Memory = BLANK) -> SourcePlan:
         """Take a snapshot, and cut what is new on it into units; the snapshot lives as long as the plan's `hold`."""
+        refuse_long_names(self.spec)
         conn = self.login.open()
         try:
             with translated(self.told):

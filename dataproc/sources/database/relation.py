@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dataproc.domain.errors import ContractViolationError
-from dataproc.domain.sources.database import DatabaseSource
+from dataproc.domain.fields import LONGEST_IDENTIFIER, too_long
+from dataproc.domain.sources.database import DatabaseSource, Split
 
 ALIAS = "source_rows"
 
@@ -67,6 +68,20 @@ class Relation:
 def digest(text: str) -> str:
     """Return what tells two texts apart, in a few letters."""
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def refuse_long_names(spec: DatabaseSource) -> None:
+    """Refuse names that PostgreSQL would cut: it would read another table or column, without an error."""
+    named = {
+        "table": (spec.table or "").split("."),
+        "columns": spec.columns,
+        "as_text": spec.as_text,
+        "split": spec.split.columns if isinstance(spec.split, Split) else (),
+        "incremental": () if spec.incremental is None else (spec.incremental.cursor,),
+    }
+    for field_name, names in named.items():
+        if long := next((name for name in names if len(name.encode()) > LONGEST_IDENTIFIER), None):
+            raise ContractViolationError(f"{field_name}: {too_long(long)}", column=long)
 
 
 def checked(names: Sequence[str], relation: Relation) -> None:
