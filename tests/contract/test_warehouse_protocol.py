@@ -618,10 +618,9 @@ def test_chunks_that_the_driver_never_heard_of_are_not_published(warehouse: Post
     ("auto", 10, "direct"), ("auto", 11, "staged"), ("direct", 11, "direct"), ("staged", 0, "staged"),
 ])  # fmt: skip
 def test_auto_chooses_by_size_and_a_spec_that_says_is_obeyed(
-    empty_database_url: str, asked: str, size: int, taken: str
+    warehouse_url: str, asked: str, size: int, taken: str
 ) -> None:
-    warehouse = PostgresWarehouse(empty_database_url, direct_limit=10)
-    warehouse.prepare()
+    warehouse = PostgresWarehouse(warehouse_url, direct_limit=10)
 
     plan = SourcePlan((a_unit(size=size),), SCHEMA)
     assert LoadTrial(warehouse, asked).open(SCHEMA, plan).way == taken

@@ -92,7 +92,7 @@ values = st.one_of(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.fixed_dictionaries({"a": values, "b": st.integers(0, 9)}), min_size=1, max_size=20))
 def test_the_fast_way_gives_what_the_slow_way_gives(rows: list[dict[str, object]]) -> None:
     block = "".join(json.dumps(row) + "\n" for row in rows).encode()
