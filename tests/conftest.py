@@ -27,6 +27,7 @@ from dataproc.warehouse.setup import prepare
 from tests.fakes.store import FakeStore
 
 INSTALLED_15 = Path("/usr/lib/postgresql/15/bin")
+ACCEPTANCE = Path(__file__).parent / "acceptance"
 EMPTY, METADATA, WAREHOUSE = "template0", "metadata_template", "warehouse_template"
 """Databases to copy from: with nothing in it, with the newest schema of the jobs, and a prepared warehouse."""
 DEFAULT_MAJOR = int(os.environ.get("DATAPROC_TEST_POSTGRES", "18"))
@@ -38,6 +39,13 @@ settings.register_profile("dataproc", deadline=None, print_blob=True)
 settings.load_profile("dataproc")
 
 PassTime = Callable[[timedelta], Awaitable[None]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a module on one worker, and all that start a Ray on the same one, where they take turns."""
+    for item in items:
+        starts_ray = item.get_closest_marker("ray") is not None or item.path.parent == ACCEPTANCE
+        item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else item.path.stem))
 
 
 @pytest.fixture(scope="session")

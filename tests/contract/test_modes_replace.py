@@ -302,16 +302,19 @@ def test_not_even_with_an_old_snapshot(warehouse: PostgresWarehouse, orders: Que
     assert seen <= {3, 50}
 
 
-def test_rows_that_are_staged_are_moved_some_blocks_at_a_time(
-    warehouse: PostgresWarehouse, query: Query, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(freezing, "BLOCKS", 2)
+def test_rows_are_moved_some_blocks_at_a_time(warehouse: PostgresWarehouse, query: Query) -> None:
     query("CREATE SCHEMA sales")
-    query(f"CREATE TABLE {TABLE} (id bigint PRIMARY KEY)")
+    query(f"CREATE TABLE {TABLE} AS SELECT id::bigint FROM generate_series(0, 7776) AS id")
 
-    replace(warehouse, rows_of_ids(range(5000)), rows_of_ids(range(5000, 7777)), way="staged")
+    with psycopg.connect(warehouse.url) as conn:
+        target = find_target(conn, Destination(table=TABLE, mode="replace"), rows_of_ids([1]).schema)
+        new = NewTable.made(conn, a_load_id(), target, lasting=True)
+        count = len(list(freezing.pieces(new, target.identifier, blocks_at_once=2)))
+        moved = freezing.move_all(new, target.identifier, blocks_at_once=2)
+        [(found, lowest, highest)] = new.run("SELECT count(DISTINCT id), min(id), max(id) FROM {new}").fetchall()
 
-    assert query.table() == [(number,) for number in range(7777)]
+    assert count > 10
+    assert (moved, found, lowest, highest) == (7777, 7777, 0, 7776)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -23,6 +23,8 @@ from dataproc.embedded.ray_head import RayHead
 from tests.conftest import open_folder
 from tests.processes import program, reserved_port
 
+pytestmark = pytest.mark.ray
+
 PATIENCE = 180.0
 
 
