@@ -41,6 +41,7 @@ settings.load_profile("dataproc")
 PassTime = Callable[[timedelta], Awaitable[None]]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a module on one worker, and all that start a Ray on the same one, where they take turns."""
     for item in items:

@@ -152,6 +152,7 @@ def test_every_make_target_that_is_named_exists() -> None:
         for name in MAKE.findall(text)
     }
 
+    assert {"check", "test", "demo"} <= {name for _, name in named}
     assert {use for use in named if use[1] not in targets and not use[1].startswith("bench-")} == set()
 
 

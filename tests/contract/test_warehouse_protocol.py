@@ -47,8 +47,6 @@ from tests.warehouses import (
     schema_of,
 )
 
-pytestmark = pytest.mark.parametrize("postgres_major", [18, 15], indirect=True)
-
 WAYS = pytest.mark.parametrize("way", ["direct", "staged"])
 SCHEMA = schema_of({"id": pa.int64(), "note": pa.string()})
 
