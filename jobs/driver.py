@@ -16,8 +16,8 @@ from dataproc.domain.status import RunStatus
 from dataproc.services.dispatch import DEDICATED
 from dataproc.services.monitor import Monitor
 
-PAUSE = 0.2
-"""Seconds between two looks at a job that waits for its next attempt."""
+PAUSE = timedelta(milliseconds=200)
+"""The time between two looks at a job that waits for its next attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Driver:
     new_monitor: Callable[[], Monitor] = Monitor
     monitor: Monitor | None = None
     is_ending: bool = False
+    pause: timedelta = PAUSE
 
     def end(self) -> None:
         """Stop the run cleanly, and begin no other."""
@@ -58,7 +59,7 @@ class Driver:
             job = await self.workshop.jobs.get(job_id)
             if job.status.is_final or self.is_ending or isinstance(what, Dispatched):
                 return job
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(self.pause.total_seconds())
             claim = await self.claim_of(job_id, holder) if is_due(job) else None
 
     async def first_claim(self, what: What, holder: str) -> tuple[JobId, Claim | None]:

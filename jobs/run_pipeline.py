@@ -12,8 +12,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import ray
@@ -29,10 +30,12 @@ from dataproc.settings import Settings
 from jobs.driver import Dispatched, Driver, What
 
 OK, FAILED, WRONG = 0, 1, 2
+Run = Callable[[What, Settings], Coroutine[Any, Any, Job]]
+"""Runs a job to its end, or until the process is told to end."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one job; the exit code tells Ray how it went."""
+def main(argv: Sequence[str] | None = None, *, join: Callable[[], object] | None = None, run: Run | None = None) -> int:
+    """Run one job; the exit code tells Ray how it went. `join` connects to the cluster that this Ray Job belongs to."""
     parser = argparse.ArgumentParser(prog="jobs.run_pipeline", description=__doc__)
     parser.add_argument("job", help="a file with a job's specification (YAML or JSON), or the id of a job that waits")
     parser.add_argument("--epoch", type=int, help="that of the claim on the job, which the dispatcher has made for us")
@@ -45,11 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"cannot read the job: {exc}; name a file of UTF-8 text, or the id of a job\n")
         return WRONG
     try:
-        ray.init(address="auto", log_to_driver=False)
+        (join or join_cluster)()
     except ConnectionError as exc:
         sys.stderr.write(f"{exc}\nthere is no Ray cluster here: submit this by `ray job submit`\n")
         return FAILED
-    return told(what)
+    return told(what, run or with_workshop)
+
+
+def join_cluster() -> None:
+    """Connect to the cluster that this Ray Job belongs to."""
+    ray.init(address="auto", log_to_driver=False)
 
 
 def read_target(text: str, epoch: int | None = None) -> What:
@@ -70,10 +78,10 @@ def refused(exc: InvalidSpecError) -> int:
     return WRONG
 
 
-def told(what: What) -> int:
+def told(what: What, run: Run) -> int:
     """Run a job and say how it ended."""
     try:
-        job = asyncio.run(with_workshop(what, Settings()))
+        job = asyncio.run(run(what, Settings()))
     except StuckPipelineError:
         sys.stderr.write("the pipeline did not stop in time; its run is settled, see the job's status\n")
         sys.stderr.flush()

@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -22,8 +23,8 @@ from dataproc.settings import Settings
 from jobs.slot import SlotResult, new_slot
 
 logger = logging.getLogger("jobs.runner")
-PAUSE = 1.0
-"""Seconds until a metadata database that did not answer is asked again."""
+PAUSE = timedelta(seconds=1)
+"""The time until a metadata database that did not answer is asked again."""
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class Runner:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     left: int = 0
     draining: bool = False
+    pause: timedelta = PAUSE
 
     async def run(self, slots: int) -> None:
         """Work until drained or worn out; what was claimed is finished first."""
@@ -79,7 +81,7 @@ class Runner:
             return list(claims)
         except MetadataUnavailableError:
             logger.warning("metadata database does not answer", extra={"holder": self.holder})
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(self.pause.total_seconds())
             return []
 
     async def supervise(self, slot: Any, claim: Claim) -> None:

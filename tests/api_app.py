@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -56,10 +56,12 @@ class Api:
 
 @asynccontextmanager
 async def started(
-    store: Store, settings: Settings | None = None, *, tells_request_id: bool = True
+    store: Store, settings: Settings | None = None, *, tells_request_id: bool = True, rejects_at_once: int | None = None
 ) -> AsyncIterator[Api]:
     """Give the API on a store, which it closes in the end."""
     services = services_of(store, settings or Settings())
+    if rejects_at_once is not None:
+        services = replace(services, rejects=replace(services.rejects, held_at_once=rejects_at_once))
     app = create_app(lambda: services, tells_request_id=tells_request_id)
     transport = httpx2.ASGITransport(app)
     async with (

@@ -1,6 +1,7 @@
 """What many tests stand on: real PostgreSQL servers, databases fresh for each test, and stores."""
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -12,21 +13,40 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from dataproc.embedded.account import Account
-from dataproc.embedded.postgres import EmbeddedPostgres
+from dataproc.embedded.postgres import SERVER_SETTINGS, EmbeddedPostgres
 from dataproc.ports.store import Store
 from dataproc.repositories.migrate import migrate
 from dataproc.repositories.store import PostgresStore
 from dataproc.settings import Settings
 from dataproc.telemetry.logs import LOGGERS
+from dataproc.warehouse.setup import prepare
 from tests.fakes.store import FakeStore
 
 INSTALLED_15 = Path("/usr/lib/postgresql/15/bin")
-TEMPLATE = "migrated"
+ACCEPTANCE = Path(__file__).parent / "acceptance"
+EMPTY, METADATA, WAREHOUSE = "template0", "metadata_template", "warehouse_template"
+"""Databases to copy from: with nothing in it, with the newest schema of the jobs, and a prepared warehouse."""
+DEFAULT_MAJOR = int(os.environ.get("DATAPROC_TEST_POSTGRES", "18"))
+"""The server of every test that does not name one; `make test-all` runs them on the oldest supported one, too."""
+WITHOUT_FSYNC = {**SERVER_SETTINGS, "fsync": "off"}
+"""Settings of an embedded server that loses nothing when its processes are killed, and all when the machine is."""
+
+settings.register_profile("dataproc", deadline=None, print_blob=True)
+settings.load_profile("dataproc")
 
 PassTime = Callable[[timedelta], Awaitable[None]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a module on one worker, and all that start a Ray on the same one, where they take turns."""
+    for item in items:
+        starts_ray = item.get_closest_marker("ray") is not None or item.path.parent == ACCEPTANCE
+        item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else item.path.stem))
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +79,7 @@ def open_folder() -> Iterator[Path]:
 @contextmanager
 def embedded_18() -> Iterator[Callable[[str], str]]:
     """Give the URLs of the embedded server's databases."""
-    with open_folder() as folder, EmbeddedPostgres(folder) as server:
+    with open_folder() as folder, EmbeddedPostgres(folder, server_settings=WITHOUT_FSYNC) as server:
         yield server.url
 
 
@@ -86,18 +106,16 @@ def installed_15() -> Iterator[Callable[[str], str]]:
 
 @dataclass(slots=True)
 class PostgresServers:
-    """Servers by major version, started when a test first needs them."""
+    """Servers by major version, and the databases to copy from in them; made when a test first needs them."""
 
     stack: ExitStack
     urls: dict[int, Callable[[str], str]] = field(default_factory=dict)
+    templates: set[tuple[int, str]] = field(default_factory=set)
 
     def url(self, major: int, database: str) -> str:
-        """Return the URL of a database; the server has a migrated one to copy from."""
+        """Return the URL of a database."""
         if major not in self.urls:
-            url = self.stack.enter_context(embedded_18() if major == 18 else installed_15())
-            self.urls[major] = url
-            self.run(major, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-            migrate(url(TEMPLATE))
+            self.urls[major] = self.stack.enter_context(embedded_18() if major == 18 else installed_15())
         return self.urls[major](database)
 
     def run(self, major: int, statement: sql.Composed) -> None:
@@ -105,16 +123,28 @@ class PostgresServers:
         with psycopg.connect(self.url(major, "postgres"), autocommit=True) as conn:
             conn.execute(statement)
 
+    def make_template(self, major: int, template: str) -> None:
+        """Make a database to copy from, unless it exists."""
+        if template == EMPTY or (major, template) in self.templates:
+            return
+        self.create(major, template, EMPTY)
+        (migrate if template == METADATA else prepare)(self.url(major, template))
+        self.templates.add((major, template))
+
+    def create(self, major: int, name: str, template: str) -> None:
+        """Create a database; without fsync, copying the files takes a fifth of the time of writing them to the log."""
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        self.run(major, statement.format(sql.Identifier(name), sql.Identifier(template)))
+
     @contextmanager
     def database(self, major: int, template: str) -> Iterator[str]:
         """Give the URL of a new database, and drop it in the end."""
-        name = sql.Identifier(created := f"test_{uuid4().hex[:12]}")
-        url = self.url(major, created)
-        self.run(major, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(template)))
+        self.make_template(major, template)
+        self.create(major, name := f"test_{uuid4().hex[:12]}", template)
         try:
-            yield url
+            yield self.url(major, name)
         finally:
-            self.run(major, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+            self.run(major, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
@@ -125,21 +155,28 @@ def postgres_servers() -> Iterator[PostgresServers]:
 
 @pytest.fixture
 def postgres_major(request: pytest.FixtureRequest) -> int:
-    """Return 18, unless a test is parametrized (`indirect=True`) with another version."""
-    return int(getattr(request, "param", 18))
+    """Return the usual version, unless a test is parametrized (`indirect=True`) with another one."""
+    return int(getattr(request, "param", DEFAULT_MAJOR))
 
 
 @pytest.fixture
 def database_url(postgres_servers: PostgresServers, postgres_major: int) -> Iterator[str]:
     """Give a metadata database of the newest schema."""
-    with postgres_servers.database(postgres_major, TEMPLATE) as url:
+    with postgres_servers.database(postgres_major, METADATA) as url:
         yield url
 
 
 @pytest.fixture
 def empty_database_url(postgres_servers: PostgresServers, postgres_major: int) -> Iterator[str]:
-    """Give a database with nothing in it, such as a warehouse."""
-    with postgres_servers.database(postgres_major, "template0") as url:
+    """Give a database with nothing in it."""
+    with postgres_servers.database(postgres_major, EMPTY) as url:
+        yield url
+
+
+@pytest.fixture
+def warehouse_url(postgres_servers: PostgresServers, postgres_major: int) -> Iterator[str]:
+    """Give a prepared warehouse."""
+    with postgres_servers.database(postgres_major, WAREHOUSE) as url:
         yield url
 
 
@@ -151,13 +188,13 @@ async def postgres_store(database_url: str) -> AsyncIterator[PostgresStore]:
     await store.close()
 
 
-@pytest.fixture(params=["fake", "postgresql-18", "postgresql-15"])
+@pytest.fixture(params=["fake", "postgresql"])
 async def store(request: pytest.FixtureRequest, postgres_servers: PostgresServers) -> AsyncIterator[Store]:
     """Give every kind of store, one after the other."""
     if request.param == "fake":
         yield FakeStore()
         return
-    with postgres_servers.database(int(request.param.removeprefix("postgresql-")), TEMPLATE) as url:
+    with postgres_servers.database(DEFAULT_MAJOR, METADATA) as url:
         real = PostgresStore.open(url, Settings())
         yield real
         await real.close()

@@ -1,5 +1,7 @@
 """A Ray of a test's own."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -11,7 +13,7 @@ from ray import cloudpickle
 
 @contextmanager
 def own_ray(sent: ModuleType | None = None) -> Iterator[None]:
-    """Start a Ray of two processors, and end it; the way in which Ray authenticates is as before then.
+    """Start a Ray of two processors in a folder of its own, and end it; Ray authenticates as before then.
 
     Workers cannot import a module of tests; the code of the one that is `sent` travels with the tasks.
     """
@@ -19,6 +21,13 @@ def own_ray(sent: ModuleType | None = None) -> Iterator[None]:
         cloudpickle.register_pickle_by_value(sent)  # type: ignore[no-untyped-call] # Ray leaves it untyped
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-        yield
-        ray.shutdown()
+        folder = tempfile.mkdtemp(prefix="dataproc-ray-")
+        try:
+            ray.init(
+                address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
+                _temp_dir=folder,
+            )  # fmt: skip
+            yield
+        finally:
+            ray.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)

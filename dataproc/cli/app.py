@@ -21,6 +21,7 @@ from dataproc.cli.arguments import (
     text_of,
 )
 from dataproc.cli.exit_codes import epilog
+from dataproc.cli.interrupts import heed_interrupts
 from dataproc.cli.keys_app import decrypt, keys
 from dataproc.cli.output import output
 from dataproc.cli.sources_app import sources
@@ -253,6 +254,7 @@ def with_zone(moment: datetime | None) -> str | None:
 
 def main() -> None:
     """Run the command that the arguments name."""
+    heed_interrupts()
     app()
 
 

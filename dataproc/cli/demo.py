@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from dataproc.cli.interrupts import heed_interrupts
 from dataproc.cli.stack import Stack, running, url_of
 from dataproc.domain.status import RunStatus
 from dataproc.embedded.orders import parts
 from dataproc.embedded.postgres import default_data_dir
-from dataproc.embedded.ray_head import free_port
 from dataproc.embedded.s3_server import ACCESS, S3Server
 from dataproc.settings import Settings
 
@@ -39,12 +39,17 @@ GROUP BY rule, column_name ORDER BY rule, column_name
 
 def main() -> int:
     """Run the demo; return 0 when every row is where it belongs."""
+    heed_interrupts()
     console = Console()
     folder = (Settings().data_dir or default_data_dir()) / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(ACCESS)
-    settings = Settings(data_dir=folder, http_port=free_port(8000))
-    with S3Server(folder) as s3, running(settings, lambda text: console.print(f"[dim]{text} …[/dim]")) as stack:
+    settings = Settings(data_dir=folder)
+
+    def tell(text: str) -> None:
+        console.print(f"[dim]{text} …[/dim]")
+
+    with S3Server(folder) as s3, running(settings, tell, any_port=True) as stack:
         fill(s3, console)
         with httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as api:
             wait_for_runner(stack, console)

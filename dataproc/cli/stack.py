@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from dataproc.bootstrap import migrate_all
 from dataproc.cli.foreign_ray import borrowed
 from dataproc.cli.keeper import IsOver, Part, Tell, answers, kept
 from dataproc.domain.errors import SetupError
+from dataproc.embedded.ports import ATTEMPTS, free_port, is_free
 from dataproc.embedded.postgres import EmbeddedPostgres, default_data_dir
 from dataproc.embedded.ray_head import RayHead, end_with_parent
 from dataproc.embedded.serve_api import ServeApi
@@ -39,8 +40,11 @@ class Stack:
 
 
 @contextmanager
-def running(settings: Settings, tell: Tell) -> Iterator[Stack]:
-    """Give a running installation; at the end of the block exactly what was started here is ended."""
+def running(settings: Settings, tell: Tell, *, any_port: bool = False) -> Iterator[Stack]:
+    """Give a running installation; at the end of the block exactly what was started here is ended.
+
+    With `any_port` the API is on another port where its own is taken.
+    """
     folder = settings.data_dir or default_data_dir()
     logs = folder / "logs"
     with ExitStack() as stack:
@@ -52,10 +56,31 @@ def running(settings: Settings, tell: Tell) -> Iterator[Stack]:
         settings, api, head = with_ray(settings, logs, stack, tell)
         stack.enter_context(dispatching(settings, logs / "dispatcher.log", tell))
         tell("deploying the API on Ray Serve")
-        api.deploy()
+        api = deployed(api, any_port=any_port)
+        settings = settings.model_copy(update={"http_port": api.port})
         probe = stack.enter_context(httpx2.Client(timeout=PROBE_SECONDS, trust_env=False))
         stack.enter_context(kept([*parts_of_head(head, api, probe), part_of_api(api, probe)], tell))
         yield Stack(settings, api.url, logs)
+
+
+def deployed(api: ServeApi, *, any_port: bool) -> ServeApi:
+    """Deploy the API and return it, where it is; its port is chosen last, as Ray takes a while to start."""
+    if not any_port:
+        api.deploy()
+        return api
+    chosen = replace(api, port=free_port(api.port))
+    for _ in range(ATTEMPTS - 1):
+        try:
+            chosen.deploy()
+        except SetupError:
+            chosen.remove()
+            if is_free(chosen.port):
+                raise
+            chosen = replace(api, port=free_port())
+        else:
+            return chosen
+    chosen.deploy()
+    return chosen
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,12 +59,11 @@ NO_PROCESS = 2**31 - 2
 logger = logging.getLogger(__name__)
 
 
-def default_data_dir() -> Path:
-    """Return where the embedded servers keep their data; for root outside its home, which stays closed."""
-    if os.geteuid() == 0:
+def default_data_dir(uid: int | None = None) -> Path:
+    """Return where the embedded servers keep a user's data; that of root is outside its home, which is closed."""
+    if (os.geteuid() if uid is None else uid) == 0:
         return Path("/var/lib/dataproc")
-    share = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(share) / "dataproc"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "dataproc"
 
 
 @dataclass(slots=True)
@@ -74,6 +73,7 @@ class EmbeddedPostgres:
     data_dir: Path = field(default_factory=default_data_dir)
     account: Account = field(default_factory=Account.current)
     presence: IO[bytes] | None = None
+    server_settings: Mapping[str, str] = field(default_factory=lambda: SERVER_SETTINGS)
 
     @property
     def folder(self) -> Path:
@@ -150,7 +150,7 @@ class EmbeddedPostgres:
 
     def start_server(self) -> None:
         """Start the server process; the children of one that was killed may take a moment to end."""
-        options = SERVER_SETTINGS | {"unix_socket_directories": str(self.socket_dir)}
+        options = {**self.server_settings, "unix_socket_directories": str(self.socket_dir)}
         words = shlex.join(f"--{name}={value}" for name, value in options.items())
         deadline = time.monotonic() + (ORPHANS_SECONDS if self.trace.exists() else 0)
         while True:

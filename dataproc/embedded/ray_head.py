@@ -5,7 +5,6 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,12 +19,16 @@ import httpx2
 import psutil  # type: ignore[import-untyped] # it has no types
 
 from dataproc.domain.errors import SetupError
+from dataproc.embedded.ports import ATTEMPTS, free_port, is_free
 
 START_SECONDS = 120.0
 STOP_SECONDS = 5.0
 MARK = "DATAPROC_RAY_HEAD"
 """A variable that every process of our Ray inherits, so that we end those and no others."""
 DASHBOARD_PORT = 8265
+AGENT_PORTS = (
+    "ray-client-server-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port", "metrics-export-port"
+)  # fmt: skip
 PR_SET_PDEATHSIG = 1
 
 
@@ -39,6 +42,7 @@ class RayHead:
     mark: str = field(default_factory=lambda: str(uuid4()))
     port: int = 0
     dashboard_port: int = 0
+    agent_ports: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -60,16 +64,28 @@ class RayHead:
         return f"http://127.0.0.1:{self.dashboard_port}"
 
     @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports that Ray was given."""
+        return (self.port, self.dashboard_port, *self.agent_ports.values())
+
+    @property
     def log(self) -> Path:
         """What Ray says while it starts and ends."""
         return self.folder / "ray.log"
 
     def start(self) -> None:
-        """Start Ray and wait for its dashboard."""
-        self.port, self.dashboard_port = free_port(), free_port(DASHBOARD_PORT)
-        self.log.unlink(missing_ok=True)
-        self.launch()
-        self.wait()
+        """Start Ray and wait for its dashboard; on other ports when another process has taken one of them meanwhile."""
+        for attempt in range(1, ATTEMPTS + 1):
+            self.port, self.dashboard_port = free_port(), free_port(DASHBOARD_PORT)
+            self.log.unlink(missing_ok=True)
+            self.launch()
+            try:
+                self.wait()
+            except SetupError:
+                if attempt == ATTEMPTS or all(map(is_free, self.ports)):
+                    raise
+            else:
+                return
 
     def restart(self, is_over: Callable[[], bool]) -> None:
         """Start Ray again where it was, for all who know its address; what is left of the one that died is killed."""
@@ -90,6 +106,7 @@ class RayHead:
         In a session of its own: Ctrl-C in a terminal reaches us alone, and we end Ray when all who need it have ended.
         """
         shutil.rmtree(self.temp_dir, ignore_errors=True)
+        self.agent_ports = {name: free_port() for name in AGENT_PORTS}
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own words, no shell
                 self.command(),
@@ -102,14 +119,7 @@ class RayHead:
 
     def command(self) -> list[str]:
         """Return the command; `--block` makes Ray's processes children of one that ends them all."""
-        ports = {
-            "port": self.port,
-            "dashboard-port": self.dashboard_port,
-            "ray-client-server-port": free_port(),
-            "dashboard-agent-listen-port": free_port(),
-            "dashboard-agent-grpc-port": free_port(),
-            "metrics-export-port": free_port(),
-        }
+        ports = {"port": self.port, "dashboard-port": self.dashboard_port, **self.agent_ports}
         ray = str(Path(sys.executable).with_name("ray"))
         words = [ray, "start", "--head", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
         words += ["--dashboard-host=127.0.0.1", f"--temp-dir={self.temp_dir}"]
@@ -119,13 +129,20 @@ class RayHead:
         """Wait until the dashboard answers, or nobody wants it any more."""
         deadline = time.monotonic() + START_SECONDS
         while self.is_alive() and time.monotonic() < deadline and not is_over():
-            try:
-                if httpx2.get(f"{self.dashboard_url}/api/version", timeout=2, trust_env=False).is_success:
-                    return
-            except httpx2.HTTPError:
-                time.sleep(0.2)
+            if self.answers():
+                return
+            time.sleep(0.2)
         self.stop()
         raise SetupError(f"Ray did not start; {self.log} says why")
+
+    def answers(self) -> bool:
+        """Whether the dashboard answers, and is not that of another Ray that has taken the port."""
+        try:
+            version = httpx2.get(f"{self.dashboard_url}/api/version", timeout=2, trust_env=False)
+        except httpx2.HTTPError:
+            return False
+        session = (self.temp_dir / "session_latest").resolve().name
+        return version.is_success and version.json().get("session_name") == session
 
     def stop(self) -> None:
         """End exactly what `start` started."""
@@ -201,16 +218,3 @@ def end_with_parent() -> None:
     """Let the kernel end this process when its parent dies, however that dies (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def free_port(wanted: int = 0) -> int:
-    """Return `wanted` if that port of the loopback address is free, else some port that is."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise SetupError("no port of 127.0.0.1 is free")

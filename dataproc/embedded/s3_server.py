@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx2
 
 from dataproc.domain.errors import SetupError
-from dataproc.embedded.ray_head import end_with_parent, free_port
+from dataproc.embedded.ports import listening_port
+from dataproc.embedded.ray_head import end_with_parent
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -21,7 +22,7 @@ ACCESS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_R
 
 @dataclass(slots=True)
 class S3Server:
-    """An S3 service at `endpoint`, empty at the start and gone at the end."""
+    """An S3 service at `endpoint`, empty at the start and gone at the end; it chooses its port if it is given none."""
 
     folder: Path
     port: int = 0
@@ -36,7 +37,6 @@ class S3Server:
         """Start the server and wait until it answers."""
         if find_spec("moto") is None:
             raise SetupError("the local S3 server needs the package moto: pip install 'dataproc[demo]'")
-        self.port = self.port or free_port()
         with (self.folder / "s3.log").open("wb") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own words, no shell
                 [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
@@ -53,16 +53,23 @@ class S3Server:
         return self
 
     def wait(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait until the server answers."""
+        """Wait until the server listens, and answers."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
-            try:
-                httpx2.get(self.endpoint, timeout=2, trust_env=False)
-            except httpx2.HTTPError:
-                time.sleep(0.1)
-            else:
-                return
+            if (port := listening_port(process.pid)) is not None:
+                self.port = port
+                if self.answers():
+                    return
+            time.sleep(0.1)
         raise SetupError(f"the local S3 server did not start; {self.folder / 's3.log'} says why")
+
+    def answers(self) -> bool:
+        """Whether the server answers."""
+        try:
+            httpx2.get(self.endpoint, timeout=2, trust_env=False)
+        except httpx2.HTTPError:
+            return False
+        return True
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """End the server, kindly at first."""

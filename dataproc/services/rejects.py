@@ -31,6 +31,7 @@ class RejectService:
     open_rejects: Callable[[], Rejects]
     # A warehouse that hangs may take these threads, and none of those that the API's own database needs.
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "rejects"))
+    held_at_once: int = AT_ONCE
 
     async def page(self, selection: Selection, *, after: int, limit: int) -> RejectPage:
         """Return a page of rejects, or raise `NotFoundError` when the job has published nothing yet."""
@@ -44,14 +45,14 @@ class RejectService:
 
     async def all(self, selection: Selection) -> AsyncIterator[Sequence[StoredReject]]:
         """Return all rejects, some at a time; what cannot be had is raised before the first of them is given."""
-        page = await self.page(selection, after=0, limit=AT_ONCE)
+        page = await self.page(selection, after=0, limit=self.held_at_once)
         return self.following(selection, page)
 
     async def following(self, selection: Selection, page: RejectPage) -> AsyncIterator[Sequence[StoredReject]]:
         """Yield the rejects of a page, and of all pages after it."""
         yield page.rejects
         while page.after is not None:
-            page = await self.ask(self.open_rejects().page, selection, after=page.after, limit=AT_ONCE)
+            page = await self.ask(self.open_rejects().page, selection, after=page.after, limit=self.held_at_once)
             yield page.rejects
 
     async def replay(self, selection: Selection, text: str, *, by: Caller, key: str | None = None) -> Job:

@@ -1,6 +1,7 @@
 """The fence and the ledger: who may publish, and what was published."""
 
 from dataclasses import astuple, dataclass, field
+from datetime import timedelta
 from uuid import UUID
 
 import psycopg
@@ -28,7 +29,7 @@ ON CONFLICT (job_id) DO UPDATE SET epoch = greatest(fence.epoch, EXCLUDED.epoch)
 WHERE fence.epoch <= EXCLUDED.epoch
 """
 WAIT_FOR_FENCE = "SELECT set_config('lock_timeout', %s, true)"
-FENCE_PATIENCE = "5s"
+FENCE_PATIENCE = timedelta(seconds=5)
 """How long a publish may hold the fence before whoever wants to forbid it goes on with other work, and asks again."""
 TAKE = "SELECT epoch, cancelled FROM dataproc_load.load_fence WHERE job_id = %s FOR UPDATE"
 ASK = "SELECT epoch, cancelled FROM dataproc_load.load_fence WHERE job_id = %s FOR SHARE"
@@ -76,10 +77,10 @@ def raise_fence(conn: psycopg.Connection, load_id: LoadId) -> None:
         raise FencedError(job=load_id.job_id, epoch=load_id.epoch)
 
 
-def forbid(conn: psycopg.Connection, job_id: JobId, epoch: int) -> None:
+def forbid(conn: psycopg.Connection, job_id: JobId, epoch: int, patience: timedelta = FENCE_PATIENCE) -> None:
     """Let no epoch up to this one publish. Waits a while for a publish that already holds the fence."""
     with conn.transaction():
-        conn.execute(WAIT_FOR_FENCE, (FENCE_PATIENCE,))
+        conn.execute(WAIT_FOR_FENCE, (f"{patience // timedelta(milliseconds=1)}ms",))
         conn.execute(FORBID, {"job": job_id, "epoch": epoch})
 
 

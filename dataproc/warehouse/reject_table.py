@@ -70,10 +70,11 @@ class WarehouseRejects:
 
     url: str = field(repr=False)
     cipher: Cipher = field(default=NO_KEYS, repr=False)
+    largest_page: int = LARGEST_PAGE
 
     def page(self, selection: Selection, *, after: int, limit: int) -> RejectPage:
         """Return rejects whose ids come after `after`, in their order."""
-        asked = asdict(selection) | {"after": after, "limit": limit + 1, "bytes": LARGEST_PAGE}
+        asked = asdict(selection) | {"after": after, "limit": limit + 1, "bytes": self.largest_page}
         with connect(self.url) as conn, conn.transaction():
             conn.execute(BY_INDEX)
             rows = conn.execute(PAGE.encode(), asked).fetchall()

@@ -46,9 +46,9 @@ BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 class Aside:
     """The packed rejects of a load until they are written, in little memory however many they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept_in_memory: int = KEPT_IN_MEMORY) -> None:
         """Begin without any."""
-        self._file = tempfile.SpooledTemporaryFile(max_size=KEPT_IN_MEMORY)  # noqa: SIM115 - closed by `__exit__`
+        self._file = tempfile.SpooledTemporaryFile(max_size=kept_in_memory)  # noqa: SIM115 - closed by `__exit__`
 
     def __enter__(self) -> Self:
         """Return it."""

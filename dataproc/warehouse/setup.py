@@ -1,5 +1,7 @@
 """The schema `dataproc_load`: made and brought up to date under a lock, forward only."""
 
+from collections.abc import Sequence
+
 import psycopg
 
 from dataproc.domain.errors import SetupError
@@ -157,7 +159,7 @@ STEPS = (
 """Each step brings the schema from its index to the next version. Add steps; never change one that was released."""
 
 
-def prepare(url: str) -> int:
+def prepare(url: str, steps: Sequence[str] = STEPS) -> int:
     """Bring the schema `dataproc_load` up to date; return its version. Safe when two do it at once."""
     with connect(url) as conn:
         refuse_old_server(conn)
@@ -165,7 +167,7 @@ def prepare(url: str) -> int:
             conn.execute(LOCK)
             conn.execute("CREATE SCHEMA IF NOT EXISTS dataproc_load")
             conn.execute("CREATE TABLE IF NOT EXISTS dataproc_load.version (version integer NOT NULL)")
-            for number, step in enumerate(STEPS[version(conn) :], version(conn) + 1):
+            for number, step in enumerate(steps[version(conn) :], version(conn) + 1):
                 conn.execute(step.encode())
                 conn.execute("DELETE FROM dataproc_load.version")
                 conn.execute("INSERT INTO dataproc_load.version VALUES (%s)", (number,))

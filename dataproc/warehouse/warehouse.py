@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 import psycopg
 import pyarrow as pa
@@ -44,6 +45,7 @@ class PostgresWarehouse:
     url: str = field(repr=False)
     direct_limit: int
     cipher: Cipher | None = field(default=None, repr=False)
+    fence_patience: timedelta = ledger.FENCE_PATIENCE
 
     def hiding(self, cipher: Cipher, *, personal: bool) -> "PostgresWarehouse":
         """Return this warehouse for rows of a source; for personal ones, which are refused without a key, it hides."""
@@ -131,7 +133,7 @@ class PostgresWarehouse:
     def forbid(self, job_id: JobId, epoch: int) -> Published | None:
         """Forbid any publish of this epoch or an earlier one; return what was published, if a publish won."""
         with connect(self.url) as conn:
-            ledger.forbid(conn, job_id, epoch)
+            ledger.forbid(conn, job_id, epoch, self.fence_patience)
             return ledger.look_up(conn, job_id)
 
     def refresh(self, target: str) -> None:

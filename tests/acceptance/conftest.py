@@ -8,7 +8,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from tests.acceptance.installation import QUICK, Installation, installed
-from tests.conftest import PostgresServers, open_folder
+from tests.conftest import EMPTY, PostgresServers, open_folder
 
 LOADER = sql.Identifier("loader")
 
@@ -16,7 +16,7 @@ LOADER = sql.Identifier("loader")
 @pytest.fixture(scope="session")
 def warehouse(postgres_servers: PostgresServers) -> Iterator[tuple[str, str]]:
     """Give the URLs of a warehouse: for its administrator, and for a role that may only make things of its own."""
-    with postgres_servers.database(18, "template0") as url:
+    with postgres_servers.database(18, EMPTY) as url:
         with psycopg.connect(url, autocommit=True) as conn:
             name = sql.Identifier(conn.info.dbname)
             conn.execute(sql.SQL("CREATE ROLE {} LOGIN").format(LOADER))
@@ -28,7 +28,7 @@ def warehouse(postgres_servers: PostgresServers) -> Iterator[tuple[str, str]]:
 def installation(postgres_servers: PostgresServers, warehouse: tuple[str, str]) -> Iterator[Installation]:
     """Give a running installation; it lasts for all acceptance tests."""
     admin_url, loader_url = warehouse
-    with open_folder() as folder, postgres_servers.database(18, "template0") as metadata_url:
+    with open_folder() as folder, postgres_servers.database(18, EMPTY) as metadata_url:
         databases = {"metadata_url": SecretStr(metadata_url), "warehouse_url": SecretStr(loader_url)}
         with installed(folder, admin_url=admin_url, **databases, **QUICK) as place:
             yield place

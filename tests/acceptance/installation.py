@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 
 from dataproc.cli.stack import Stack, running, url_of
 from dataproc.domain.status import RunStatus
-from dataproc.embedded.ray_head import free_port
 from dataproc.embedded.s3_server import ACCESS, S3Server
 from dataproc.settings import Settings
 from tests.waiting import found
@@ -40,13 +39,12 @@ def installed(folder: Path, *, admin_url: str = "", **settings: Any) -> Iterator
     chosen = Settings(
         data_dir=folder,
         files_root=folder,
-        http_port=free_port(8000),
         python_modules=("tests.dlt_resources",),
         **settings,
     )
     with (
         S3Server(folder) as s3,
-        running(chosen, lambda _: None) as stack,
+        running(chosen, lambda _: None, any_port=True) as stack,
         httpx2.Client(base_url=stack.api_url, timeout=60, trust_env=False) as api,
     ):
         place = Installation(api, s3, stack, admin_url or url_of(stack.settings.warehouse_url), folder)

@@ -87,15 +87,30 @@ def test_the_drawing_of_the_states_shows_every_status_and_only_moves_that_exist(
     assert [move for move in drawn if not RunStatus(move[0]).may_become(RunStatus(move[1]))] == []
 
 
+PAGES = {
+    "README": {"database"},
+    "database": {"database"},
+    "external": {"dlt", "plugin"},
+    "files": {"files"},
+    "rest": {"rest"},
+    "s3": {"s3"},
+}
+"""The kinds of sources that each page is about."""
+
+
 def examples() -> list[tuple[str, str]]:
-    """Return the jobs that the pages about sources show."""
+    """Return the jobs that the pages about sources show, each with the name of its page."""
     pages = sorted((DOCS / "sources").glob("*.md"))
     found = [
-        (page.name, text) for page in pages for text in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+        (page.stem, text) for page in pages for text in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
     ]
     return [(page, text) for page, text in found if "destination:" in text]
 
 
+def test_every_page_about_sources_shows_a_job() -> None:
+    assert {page for page, _ in examples()} == {path.stem for path in (DOCS / "sources").glob("*.md")} == set(PAGES)
+
+
 @pytest.mark.parametrize(("page", "text"), examples())
-def test_every_job_that_the_pages_about_sources_show_is_right(page: str, text: str) -> None:
-    assert read_spec(text).source.kind
+def test_every_job_that_a_page_about_sources_shows_is_right_and_of_its_kind(page: str, text: str) -> None:
+    assert read_spec(text).source.kind in PAGES[page]

@@ -152,4 +152,24 @@ def test_every_make_target_that_is_named_exists() -> None:
         for name in MAKE.findall(text)
     }
 
+    assert {"check", "test", "demo"} <= {name for _, name in named}
     assert {use for use in named if use[1] not in targets and not use[1].startswith("bench-")} == set()
+
+
+def keywords(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the keyword arguments of all calls with their lines."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            yield from ((node.lineno, word.arg) for word in node.keywords if word.arg is not None)
+
+
+def test_only_the_profile_of_hypothesis_has_a_deadline() -> None:
+    profile = Path("tests/conftest.py")
+    tests = [path.relative_to(ROOT) for path in modules(with_tests=True) if path.is_relative_to(ROOT / "tests")]
+    found = {
+        path: [line for line, word in keywords((ROOT / path).read_text(encoding="utf-8")) if word == "deadline"]
+        for path in tests
+    }
+
+    assert len(found[profile]) == 1
+    assert [f"{path}:{line}" for path, lines in found.items() for line in lines if path != profile] == []

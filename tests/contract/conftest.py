@@ -10,17 +10,15 @@ from tests.warehouses import ALWAYS_DIRECT, Query
 
 
 @pytest.fixture
-def warehouse(empty_database_url: str) -> PostgresWarehouse:
+def warehouse(warehouse_url: str) -> PostgresWarehouse:
     """Give a prepared warehouse."""
-    warehouse = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
-    warehouse.prepare()
-    return warehouse
+    return PostgresWarehouse(warehouse_url, ALWAYS_DIRECT)
 
 
 @pytest.fixture
-def query(empty_database_url: str, warehouse: PostgresWarehouse) -> Query:
+def query(warehouse: PostgresWarehouse) -> Query:
     """Give a look into the prepared warehouse."""
-    return Query(empty_database_url)
+    return Query(warehouse.url)
 
 
 @pytest.fixture

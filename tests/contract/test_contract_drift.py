@@ -73,9 +73,8 @@ class Nine:
 
 
 @pytest.fixture
-def nine(empty_database_url: str, tmp_path: Path) -> Nine:
-    warehouse, query = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT), Query(empty_database_url)
-    warehouse.prepare()
+def nine(warehouse_url: str, tmp_path: Path) -> Nine:
+    warehouse, query = PostgresWarehouse(warehouse_url, ALWAYS_DIRECT), Query(warehouse_url)
     query("CREATE SCHEMA sales")
     query("CREATE TABLE sales.orders (id bigint, x bigint)")
     return Nine(tmp_path, warehouse, query)

@@ -23,7 +23,7 @@ from dataproc.services.pipeline import Pipeline
 from dataproc.sources.factory import source_for
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.builders import surroundings
-from tests.conftest import PostgresServers
+from tests.conftest import EMPTY, WAREHOUSE, PostgresServers
 from tests.contract.conformance import in_a_worker
 from tests.descriptors import open_sockets
 from tests.fakes.pipeline import FakeEngine
@@ -140,8 +140,7 @@ class Shop:
 @contextmanager
 def shops(servers: PostgresServers, source: int, warehouse: int) -> Iterator[Shop]:
     """Give a source and a warehouse of these versions."""
-    with servers.database(source, "template0") as url, servers.database(warehouse, "template0") as warehouse_url:
-        PostgresWarehouse(warehouse_url, ALWAYS_DIRECT).prepare()
+    with servers.database(source, EMPTY) as url, servers.database(warehouse, WAREHOUSE) as warehouse_url:
         Query(warehouse_url)("CREATE SCHEMA sales")
         Query(url)("CREATE SCHEMA shop; CREATE TYPE shop.mood AS ENUM ('glad'); CREATE DOMAIN shop.percent AS int")
         yield Shop(url, warehouse_url)

@@ -23,7 +23,7 @@ from dataproc.services.pipeline import Pipeline
 from dataproc.sources.factory import source_for
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.builders import surroundings
-from tests.conftest import PostgresServers
+from tests.conftest import DEFAULT_MAJOR, WAREHOUSE, PostgresServers
 from tests.contract.conformance import in_a_worker, rows_of
 from tests.fakes.pipeline import FakeEngine
 from tests.warehouses import ALWAYS_DIRECT, Query, a_load_id
@@ -64,8 +64,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def url(postgres_servers: PostgresServers) -> Iterator[str]:
-    with postgres_servers.database(18, "template0") as url:
-        PostgresWarehouse(url, ALWAYS_DIRECT).prepare()
+    with postgres_servers.database(DEFAULT_MAJOR, WAREHOUSE) as url:
         Query(url)("CREATE SCHEMA shop")
         Query(url)("CREATE SCHEMA sales")
         yield url
@@ -212,9 +211,8 @@ def test_a_second_attempt_reads_only_missing_pieces_if_nothing_was_written_in_be
     source, first, second = shop.source(split={"units": 4}), list[str](), list[str]()
     destination = Destination.model_validate({"table": shop.target, "load": "staged"})
     # The load itself writes to its server, so the warehouse is another one.
-    with postgres_servers.database(15, "template0") as warehouse_url:
+    with postgres_servers.database(15, WAREHOUSE) as warehouse_url:
         warehouse = PostgresWarehouse(warehouse_url, ALWAYS_DIRECT)
-        warehouse.prepare()
         load_id = a_load_id()
         attempt = Pipeline(Stumbling(source, first, stumbles=True), (), destination, (), FakeEngine(), warehouse)
         with pytest.raises(SourceUnavailableError):

@@ -11,12 +11,12 @@ import trustme
 from dataproc.domain.errors import SourceRefusedError
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.embedded.account import Account
-from dataproc.embedded.ray_head import free_port
 from dataproc.ports.connector import Connector
 from dataproc.ports.store import Connection
 from dataproc.sources.factory import connector_for, source_for
 from tests.builders import surroundings
 from tests.conftest import INSTALLED_15, open_folder
+from tests.processes import reserved_port
 
 CA = trustme.CA()
 
@@ -26,8 +26,8 @@ def port() -> Iterator[int]:
     """Give the port of a server that takes nothing but encrypted connections; its certificate is for `localhost`."""
     if not INSTALLED_15.exists():
         pytest.skip("PostgreSQL 15 is not installed")
-    account, port = Account.current(), free_port()
-    with open_folder() as folder:
+    account = Account.current()
+    with open_folder() as folder, reserved_port() as port:
         data = folder / "data"
         account.make_folder(data)
         account.run(INSTALLED_15 / "initdb", "-A", "trust", "-U", "postgres", "-D", data).check_returncode()

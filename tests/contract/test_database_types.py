@@ -15,7 +15,7 @@ from dataproc.ports.store import Connection
 from dataproc.sources.factory import source_for
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.builders import surroundings
-from tests.conftest import PostgresServers
+from tests.conftest import DEFAULT_MAJOR, WAREHOUSE, PostgresServers
 from tests.contract.conformance import rows_of
 from tests.warehouses import ALWAYS_DIRECT, LoadTrial, Query
 
@@ -85,8 +85,7 @@ CARRIED: list[tuple[str, str, list[str]]] = [
 @pytest.fixture(scope="module")
 def url(postgres_servers: PostgresServers) -> Iterator[str]:
     """Give a database that is the source and the warehouse."""
-    with postgres_servers.database(18, "template0") as url:
-        PostgresWarehouse(url, ALWAYS_DIRECT).prepare()
+    with postgres_servers.database(DEFAULT_MAJOR, WAREHOUSE) as url:
         with psycopg.connect(url, autocommit=True) as conn:
             conn.execute("SELECT set_config('lc_monetary', 'C', false)")
             conn.execute(

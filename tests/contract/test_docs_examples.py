@@ -77,14 +77,13 @@ def content(url: str, table: str) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_the_examples_of_a_page_do_what_stands_there(
-    page: Path, tmp_path: Path, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+    page: Path, tmp_path: Path, warehouse_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    PostgresWarehouse(empty_database_url, 0).prepare()
     monkeypatch.setenv("DATAPROC_SECRET_DATAPROC", json.dumps({"key": KEY}))
     monkeypatch.syspath_prepend(tmp_path)
     settings = Settings(
         files_root=tmp_path,
-        warehouse_url=SecretStr(empty_database_url),
+        warehouse_url=SecretStr(warehouse_url),
         python_modules=("acme",),
         encryption_keys=("secret://dataproc#key",),
     )
@@ -97,8 +96,8 @@ def test_the_examples_of_a_page_do_what_stands_there(
                 (tmp_path / block.name).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / block.name).write_text(block.text, encoding="utf-8")
             case "yaml" if reads_from(tmp_path, spec := read_spec(block.text)):
-                run(spec, settings, empty_database_url)
+                run(spec, settings, warehouse_url)
             case "csv":
-                assert content(empty_database_url, block.name) == block.text
+                assert content(warehouse_url, block.name) == block.text
                 checked += 1
     assert checked or page.name == "README.md"

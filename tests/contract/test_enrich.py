@@ -1,7 +1,6 @@
 """Lookups from where they really are: the warehouse, files, registered databases, and Redis in between."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -20,12 +19,12 @@ from dataproc.domain.errors import (
     SourceNotFoundError,
 )
 from dataproc.domain.transforms.enrich import EnrichTransform, LookupTable
-from dataproc.embedded.ray_head import free_port
 from dataproc.ports.pipeline import Transform
 from dataproc.sources.lookups import SourceLookups
 from dataproc.transforms.enrich_cache import CachedLookups, Shelf
 from dataproc.transforms.factory import transform_for
 from tests.builders import a_connection, around_transforms, surroundings
+from tests.processes import reserved_port, server_process
 from tests.steps import a_chunk, applied, columns, schema_of
 from tests.waiting import wait_until
 
@@ -149,16 +148,15 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed")
-    port = free_port()
-    folder = tmp_path_factory.mktemp("redis")
-    words = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+    folder = str(tmp_path_factory.mktemp("redis"))
+
+    def words(port: int) -> list[str]:
+        return [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+
+    with server_process(words) as port:
         url = f"redis://127.0.0.1:{port}/0"
-        try:
-            wait_until(lambda: answers(url))
-            yield url
-        finally:
-            process.terminate()
+        wait_until(lambda: answers(url))
+        yield url
 
 
 def answers(url: str) -> bool:
@@ -192,8 +190,9 @@ def test_what_one_process_has_read_another_one_has_from_redis_for_as_long_as_it_
 def test_a_redis_that_does_not_answer_or_holds_rubbish_fails_no_job(
     warehouse_url: str, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    away = CachedLookups(of_warehouse(warehouse_url), "", f"redis://127.0.0.1:{free_port()}/0", Shelf())
-    assert away.read(PLACE, ("code",), 10_000, MINUTE).num_rows == 2
+    with reserved_port() as port:
+        away = CachedLookups(of_warehouse(warehouse_url), "", f"redis://127.0.0.1:{port}/0", Shelf())
+        assert away.read(PLACE, ("code",), 10_000, MINUTE).num_rows == 2
     assert [record.getMessage() for record in caplog.records] == [
         "lookup not had from redis", "lookup not put into redis"
     ]  # fmt: skip

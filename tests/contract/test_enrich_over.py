@@ -20,7 +20,7 @@ from dataproc.services.plan import JobPlan
 from dataproc.settings import Settings
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.fakes.pipeline import FakeEngine
-from tests.warehouses import ALWAYS_DIRECT, a_load_id
+from tests.warehouses import a_load_id
 
 FILL = """
 CREATE SCHEMA ref;
@@ -66,14 +66,13 @@ class Shop:
 
 
 @pytest.fixture
-def shop(empty_database_url: str, tmp_path: Path) -> Shop:
-    with psycopg.connect(empty_database_url) as conn:
+def shop(warehouse_url: str, tmp_path: Path) -> Shop:
+    with psycopg.connect(warehouse_url) as conn:
         conn.execute(FILL)
-    PostgresWarehouse(empty_database_url, ALWAYS_DIRECT).prepare()
     rows = [{"id": at, "code": code} for at, code in enumerate(["DE", "FR", None, "XX", "DE"], 1)]
     (tmp_path / "sales.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    settings = Settings(warehouse_url=SecretStr(empty_database_url), files_root=tmp_path)
-    return Shop(settings, empty_database_url, Monitor())
+    settings = Settings(warehouse_url=SecretStr(warehouse_url), files_root=tmp_path)
+    return Shop(settings, warehouse_url, Monitor())
 
 
 def enrich(**fields: Any) -> dict[str, Any]:

@@ -78,9 +78,7 @@ class Folder:
 def warehouse(request: pytest.FixtureRequest) -> Warehouse:
     if request.param == "fake":
         return FakeWarehouse()
-    real = PostgresWarehouse(request.getfixturevalue("empty_database_url"), direct_limit=1024)
-    real.prepare()
-    return real
+    return PostgresWarehouse(request.getfixturevalue("warehouse_url"), direct_limit=1024)
 
 
 def a_load(name: str = NAME) -> LoadId:

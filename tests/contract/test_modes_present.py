@@ -452,7 +452,7 @@ def test_moments_that_have_no_end_are_other_values(warehouse: PostgresWarehouse,
     before=st.dictionaries(st.integers(-3, 12), st.sampled_from([0.0, -0.0, 1.5, float("nan"), None]), max_size=12),
     after=st.dictionaries(st.integers(-3, 12), st.sampled_from([0.0, -0.0, 1.5, float("nan"), None]), min_size=1),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_merge_ends_the_same_whether_rows_are_looked_for_or_not(
     warehouse: PostgresWarehouse, query: Query, before: dict[int, float | None], after: dict[int, float | None]
 ) -> None:

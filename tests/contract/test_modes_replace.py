@@ -15,6 +15,7 @@ from dataproc.domain.destination import Destination
 from dataproc.domain.errors import ContractViolationError, CountMismatchError, RowRefusedError, TargetRefusedError
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Published
+from dataproc.warehouse.attributes import describe
 from dataproc.warehouse.modes import freezing
 from dataproc.warehouse.modes.swap import NewTable
 from dataproc.warehouse.target import find_target
@@ -82,6 +83,35 @@ def test_a_swapped_table_keeps_all_that_the_old_one_had(warehouse: PostgresWareh
     assert "new table" in published.effect.notes[0]
 
 
+@pytest.mark.parametrize("postgres_major", [15, 18], indirect=True)
+@pytest.mark.parametrize("way", WAYS)
+def test_an_option_that_the_server_itself_sets_at_columns_is_not_an_obstacle(
+    warehouse: PostgresWarehouse, orders: Query, way: str
+) -> None:
+    before = oid(orders)
+    orders(
+        "SET allow_system_table_mods = on; "
+        "UPDATE pg_attribute SET attoptions = '{pg_attver=1}' WHERE attrelid = 'sales.orders'::regclass AND attnum > 0"
+    )
+
+    published = replace(warehouse, rows_of_ids([3, 4]), way=way)
+
+    assert oid(orders) != before
+    assert "new table" in published.effect.notes[0]
+
+
+def test_an_option_that_the_server_itself_sets_at_columns_does_not_change_the_columns(
+    warehouse: PostgresWarehouse, orders: Query
+) -> None:
+    with psycopg.connect(warehouse.url) as conn:
+        [(table,)] = oid(orders)
+        before = describe(conn, table)
+        conn.execute("SET allow_system_table_mods = on")
+        conn.execute("UPDATE pg_attribute SET attoptions = '{pg_attver=2}' WHERE attrelid = %s AND attnum > 0", [table])
+
+        assert describe(conn, table) == before
+
+
 HANGING = {
     "a view": f"CREATE VIEW sales.seen AS SELECT id FROM {TABLE}",
     "a foreign key to it": f"CREATE TABLE sales.items (id bigint REFERENCES {TABLE});; "
@@ -101,6 +131,8 @@ HANGING = {
     f"BEGIN ATOMIC SELECT max(id) FROM {TABLE}; END",
     "a materialized view": f"CREATE MATERIALIZED VIEW sales.kept AS SELECT id FROM {TABLE}",
     "the order of an index": f"ALTER TABLE {TABLE} CLUSTER ON orders_key",
+    "a column's number of distinct values": f"ALTER TABLE {TABLE} ALTER COLUMN note SET (n_distinct = 5)",
+    "a column's statistics target": f"ALTER TABLE {TABLE} ALTER COLUMN note SET STATISTICS 500",
     "a replica identity": f"ALTER TABLE {TABLE} REPLICA IDENTITY FULL",
 }
 
@@ -270,16 +302,19 @@ def test_not_even_with_an_old_snapshot(warehouse: PostgresWarehouse, orders: Que
     assert seen <= {3, 50}
 
 
-def test_rows_that_are_staged_are_moved_some_blocks_at_a_time(
-    warehouse: PostgresWarehouse, query: Query, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(freezing, "BLOCKS", 2)
+def test_rows_are_moved_some_blocks_at_a_time(warehouse: PostgresWarehouse, query: Query) -> None:
     query("CREATE SCHEMA sales")
-    query(f"CREATE TABLE {TABLE} (id bigint PRIMARY KEY)")
+    query(f"CREATE TABLE {TABLE} AS SELECT id::bigint FROM generate_series(0, 7776) AS id")
 
-    replace(warehouse, rows_of_ids(range(5000)), rows_of_ids(range(5000, 7777)), way="staged")
+    with psycopg.connect(warehouse.url) as conn:
+        target = find_target(conn, Destination(table=TABLE, mode="replace"), rows_of_ids([1]).schema)
+        new = NewTable.made(conn, a_load_id(), target, lasting=True)
+        count = len(list(freezing.pieces(new, target.identifier, blocks_at_once=2)))
+        moved = freezing.move_all(new, target.identifier, blocks_at_once=2)
+        [(found, lowest, highest)] = new.run("SELECT count(DISTINCT id), min(id), max(id) FROM {new}").fetchall()
 
-    assert query.table() == [(number,) for number in range(7777)]
+    assert count > 10
+    assert (moved, found, lowest, highest) == (7777, 7777, 0, 7776)
 
 
 @pytest.mark.parametrize("way", WAYS)

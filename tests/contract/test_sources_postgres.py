@@ -31,7 +31,7 @@ from dataproc.sources.database.postgres_session import Snapshot
 from dataproc.sources.database.postgres_types import describe
 from dataproc.sources.factory import connector_for, source_for
 from tests.builders import surroundings
-from tests.conftest import PostgresServers
+from tests.conftest import DEFAULT_MAJOR, EMPTY, PostgresServers
 from tests.contract.conformance import Row, SourceConformance, in_a_worker, read_all, rows_of
 from tests.descriptors import open_sockets
 from tests.fakes.secrets import FakeSecrets
@@ -136,7 +136,7 @@ def lets_in(url: str) -> bool:
 
 @pytest.fixture
 def shop(postgres_servers: PostgresServers, guarded: None) -> Iterator[Shop]:
-    with postgres_servers.database(18, "template0") as url:
+    with postgres_servers.database(DEFAULT_MAJOR, EMPTY) as url:
         with psycopg.connect(url, autocommit=True) as conn:
             conn.execute(ORDERS)
         yield Shop(url)

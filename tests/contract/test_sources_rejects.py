@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,7 +22,6 @@ from dataproc.domain.errors import (
 from dataproc.domain.job import JobId
 from dataproc.domain.transforms.validate import ValidateTransform
 from dataproc.ports.pipeline import Source
-from dataproc.sources.rejected import source as rejected_source
 from dataproc.transforms.validate import Validate
 from dataproc.warehouse.connection import connect
 from dataproc.warehouse.warehouse import PostgresWarehouse
@@ -43,7 +42,7 @@ class Rejected:
     job: JobId
 
     def source(self) -> Source:
-        return rejected(self.warehouse.url, self.job)
+        return replace(rejected(self.warehouse.url, self.job), rows_in_unit=10, rows_in_piece=4)
 
     def rows(self) -> Sequence[Row]:
         return [(n, f"-{n}.50") for n in range(ROWS)]
@@ -70,10 +69,8 @@ class Rejected:
 
 
 @pytest.fixture
-def subject(warehouse: PostgresWarehouse, monkeypatch: pytest.MonkeyPatch) -> Rejected:
+def subject(warehouse: PostgresWarehouse) -> Rejected:
     """Give a job whose rejects make several units and pieces; some rows broke two rules."""
-    monkeypatch.setattr(rejected_source, "ROWS_IN_UNIT", 10)
-    monkeypatch.setattr(rejected_source, "ROWS_IN_PIECE", 4)
     return Rejected(warehouse, set_aside(warehouse, orders(*range(ROWS)), "ge", "le"))
 
 

@@ -20,7 +20,7 @@ from dataproc.repositories.store import PostgresStore
 from dataproc.settings import Settings
 from tests.builders import a_job, a_reply, an_event, some_progress
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("postgres_major", [18, 15], indirect=True)]
+pytestmark = pytest.mark.anyio
 
 LEASE = timedelta(seconds=30)
 

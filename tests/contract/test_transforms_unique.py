@@ -44,7 +44,6 @@ def published(folder: Path, url: str, files: dict[str, Rows], load: str, on_erro
         }
     )
     settings, warehouse = Settings(files_root=folder, warehouse_url=SecretStr(url)), PostgresWarehouse(url, 2**30)
-    warehouse.prepare()
     transforms = open_transforms(spec, {}, settings)
     source = open_source(spec, None, settings)
     return Pipeline(source, transforms, spec.destination, (), FakeEngine(), warehouse).run(a_load_id(), Monitor())
@@ -61,18 +60,18 @@ GOOD = [(1, 1, "x"), (1, 2, "z"), (2, 1, "y")]
 @pytest.mark.parametrize("load", ["auto", "staged"])
 @pytest.mark.parametrize(("on_error", "rejected"), [("quarantine", 4), ("drop", 0)])
 def test_the_first_row_of_a_key_stays_wherever_the_others_come_from(
-    tmp_path: Path, empty_database_url: str, load: str, on_error: str, rejected: int
+    tmp_path: Path, warehouse_url: str, load: str, on_error: str, rejected: int
 ) -> None:
     files = {**FILES, "a.jsonl": FILES["a.jsonl"] + BAD}
 
-    told = published(tmp_path, empty_database_url, files, load, on_error)
+    told = published(tmp_path, warehouse_url, files, load, on_error)
 
-    assert rows_of(empty_database_url, "SELECT id, line, name FROM sales.orders ORDER BY 1, 2") == GOOD
+    assert rows_of(warehouse_url, "SELECT id, line, name FROM sales.orders ORDER BY 1, 2") == GOOD
     reasons = rows_of(
-        empty_database_url, "SELECT DISTINCT position, rule, column_name FROM dataproc_load.reject ORDER BY 1, 2, 3"
+        warehouse_url, "SELECT DISTINCT position, rule, column_name FROM dataproc_load.reject ORDER BY 1, 2, 3"
     )
     assert told.account == Account(read=7, loaded=3, rejected=rejected, filtered=4 - rejected)
-    assert len(rows_of(empty_database_url, "SELECT DISTINCT unit, position FROM dataproc_load.reject")) == rejected
+    assert len(rows_of(warehouse_url, "SELECT DISTINCT unit, position FROM dataproc_load.reject")) == rejected
     assert reasons == (
         [(1, "unique", "id, line"), (2, "type", "id"), (2, "unique", "id, line"), (3, "unique", "name")]
         if rejected
@@ -81,8 +80,8 @@ def test_the_first_row_of_a_key_stays_wherever_the_others_come_from(
 
 
 @pytest.mark.parametrize("load", ["auto", "staged"])
-def test_a_run_that_fails_at_such_a_row_publishes_nothing(tmp_path: Path, empty_database_url: str, load: str) -> None:
+def test_a_run_that_fails_at_such_a_row_publishes_nothing(tmp_path: Path, warehouse_url: str, load: str) -> None:
     with pytest.raises(BadDataError, match="row 1: 'id', 'line' is not unique in this run"):
-        published(tmp_path, empty_database_url, FILES, load, "fail")
+        published(tmp_path, warehouse_url, FILES, load, "fail")
 
-    assert rows_of(empty_database_url, "SELECT to_regclass('sales.orders') IS NULL") == [(True,)]
+    assert rows_of(warehouse_url, "SELECT to_regclass('sales.orders') IS NULL") == [(True,)]

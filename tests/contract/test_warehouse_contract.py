@@ -38,12 +38,10 @@ SELECT (SELECT string_agg(c::text, '|' ORDER BY c.oid) FROM pg_class c WHERE rel
 
 
 @pytest.fixture
-def warehouse(empty_database_url: str) -> PostgresWarehouse:
+def warehouse(warehouse_url: str) -> PostgresWarehouse:
     """Give a prepared warehouse with a schema for targets."""
-    warehouse = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
-    warehouse.prepare()
-    Query(empty_database_url)("CREATE SCHEMA sales")
-    return warehouse
+    Query(warehouse_url)("CREATE SCHEMA sales")
+    return PostgresWarehouse(warehouse_url, ALWAYS_DIRECT)
 
 
 def trial(warehouse: PostgresWarehouse, contract: object, way: str = "auto", **more: object) -> LoadTrial:

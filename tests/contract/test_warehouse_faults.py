@@ -17,8 +17,6 @@ from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.conftest import open_folder
 from tests.warehouses import ALWAYS_DIRECT, LoadTrial, Query, a_load_id, allow, planned
 
-pytestmark = pytest.mark.parametrize("postgres_major", [18, 15], indirect=True)
-
 WAYS = pytest.mark.parametrize("way", ["direct", "staged"])
 COMMIT = b"COMMIT\x00"
 SOCKET = ".s.PGSQL.5432"

@@ -26,9 +26,7 @@ WAYS = ("direct", "staged")
 def warehouse(request: pytest.FixtureRequest) -> Warehouse:
     if request.param == "fake":
         return FakeWarehouse()
-    real = PostgresWarehouse(request.getfixturevalue("empty_database_url"), direct_limit=1024)
-    real.prepare()
-    return real
+    return PostgresWarehouse(request.getfixturevalue("warehouse_url"), direct_limit=1024)
 
 
 @pytest.fixture
@@ -260,12 +258,11 @@ def test_every_row_of_every_unit_is_accounted_for(warehouse: Warehouse, load_id:
     assert found.published_at.tzinfo is not None
 
 
-def test_the_fake_refuses_a_row_as_the_real_one_does(empty_database_url: str, load_id: LoadId) -> None:
-    real = PostgresWarehouse(empty_database_url, direct_limit=1024)
-    real.prepare()
+def test_the_fake_refuses_a_row_as_the_real_one_does(warehouse_url: str, load_id: LoadId) -> None:
+    real = PostgresWarehouse(warehouse_url, direct_limit=1024)
     real.fence(load_id)
     publish(real, load_id)
-    with psycopg.connect(empty_database_url) as conn:
+    with psycopg.connect(warehouse_url) as conn:
         conn.execute("ALTER TABLE analytics.orders ADD CHECK (id <> 3) NOT VALID")
     again = replace(load_id, job_id=JobId(uuid4()))
     fake = FakeWarehouse(refused=frozenset({3}))

@@ -339,7 +339,7 @@ units = st.lists(st.lists(st.lists(row, max_size=4), min_size=1, max_size=3), mi
 
 
 @given(units=units, keep=st.sampled_from(["first", "last", {"latest": "v"}, {"earliest": "note"}]))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_it_does_not_matter_how_rows_are_cut_into_units_and_chunks(
     warehouse: PostgresWarehouse, query: Query, units: Any, keep: Any
 ) -> None:

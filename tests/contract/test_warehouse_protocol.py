@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 
 import psycopg
 import pyarrow as pa
@@ -23,9 +24,9 @@ from dataproc.domain.errors import (
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Load, Published
-from dataproc.warehouse import ledger
 from dataproc.warehouse.ledger import Entry, record, take_fence
 from dataproc.warehouse.publish import publishing
+from dataproc.warehouse.rejects import Aside, pack, unpack
 from dataproc.warehouse.staged import StagedLoad
 from dataproc.warehouse.target import Target
 from dataproc.warehouse.warehouse import PostgresWarehouse
@@ -40,12 +41,11 @@ from tests.warehouses import (
     a_unit,
     allow,
     chunks_of,
+    loaded,
     planned,
     rejects_at,
     schema_of,
 )
-
-pytestmark = pytest.mark.parametrize("postgres_major", [18, 15], indirect=True)
 
 WAYS = pytest.mark.parametrize("way", ["direct", "staged"])
 SCHEMA = schema_of({"id": pa.int64(), "note": pa.string()})
@@ -133,18 +133,18 @@ def test_empty_units_and_no_units_are_published(warehouse: PostgresWarehouse, qu
     assert query.count("load_ledger") == 2
 
 
-def test_rejects_beyond_memory_wait_in_a_file(
-    warehouse: PostgresWarehouse, query: Query, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dataproc.warehouse.rejects.KEPT_IN_MEMORY", 1)
+def test_rejects_beyond_memory_wait_in_a_file() -> None:
     chunks = [
         replace(chunk, read=1).keep(chunk.rows.slice(0, 0), rejects=rejects_at(chunk.seq))
         for chunk in chunks_of("u0", *(orders(i) for i in range(50)))
     ]
 
-    LoadTrial(warehouse, "direct").publish(SourcePlan((a_unit(rows=50),), SCHEMA), chunks)
+    with Aside(kept_in_memory=1) as aside:
+        for chunk in chunks:
+            aside.add(loaded(chunk.unit, chunk.seq, rejects=pack(chunk.rejects)))
+        found = [(unit, unpack(packed)["position"].to_pylist()) for unit, packed in aside]
 
-    assert query("SELECT position FROM dataproc_load.reject ORDER BY 1") == [(i,) for i in range(50)]
+    assert found == [("u0", [i]) for i in range(50)]
 
 
 # ── the fence and the ledger ─────────────────────────────────────────────────────────────────────
@@ -240,10 +240,8 @@ def test_an_epoch_that_was_forbidden_before_it_began_cannot_begin(warehouse: Pos
         warehouse.fence(load_id)
 
 
-def test_forbidding_does_not_wait_for_ever_for_a_publish_that_holds_the_fence(
-    warehouse: PostgresWarehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ledger, "FENCE_PATIENCE", "100ms")
+def test_forbidding_does_not_wait_for_ever_for_a_publish_that_holds_the_fence(warehouse: PostgresWarehouse) -> None:
+    hasty = replace(warehouse, fence_patience=timedelta(milliseconds=100))
     load_id = a_load_id()
     warehouse.fence(load_id)
     target = Target("sales", "orders", (), exists=False)
@@ -251,7 +249,7 @@ def test_forbidding_does_not_wait_for_ever_for_a_publish_that_holds_the_fence(
         take_fence(conn, load_id)
 
         with pytest.raises(WarehouseUnavailableError, match="holds what is needed"):
-            warehouse.forbid(load_id.job_id, 1)
+            hasty.forbid(load_id.job_id, 1)
 
     assert warehouse.forbid(load_id.job_id, 1) is None
 
@@ -618,10 +616,9 @@ def test_chunks_that_the_driver_never_heard_of_are_not_published(warehouse: Post
     ("auto", 10, "direct"), ("auto", 11, "staged"), ("direct", 11, "direct"), ("staged", 0, "staged"),
 ])  # fmt: skip
 def test_auto_chooses_by_size_and_a_spec_that_says_is_obeyed(
-    empty_database_url: str, asked: str, size: int, taken: str
+    warehouse_url: str, asked: str, size: int, taken: str
 ) -> None:
-    warehouse = PostgresWarehouse(empty_database_url, direct_limit=10)
-    warehouse.prepare()
+    warehouse = PostgresWarehouse(warehouse_url, direct_limit=10)
 
     plan = SourcePlan((a_unit(size=size),), SCHEMA)
     assert LoadTrial(warehouse, asked).open(SCHEMA, plan).way == taken

@@ -20,11 +20,10 @@ from dataproc.ports.cipher import NO_KEYS
 from dataproc.ports.rejects import RejectCount, StoredReject
 from dataproc.security.ciphers import DataKeyCipher
 from dataproc.transforms.breaks import Break, reject_table
-from dataproc.warehouse import reject_table as table
-from dataproc.warehouse import setup
 from dataproc.warehouse.connection import connect
-from dataproc.warehouse.reject_table import WarehouseRejects, mark_replayed
+from dataproc.warehouse.reject_table import LARGEST_PAGE, WarehouseRejects, mark_replayed
 from dataproc.warehouse.rejects import in_ascii, pack, unpack
+from dataproc.warehouse.setup import STEPS, prepare
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.fakes.secrets import FakeSecrets
 from tests.rejected import REPLAYED, breaks_of, orders, rejected, replayed, set_aside
@@ -36,11 +35,12 @@ WAYS = pytest.mark.parametrize("way", ["direct", "staged"])
 PERSONAL = "zoe@example.com"
 
 
-def pages(url: str, selection: Selection, limit: int) -> list[list[StoredReject]]:
+def pages(url: str, selection: Selection, limit: int, largest_page: int = LARGEST_PAGE) -> list[list[StoredReject]]:
     """Return all pages of a selection."""
     found, after = [], 0
+    rejects = WarehouseRejects(url, largest_page=largest_page)
     while True:
-        page = WarehouseRejects(url).page(selection, after=after, limit=limit)
+        page = rejects.page(selection, after=after, limit=limit)
         found.append(list(page.rejects))
         if page.after is None:
             return found
@@ -77,14 +77,11 @@ def test_pages_go_on_where_the_one_before_ended(warehouse: PostgresWarehouse) ->
     assert pages(warehouse.url, Selection(job, "pattern"), 4) == [[]]
 
 
-def test_a_page_of_large_rows_ends_early_and_loses_none(
-    warehouse: PostgresWarehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(table, "LARGEST_PAGE", 1000)
+def test_a_page_of_large_rows_ends_early_and_loses_none(warehouse: PostgresWarehouse) -> None:
     rows = pa.table({"id": list(range(5)), "amount": ["x" * 600] * 5})
     job = set_aside(warehouse, rows)
 
-    found = pages(warehouse.url, Selection(job), 4)
+    found = pages(warehouse.url, Selection(job), 4, largest_page=1000)
 
     assert [[each.position for each in page] for page in found] == [[0, 1], [2, 3], [4]]
 
@@ -254,12 +251,8 @@ def test_a_replay_that_was_planned_before_another_is_refused(warehouse: Postgres
     assert query("SELECT count(replayed_by) FROM dataproc_load.reject") == [(0,)]
 
 
-def test_rejects_from_before_this_version_can_be_looked_at_and_stay(
-    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    warehouse, steps = PostgresWarehouse(empty_database_url, 0), setup.STEPS
-    monkeypatch.setattr(setup, "STEPS", steps[:-1])
-    warehouse.prepare()
+def test_rejects_from_before_this_version_can_be_looked_at_and_stay(empty_database_url: str) -> None:
+    prepare(empty_database_url, STEPS[:-1])
     job = uuid4()
     with connect(empty_database_url) as conn:
         conn.execute(
@@ -268,8 +261,7 @@ def test_rejects_from_before_this_version_can_be_looked_at_and_stay(
             (job, uuid4()),
         )
 
-    monkeypatch.setattr(setup, "STEPS", steps)
-    warehouse.prepare()
+    prepare(empty_database_url)
 
     [[found]] = pages(empty_database_url, Selection(job), 10)
     assert (found.position, found.attempt, found.code, found.is_row) == (7, None, None, False)

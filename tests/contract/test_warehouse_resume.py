@@ -24,8 +24,6 @@ from tests.warehouses import (
     rejects_at,
 )
 
-pytestmark = pytest.mark.parametrize("postgres_major", [18, 15], indirect=True)
-
 
 def orders(*ids: int) -> pa.Table:
     return pa.table({"id": pa.array(ids, pa.int64()), "note": pa.array([f"order {i}" for i in ids], pa.string())})

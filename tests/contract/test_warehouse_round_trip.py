@@ -13,7 +13,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from dataproc.domain.chunk import POSITION
 from dataproc.warehouse.warehouse import PostgresWarehouse
-from tests.conftest import PostgresServers
+from tests.conftest import DEFAULT_MAJOR, WAREHOUSE, PostgresServers
 from tests.warehouses import ALWAYS_DIRECT, LoadTrial, Query, a_unit, chunks_of, struct_of
 
 NUMBERS = count()
@@ -67,14 +67,13 @@ def column(draw: DrawFn, dtype: pa.DataType, values: SearchStrategy[Any], rows: 
 
 @pytest.fixture(scope="module")
 def url(postgres_servers: PostgresServers) -> Iterator[str]:
-    with postgres_servers.database(18, "template0") as url:
-        PostgresWarehouse(url, ALWAYS_DIRECT).prepare()
+    with postgres_servers.database(DEFAULT_MAJOR, WAREHOUSE) as url:
         Query(url)("CREATE SCHEMA sales")
         yield url
 
 
 @pytest.mark.parametrize("way", ["direct", "staged"])
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=tables())
 def test_what_is_read_back_equals_what_went_in(url: str, way: str, rows: pa.Table) -> None:
     table = f"sales.t{next(NUMBERS)}"
@@ -85,7 +84,7 @@ def test_what_is_read_back_equals_what_went_in(url: str, way: str, rows: pa.Tabl
     assert Query(url).table(table, binary=True) == [tuple(row.values()) for row in rows.to_pylist()]
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=st.lists(st.text(st.sampled_from("a\x00é"), max_size=3), max_size=40))
 def test_exactly_the_rows_that_postgresql_refuses_are_set_aside(url: str, rows: list[str]) -> None:
     table = f"sales.t{next(NUMBERS)}"

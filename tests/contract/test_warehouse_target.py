@@ -33,12 +33,10 @@ WAYS = pytest.mark.parametrize("way", ["direct", "staged"])
 
 
 @pytest.fixture
-def warehouse(empty_database_url: str) -> PostgresWarehouse:
+def warehouse(warehouse_url: str) -> PostgresWarehouse:
     """Give a prepared warehouse with a schema for targets."""
-    warehouse = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
-    warehouse.prepare()
-    Query(empty_database_url)("CREATE SCHEMA sales")
-    return warehouse
+    Query(warehouse_url)("CREATE SCHEMA sales")
+    return PostgresWarehouse(warehouse_url, ALWAYS_DIRECT)
 
 
 def table_of(*ids: int | None, **columns: object) -> pa.Table:

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from dataproc.domain.errors import ContractViolationError
 from dataproc.warehouse.warehouse import PostgresWarehouse
-from tests.conftest import PostgresServers
+from tests.conftest import WAREHOUSE, PostgresServers
 from tests.warehouses import ALWAYS_DIRECT, LoadTrial, Query, struct_of
 
 NUMBERS = count()
@@ -28,8 +28,7 @@ OLD = datetime(1815, 6, 18, 11, 35)  # noqa: DTZ001 - as above
 @pytest.fixture(scope="module", params=[18, 15])
 def url(request: pytest.FixtureRequest, postgres_servers: PostgresServers) -> Iterator[str]:
     """Give a prepared warehouse that the tests of this module share; each takes a table of its own."""
-    with postgres_servers.database(request.param, "template0") as url:
-        PostgresWarehouse(url, ALWAYS_DIRECT).prepare()
+    with postgres_servers.database(request.param, WAREHOUSE) as url:
         Query(url)("CREATE SCHEMA sales")
         yield url
 

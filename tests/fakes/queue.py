@@ -149,6 +149,7 @@ class FakeJobs:
         return lease.expires_at <= self.store.now or (is_deaf and not lease.claim.holder.startswith("reaper-"))
 
     async def ended(self, job_ids: Sequence[JobId]) -> Mapping[JobId, int]:
+        self.store.on_look(job_ids)
         found = [self.state.jobs[job_id] for job_id in job_ids if job_id in self.state.jobs]
         return {job.id: job.epoch for job in found if job.status.is_final}
 

@@ -1,6 +1,6 @@
 """What a metadata database in memory holds, and its clock."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -61,6 +61,8 @@ class Memory:
 
     now: datetime = SOME_TIME
     state: State = field(default_factory=State)
+    on_look: Callable[[Sequence[JobId]], object] = list
+    """Called with the jobs whenever it is asked which of them have ended."""
 
     def tick(self) -> datetime:
         """Return the time, a microsecond later than the last one, so that things have an order."""

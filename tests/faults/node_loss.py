@@ -28,7 +28,7 @@ from dataproc.domain.job import JobId
 from dataproc.domain.sources.files import FilesSource
 from dataproc.domain.unit import Unit
 from dataproc.embedded.orders import orders, share
-from dataproc.embedded.ray_head import free_port
+from dataproc.embedded.ports import free_port
 from dataproc.ports.pipeline import Step, Transform
 from dataproc.ports.warehouse import LoadId
 from dataproc.services.monitor import Monitor

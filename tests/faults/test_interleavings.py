@@ -27,8 +27,6 @@ from tests.faults.server import FaultServer, fault_server
 from tests.faults.sessions import session
 from tests.warehouses import LoadTrial, Query, a_load_id, planned
 
-pytestmark = pytest.mark.timeout(120)
-
 TABLE = "sales.orders"
 ROWS = Counter(range(6))
 HOUR = timedelta(hours=1)

@@ -21,8 +21,6 @@ from tests.faults.runner import Order
 from tests.faults.server import Ballast, FaultServer, fault_server, server_on_small_disk
 from tests.faults.world import World, new_world
 
-pytestmark = pytest.mark.timeout(180)
-
 EVERYTHING = os.environ.get("DATAPROC_FAULTS") == "all"
 EVERYWHERE = (Fault.RETRYABLE, Fault.UNEXPECTED, Fault.KILLED)
 CRUCIAL = (

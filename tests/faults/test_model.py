@@ -21,7 +21,6 @@ EXTENT = settings(
     stateful_step_count=60 if EVERYTHING else 30,
     derandomize=not EVERYTHING,
     database=None,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     # An example is told as it was found: each step that would be tried to shorten it is slow on real databases.
     phases=[Phase.generate],
@@ -34,7 +33,7 @@ def server() -> Iterator[FaultServer]:
         yield running
 
 
-@pytest.mark.timeout(3600 if EVERYTHING else 180)
+@pytest.mark.timeout(3600 if EVERYTHING else 900)
 def test_whatever_is_done_in_whatever_order_the_databases_stay_as_the_model_says(server: FaultServer) -> None:
     with server.database() as database:
         # It wants what makes a machine; the stub knows only classes.

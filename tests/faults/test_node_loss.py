@@ -12,8 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from dataproc.embedded.ray_head import MARK, end_marked
-from dataproc.warehouse.warehouse import PostgresWarehouse
-from tests.conftest import PostgresServers, open_folder
+from tests.conftest import DEFAULT_MAJOR, WAREHOUSE, PostgresServers, open_folder
 from tests.faults.node_loss import CASES, ROWS, Moment
 from tests.warehouses import Query
 
@@ -34,8 +33,7 @@ class Losses:
 def losses(postgres_servers: PostgresServers) -> Iterator[Losses]:
     """Load and lose nodes in a process of its own; end what it may have left behind."""
     mark = str(uuid4())
-    with postgres_servers.database(18, "template0") as url, open_folder() as folder:
-        PostgresWarehouse(url, direct_limit=0).prepare()
+    with postgres_servers.database(DEFAULT_MAJOR, WAREHOUSE) as url, open_folder() as folder:
         command = [sys.executable, "-m", "tests.faults.node_loss", url, str(folder)]
         environment = os.environ | {"RAY_AUTH_MODE": "disabled", MARK: mark}
         try:

@@ -17,8 +17,6 @@ from tests.faults.runner import Order
 from tests.faults.server import fault_server
 from tests.faults.world import Case, World, new_world
 
-pytestmark = pytest.mark.timeout(180)
-
 POINTS = (FaultPoint.PUBLISH_FENCED, FaultPoint.RECORDED, FaultPoint.COMMITTING, FaultPoint.COMMITTED)
 FAULTS = (Fault.RETRYABLE, Fault.KILLED, Fault.RESET_AFTER, Fault.TERMINATED)
 MARKS = "SELECT replayed_by, count(*) FROM dataproc_load.reject WHERE job_id = %s GROUP BY replayed_by"

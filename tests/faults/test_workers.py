@@ -28,7 +28,6 @@ from tests.local_ray import own_ray
 # Ray warns of its own deprecated settings and of files that its own processes leave open.
 pytestmark = [
     pytest.mark.ray,
-    pytest.mark.timeout(240),
     pytest.mark.usefixtures("logs_as_before"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),

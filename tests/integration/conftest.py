@@ -21,11 +21,9 @@ async def api(postgres_store: PostgresStore) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-def warehouse(empty_database_url: str) -> PostgresWarehouse:
-    """Give a warehouse that is set up."""
-    real = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
-    real.prepare()
-    return real
+def warehouse(warehouse_url: str) -> PostgresWarehouse:
+    """Give a prepared warehouse."""
+    return PostgresWarehouse(warehouse_url, ALWAYS_DIRECT)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from base64 import b64encode
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +16,6 @@ from dataproc.domain.job import JobId
 from dataproc.domain.status import RunStatus
 from dataproc.repositories.store import PostgresStore
 from dataproc.security.ciphers import DataKeyCipher
-from dataproc.services import rejects as service
 from dataproc.settings import Settings
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from serve_app.routes.rejects import wanted
@@ -31,6 +31,14 @@ name: orders-again
 transforms: [{kind: clean, trim: true}]
 destination: {table: sales.replayed}
 """
+
+
+@pytest.fixture
+async def paging_api(postgres_store: PostgresStore, warehouse: PostgresWarehouse) -> AsyncIterator[Api]:
+    """Give the API with that warehouse, which holds two rejects at once."""
+    settings = Settings(warehouse_url=SecretStr(warehouse.url))
+    async with started(postgres_store, settings, rejects_at_once=2) as running:
+        yield running
 
 
 async def a_job_with(
@@ -77,12 +85,11 @@ async def test_counts_tell_how_often_each_rule_was_broken(loading_api: Api, ware
 
 @pytest.mark.parametrize("how", [{"headers": {"Accept": "text/csv"}}, {"params": {"format": "csv"}}])
 async def test_all_rejects_are_given_as_csv_that_no_spreadsheet_computes(
-    loading_api: Api, warehouse: PostgresWarehouse, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+    paging_api: Api, warehouse: PostgresWarehouse, how: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(service, "AT_ONCE", 2)
-    job = await a_job_with(loading_api, warehouse, orders(*range(5)), "=cmd|'/c calc'!A0")
+    job = await a_job_with(paging_api, warehouse, orders(*range(5)), "=cmd|'/c calc'!A0")
 
-    response = await loading_api.client.get(f"/jobs/{job['id']}/rejects", **how)
+    response = await paging_api.client.get(f"/jobs/{job['id']}/rejects", **how)
 
     rows = list(csv.DictReader(io.StringIO(response.text)))
     assert response.headers["content-type"].startswith("text/csv")
@@ -94,12 +101,11 @@ async def test_all_rejects_are_given_as_csv_that_no_spreadsheet_computes(
 
 @pytest.mark.parametrize("how", [{"headers": {"Accept": "application/x-ndjson"}}, {"params": {"format": "ndjson"}}])
 async def test_all_rejects_are_given_as_lines_of_json(
-    loading_api: Api, warehouse: PostgresWarehouse, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+    paging_api: Api, warehouse: PostgresWarehouse, how: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(service, "AT_ONCE", 2)
-    job = await a_job_with(loading_api, warehouse, orders(*range(5)))
+    job = await a_job_with(paging_api, warehouse, orders(*range(5)))
 
-    response = await loading_api.client.get(f"/jobs/{job['id']}/rejects", **how)
+    response = await paging_api.client.get(f"/jobs/{job['id']}/rejects", **how)
 
     assert response.headers["content-type"] == "application/x-ndjson"
     assert [json.loads(line)["position"] for line in response.text.splitlines()] == [0, 1, 2, 3, 4]

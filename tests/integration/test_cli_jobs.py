@@ -5,7 +5,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -29,6 +28,7 @@ from dataproc.settings import Settings
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.api_server import api_server
 from tests.builders import a_failure, some_progress
+from tests.processes import program
 from tests.warehouses import ALWAYS_DIRECT, LoadTrial, a_load_id, planned
 
 SPEC = """\
@@ -37,6 +37,7 @@ source: {kind: files, path: orders.parquet}
 destination: {table: analytics.orders}
 """
 LEASE = timedelta(seconds=30)
+PATIENCE = 120.0
 
 
 @pytest.fixture
@@ -160,15 +161,20 @@ def test_waiting_for_programs_gives_one_document(api: str, spec: Path, database_
     assert json.loads(done.stdout)["status"] == "COMPLETED"
 
 
-def test_ctrl_c_while_waiting_leaves_the_job_running(api: str, spec: Path) -> None:
-    words = [sys.executable, "-m", "dataproc.cli.app", "submit", str(spec), "--api", api, "--wait"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    job_id, status = process.stderr.readline().split()
+IGNORING_INTERRUPTS = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+"""How cron, and a shell script in the background, start a program."""
 
-    process.send_signal(signal.SIGINT)
 
-    _, said = process.communicate(timeout=30)
+@pytest.mark.parametrize("how", [[], IGNORING_INTERRUPTS], ids=["as usual", "with the signal ignored"])
+def test_ctrl_c_while_waiting_leaves_the_job_running(api: str, spec: Path, how: list[str]) -> None:
+    words = [*how, sys.executable, "-m", "dataproc.cli.app", "submit", str(spec), "--api", api, "--wait"]
+    with program(words) as process:
+        assert process.stderr is not None
+        job_id, status = process.stderr.readline().split()
+
+        process.send_signal(signal.SIGINT)
+
+        _, said = process.communicate(timeout=PATIENCE)
     assert status == "PENDING"
     assert process.returncode == 130
     assert f"the job goes on; dataproc jobs get {job_id} shows it" in said
@@ -244,10 +250,9 @@ def test_the_log_of_each_attempt_is_shown_and_no_more_lines_than_asked_for(
     assert [line["message"] for line in document[0]["lines"]] == ["planned", "loaded", "done"]
 
 
-def test_the_account_of_a_load_is_shown_unit_by_unit(spec: Path, database_url: str, empty_database_url: str) -> None:
-    warehouse = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
-    warehouse.prepare()
-    with api_server(database_url, settings=Settings(warehouse_url=SecretStr(empty_database_url))) as api:
+def test_the_account_of_a_load_is_shown_unit_by_unit(spec: Path, database_url: str, warehouse_url: str) -> None:
+    warehouse = PostgresWarehouse(warehouse_url, ALWAYS_DIRECT)
+    with api_server(database_url, settings=Settings(warehouse_url=SecretStr(warehouse_url))) as api:
         job_id = submitted(api, spec)
         early = run("jobs", "reconciliation", job_id, "--api", api)
         plan, chunks = planned(pa.table({"id": [1, 2, 3]}), pa.table({"id": [4]}))

@@ -16,7 +16,7 @@ from dataproc.repositories.migrate import head_revision, revision_of
 from dataproc.warehouse.setup import STEPS
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from jobs import migrate as command
-from tests.conftest import PostgresServers
+from tests.conftest import DEFAULT_MAJOR, EMPTY, PostgresServers
 from tests.s3 import S3Server, s3_server
 
 SPEC = """\
@@ -31,7 +31,7 @@ TABLES = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relname
 
 @pytest.fixture
 def warehouse_url(postgres_servers: PostgresServers) -> Iterator[str]:
-    with postgres_servers.database(18, "template0") as url:
+    with postgres_servers.database(DEFAULT_MAJOR, EMPTY) as url:
         yield url
 
 

@@ -29,15 +29,14 @@ CORRECTED = "name: orders-again\ndestination: {table: sales.replayed}\n"
 
 
 @pytest.fixture
-def api(database_url: str, empty_database_url: str) -> Iterator[str]:
+def api(database_url: str, warehouse_url: str) -> Iterator[str]:
     """Give the URL of an API with a warehouse."""
-    PostgresWarehouse(empty_database_url, ALWAYS_DIRECT).prepare()
-    with api_server(database_url, settings=Settings(warehouse_url=SecretStr(empty_database_url))) as url:
+    with api_server(database_url, settings=Settings(warehouse_url=SecretStr(warehouse_url))) as url:
         yield url
 
 
 @pytest.fixture
-def job(database_url: str, empty_database_url: str, api: str) -> JobId:
+def job(database_url: str, warehouse_url: str, api: str) -> JobId:
     """Give a completed job with five rejects."""
     made = a_job(spec=a_spec())
 
@@ -50,7 +49,7 @@ def job(database_url: str, empty_database_url: str, api: str) -> JobId:
         await store.close()
 
     asyncio.run(completed())
-    set_aside(PostgresWarehouse(empty_database_url, ALWAYS_DIRECT), orders(*range(5)), job=made.id)
+    set_aside(PostgresWarehouse(warehouse_url, ALWAYS_DIRECT), orders(*range(5)), job=made.id)
     return made.id
 
 

@@ -325,8 +325,9 @@ def test_the_api_is_the_application_behind_haproxy() -> None:
 
     assert application["import_path"] == "serve_app.deployment:app"
     assert [f'name="{deployment["name"]}"' in code for deployment in application["deployments"]] == [True]
-    for _, pod in pods_within(service, "api"):
-        env = env_of(pod["spec"]["containers"][0])
+    environments = [env_of(pod["spec"]["containers"][0]) for _, pod in pods_within(service, "api")]
+    assert len(environments) == 2
+    for env in environments:
         assert (env["RAY_SERVE_ENABLE_HA_PROXY"], env["RAY_SERVE_THROUGHPUT_OPTIMIZED"]) == ("1", "1")
 
 
@@ -400,6 +401,7 @@ def test_compute_grows_and_shrinks_but_always_has_a_worker() -> None:
 
     assert spec["enableInTreeAutoscaling"] is True
     assert spec["autoscalerOptions"]["version"] == "v2"
+    assert spec["workerGroupSpecs"]
     assert all(group["minReplicas"] >= 1 and group["idleTimeoutSeconds"] > 0 for group in spec["workerGroupSpecs"])
 
 

@@ -229,13 +229,12 @@ def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
 
 
 def test_a_plain_user_has_its_data_where_the_system_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    assert default_data_dir() == tmp_path / ".local/share/dataproc"
+    assert default_data_dir(uid=1000) == tmp_path / ".local/share/dataproc"
 
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
-    assert default_data_dir() == tmp_path / "xdg" / "dataproc"
+    assert default_data_dir(uid=1000) == tmp_path / "xdg" / "dataproc"
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root has another account to run the server under")

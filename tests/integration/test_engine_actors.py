@@ -32,7 +32,6 @@ from tests.warehouses import ALWAYS_DIRECT, a_load_id, a_unit
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.usefixtures("local_ray"),
-    pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
@@ -198,16 +197,15 @@ def test_an_actor_that_is_killed_is_replaced_and_its_unit_read_again(tmp_path: P
     assert len(notes(tmp_path)) == 2 + 1
 
 
-def test_a_killed_actor_costs_the_warehouse_no_row_and_doubles_none(tmp_path: Path, empty_database_url: str) -> None:
+def test_a_killed_actor_costs_the_warehouse_no_row_and_doubles_none(tmp_path: Path, warehouse_url: str) -> None:
     options = {"folder": str(tmp_path), "dies_at": ROWS + IN_CHUNK + 3}
-    warehouse = PostgresWarehouse(empty_database_url, ALWAYS_DIRECT)
-    warehouse.prepare()
+    warehouse = PostgresWarehouse(warehouse_url, ALWAYS_DIRECT)
     destination = Destination(table="shop.twice", load="staged")
     step = python("Counted", options=options, actor_pool=2)
 
     Pipeline(Numbers(4), (step,), destination, (), RayEngine(), warehouse).run(a_load_id(), Monitor())
 
     assert (tmp_path / "died").exists()
-    with psycopg.connect(empty_database_url) as conn:
+    with psycopg.connect(warehouse_url) as conn:
         rows = conn.execute("SELECT x, twice FROM shop.twice ORDER BY x").fetchall()
     assert rows == [(x, 2 * x) for x in range(4 * ROWS)]

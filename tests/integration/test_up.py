@@ -19,8 +19,11 @@ import pytest
 
 from dataproc.embedded.orders import orders
 from dataproc.embedded.postgres import EmbeddedPostgres
-from dataproc.embedded.ray_head import RayHead, free_port
+from dataproc.embedded.ray_head import RayHead
 from tests.conftest import open_folder
+from tests.processes import program, reserved_port
+
+pytestmark = pytest.mark.ray
 
 PATIENCE = 180.0
 
@@ -36,14 +39,11 @@ def started(folder: Path, *words: str, **variables: str) -> Iterator[subprocess.
     """Give a program of ours that was started with nothing set but its folder and a free port."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DATAPROC_", "AWS_"))}
     environment |= {"DATAPROC_DATA_DIR": str(folder), "DATAPROC_FILES_ROOT": str(folder), "COLUMNS": "200"}
-    environment |= {"RAY_AUTH_MODE": "disabled", "DATAPROC_HTTP_PORT": str(free_port())} | variables
-    with subprocess.Popen(
-        [sys.executable, "-m", *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        try:
+    with reserved_port() as port:
+        environment |= {"RAY_AUTH_MODE": "disabled", "DATAPROC_HTTP_PORT": str(port)} | variables
+        command = [sys.executable, "-m", *words]
+        with program(command, environment=environment, errors=subprocess.STDOUT) as process:
             yield process
-        finally:
-            process.terminate()
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> str:
@@ -131,8 +131,10 @@ def foreign_ray(folder: Path, database_url: str, empty_database_url: str) -> Ite
     path = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     head = RayHead(folder, databases | files | path)
     head.start()
-    yield head
-    head.stop()
+    try:
+        yield head
+    finally:
+        head.stop()
 
 
 def test_up_on_a_given_ray_and_given_databases_takes_away_what_it_put_there(folder: Path, foreign_ray: RayHead) -> None:

@@ -4,7 +4,7 @@ import pickle
 from base64 import b64encode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -19,7 +19,6 @@ SECRETS = FakeSecrets({"secret://old": OLD, "secret://new": NEW, "secret://short
 BEFORE, AFTER = DataKeyCipher(("secret://old",), SECRETS), DataKeyCipher(("secret://new", "secret://old"), SECRETS)
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=50) | st.binary(max_size=50), max_size=10), st.text(max_size=10))
 def test_what_was_encrypted_is_decrypted(values: list[str | bytes], context: str) -> None:
     found = BEFORE.encrypt(values, context)
@@ -61,7 +60,6 @@ def test_blind_indexes_of_two_names_tell_nothing_of_each_other() -> None:
     assert BEFORE.blind_index(["x"], "a") != BEFORE.blind_index(["x"], "b")
 
 
-@settings(deadline=None)
 @given(st.integers(13, 60), st.integers(1, 255))
 def test_a_value_that_was_changed_is_refused(at: int, by: int) -> None:
     text = BEFORE.encrypt(["some value"], "u")[0]

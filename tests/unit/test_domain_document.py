@@ -5,7 +5,7 @@ import pickle
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -198,7 +198,6 @@ def test_problems_of_another_model_are_told_by_its_own_shape() -> None:
     assert problem == Problem("/limt", "unknown field 'limt': did you mean 'limit'?")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200) | st.text("{}[]:,-&*!|>'\"\n\t a1#%@`?", max_size=60))
 def test_any_text_is_a_specification_or_a_list_of_problems(text: str) -> None:
     assert problems_in(text)

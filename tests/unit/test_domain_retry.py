@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -14,7 +14,6 @@ policies = st.builds(RetryPolicy, attempts=st.integers(1, 100), first_delay=leng
 dice = st.floats(0, 1)
 
 
-@settings(deadline=None)
 @given(policies, st.integers(1, 200), dice)
 def test_no_delay_leaves_its_bounds(policy: RetryPolicy, attempt: int, thrown: float) -> None:
     delay = policy.delay(attempt, thrown)
@@ -23,7 +22,6 @@ def test_no_delay_leaves_its_bounds(policy: RetryPolicy, attempt: int, thrown: f
     assert delay is None or timedelta(0) <= delay <= policy.max_delay
 
 
-@settings(deadline=None)
 @given(policies, dice)
 def test_with_the_same_dice_no_delay_is_shorter_than_the_one_before(policy: RetryPolicy, thrown: float) -> None:
     delays = [policy.delay(attempt, thrown) for attempt in range(1, policy.attempts)]
@@ -32,7 +30,6 @@ def test_with_the_same_dice_no_delay_is_shorter_than_the_one_before(policy: Retr
     assert delays == sorted(delay for delay in delays if delay is not None)
 
 
-@settings(deadline=None)
 @given(policies, st.integers(1, 99))
 def test_the_dice_spread_a_delay_from_nothing_to_the_whole(policy: RetryPolicy, attempt: int) -> None:
     whole = policy.delay(attempt, 1.0)

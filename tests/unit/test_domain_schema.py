@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
@@ -129,7 +129,6 @@ def test_the_schema_refuses_what_the_model_refuses(change: dict[str, object]) ->
     assert not VALIDATOR.is_valid(document)
 
 
-@settings(deadline=None)
 @given(specs)
 def test_any_specification_survives_json(spec: JobSpec) -> None:
     text = spec.model_dump_json()

@@ -8,7 +8,6 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-import ray
 
 from dataproc.bootstrap import Workshop
 from dataproc.domain.errors import (
@@ -33,7 +32,6 @@ from dataproc.services.pipeline import Pipeline
 from dataproc.services.reconcile import Reaper
 from dataproc.services.runs import RunService
 from dataproc.telemetry.journal import RunJournal
-from jobs import driver, run_pipeline
 from jobs.driver import Dispatched, Driver, is_due
 from jobs.run_pipeline import main, read_target
 from tests.builders import a_failure, a_job, a_spec
@@ -42,6 +40,7 @@ from tests.fakes.store import FakeStore
 from tests.fakes.warehouse import FakeWarehouse
 
 LEASE = timedelta(seconds=30)
+SOON = timedelta(milliseconds=1)
 SPEC = "name: orders-daily\nsource: {kind: files, path: o.parquet}\ndestination: {table: analytics.orders}\n"
 
 
@@ -120,8 +119,7 @@ async def test_a_job_that_a_runner_has_taken_is_waited_for() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_run_that_failed_is_tried_again_by_the_policy_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "PAUSE", 0.001)
+async def test_a_run_that_failed_is_tried_again_by_the_policy_of_its_job() -> None:
     reads: list[str] = []
 
     def fail_twice(unit: Unit) -> None:
@@ -129,7 +127,7 @@ async def test_a_run_that_failed_is_tried_again_by_the_policy_of_its_job(monkeyp
         if len(reads) < 3:
             raise SourceUnavailableError
 
-    job = await Driver(Bench(on_read=fail_twice).workshop, LEASE).run(a_spec(retry=RetryPolicy(attempts=3)))
+    job = await Driver(Bench(on_read=fail_twice).workshop, LEASE, pause=SOON).run(a_spec(retry=RetryPolicy(attempts=3)))
 
     assert (job.status, job.attempt) == (RunStatus.COMPLETED, 3)
 
@@ -170,13 +168,10 @@ async def test_a_process_that_is_told_to_end_lets_its_job_wait_and_counts_no_att
 
 
 @pytest.mark.anyio
-async def test_a_process_that_is_told_to_end_between_two_attempts_begins_no_other(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(driver, "PAUSE", 0.001)
+async def test_a_process_that_is_told_to_end_between_two_attempts_begins_no_other() -> None:
     bench = Bench(FakeStore(now=datetime.now(UTC)), on_read=unavailable, dice=1.0)
     spec = a_spec(retry=RetryPolicy(first_delay=timedelta(hours=1), max_delay=timedelta(hours=1)))
-    process = Driver(bench.workshop, LEASE)
+    process = Driver(bench.workshop, LEASE, pause=SOON)
     running = asyncio.create_task(process.run(spec))
     while not bench.store.state.jobs or next(iter(bench.store.state.jobs.values())).failure is None:  # noqa: ASYNC110 - the fake has no event to wait for
         await asyncio.sleep(0.001)
@@ -209,33 +204,24 @@ def test_a_job_is_due_when_it_waits_and_its_delay_is_over(status: RunStatus, ahe
     assert is_due(a_job(status=status, scheduled_for=datetime.now(UTC) + ahead)) is due
 
 
-@pytest.fixture
-def on_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let there be a cluster to connect to."""
-    monkeypatch.setattr(ray, "init", lambda **_: None)
-
-
-def ending(monkeypatch: pytest.MonkeyPatch, end: Job | DataprocError) -> None:
-    """Let the job end so."""
+def exit_code_of(end: Job | DataprocError) -> int:
+    """Return how the process ends whose job ends so."""
 
     async def end_so(*_: object) -> Job:
         if isinstance(end, DataprocError):
             raise end
         return end
 
-    monkeypatch.setattr(run_pipeline, "with_workshop", end_so)
+    return main([str(uuid4())], join=lambda: None, run=end_so)
 
 
 @pytest.mark.parametrize(
     ("status", "code"), [(RunStatus.COMPLETED, 0), (RunStatus.FAILED, 1), (RunStatus.CANCELLED, 1)]
 )
-def test_the_exit_code_says_how_the_job_ended(
-    on_ray: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: RunStatus, code: int
-) -> None:
+def test_the_exit_code_says_how_the_job_ended(capsys: pytest.CaptureFixture[str], status: RunStatus, code: int) -> None:
     job = a_job(status=status, failure=a_failure() if status is RunStatus.FAILED else None)
-    ending(monkeypatch, job)
 
-    assert main([str(job.id)]) == code
+    assert exit_code_of(job) == code
 
     told = capsys.readouterr().out
     assert told.startswith(f"{job.id} {status}")
@@ -250,11 +236,9 @@ def test_the_exit_code_says_how_the_job_ended(
     ],
 )
 def test_an_error_is_told_in_words_and_by_the_exit_code(
-    on_ray: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], exc: DataprocError, code: int
+    capsys: pytest.CaptureFixture[str], exc: DataprocError, code: int
 ) -> None:
-    ending(monkeypatch, exc)
-
-    assert main([str(uuid4())]) == code
+    assert exit_code_of(exc) == code
 
     wanted = "/source/connection: there is no connection 'lake'" if code == 2 else "no route to host"
     assert capsys.readouterr().err == f"{wanted}\n"
@@ -291,13 +275,9 @@ def test_wrong_arguments_end_with_the_same_code_as_a_wrong_spec(argv: list[str])
     assert ended.value.code == 2
 
 
-def test_without_a_cluster_it_is_told_how_to_submit(
-    spec_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def refuse(**_: object) -> None:
+def test_without_a_cluster_it_is_told_how_to_submit(spec_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse() -> None:
         raise ConnectionError("could not find any running Ray instance")
 
-    monkeypatch.setattr(ray, "init", refuse)
-
-    assert main([str(spec_file)]) == 1
+    assert main([str(spec_file)], join=refuse) == 1
     assert "ray job submit" in capsys.readouterr().err

@@ -18,7 +18,6 @@ from dataproc.services.reconcile import Reaper
 from dataproc.services.runs import RunService
 from dataproc.settings import Settings
 from dataproc.telemetry.journal import RunJournal
-from jobs import runner as runner_module
 from jobs.runner import Runner
 from jobs.slot import SlotResult
 from tests.builders import a_job
@@ -289,13 +288,11 @@ async def test_a_runner_whose_first_slots_do_not_start_ends_with_the_error(shop:
     assert shop.claimed == 0
 
 
-async def test_a_metadata_database_that_is_away_is_asked_again(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(runner_module, "PAUSE", 0.001)
+async def test_a_metadata_database_that_is_away_is_asked_again(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     await shop.add(1)
     shop.store.is_away = True
     runner = shop.runner()
+    runner.pause = timedelta(milliseconds=1)
     running = asyncio.create_task(runner.run(1))
     await until(lambda: "metadata database does not answer" in caplog.messages)
 

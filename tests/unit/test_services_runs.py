@@ -548,12 +548,12 @@ def test_a_lease_is_trusted_for_less_than_it_lasts() -> None:
 
 
 async def test_what_a_run_logs_is_kept_with_it(
-    place: Workplace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    place: Workplace, caplog: pytest.LogCaptureFixture, logs_as_before: None
 ) -> None:
     claim = await place.claim()
     place.on_read = raising(SourceUnavailableError("bucket lake does not answer"))
     caplog.set_level(logging.INFO, "dataproc")
-    monkeypatch.setattr(logging.getLogger("dataproc"), "handlers", [place.journal])
+    logging.getLogger("dataproc").handlers = [place.journal]
 
     await place.service.execute(claim)
 

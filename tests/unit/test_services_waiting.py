@@ -2,11 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -16,7 +14,6 @@ from dataproc.domain.job import Job, JobId
 from dataproc.domain.status import RunStatus
 from dataproc.services.waiting import LONGEST, SHORTEST, Wait, WaitService, age_of
 from tests.builders import SOME_TIME, a_job
-from tests.fakes.queue import FakeJobs
 from tests.fakes.store import FakeStore
 from tests.waiting import until
 
@@ -51,15 +48,9 @@ def store() -> FakeStore:
 
 
 @pytest.fixture
-def waits(store: FakeStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> WaitService:
+def waits(store: FakeStore, clock: Clock) -> WaitService:
     """Give the service on a store that notes when it is asked for which jobs."""
-    ended = FakeJobs.ended
-
-    async def noted(jobs: FakeJobs, job_ids: Sequence[JobId]) -> Any:
-        clock.looks.append((clock.now, sorted(job_ids)))
-        return await ended(jobs, job_ids)
-
-    monkeypatch.setattr(FakeJobs, "ended", noted)
+    store.on_look = lambda job_ids: clock.looks.append((clock.now, sorted(job_ids)))
     return WaitService(store, clock, clock.pause)
 
 

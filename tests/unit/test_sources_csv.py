@@ -207,7 +207,7 @@ def test_repair_loses_no_line(cells: list[str]) -> None:
     assert sorted(line for line in kept.split(b"\n") if line) == sorted(line for line in block.split(b"\n") if line)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(["1,x", '2,"y', "3", '4,"a\nb"', "5,5,5", "oh,x", '6,"q"', ""]), max_size=30))
 def test_the_account_of_any_file_is_balanced_and_its_positions_unique(tmp_path: Path, records: list[str]) -> None:
     rows, rejects = read(tmp_path, "n,t\n" + "".join(f"{record}\n" for record in records))

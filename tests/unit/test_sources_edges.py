@@ -36,7 +36,7 @@ def record_starts(text: bytes, options: CsvOptions = CSV) -> set[int]:
     return {0, *(offsets[reader.line_num] for _ in reader)}
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(cells, min_size=1, max_size=60), size=st.integers(20, 200), window=st.integers(16, 200))
 def test_a_cut_is_where_a_record_begins_whatever_the_values_hold(
     tmp_path: Path, rows: list[list[str]], size: int, window: int

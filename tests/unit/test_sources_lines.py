@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dataproc.domain.errors import BadDataError
@@ -20,7 +20,6 @@ def units_of(data: bytes, unit_size: int) -> list[Unit]:
     return [file.unit(pa.schema([]), kind="bytes", span=span, size=span[1] - span[0], rows=None) for span in spans]
 
 
-@settings(deadline=None)
 @given(data=texts, unit_size=st.integers(1, 40))
 def test_byte_ranges_cover_every_line_exactly_once(data: bytes, unit_size: int) -> None:
     found = [b"".join(JsonLinesFormat(1).parts(pa.BufferReader(data), unit)) for unit in units_of(data, unit_size)]

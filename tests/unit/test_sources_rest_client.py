@@ -124,19 +124,20 @@ def test_a_private_address_is_refused_and_nothing_is_sent(api: Api) -> None:
     assert api.calls == []
 
 
-def test_a_name_is_resolved_once_and_the_checked_address_is_the_one_connected_to(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, asked = socket.getaddrinfo, list[str]()
+def test_a_name_is_resolved_once_and_the_checked_address_is_the_one_connected_to(api: Api) -> None:
+    asked = list[str]()
 
     def rebinding(host: Any, *others: Any, **named: Any) -> Any:
         asked.append(str(host))
         first = asked.count("api.test") == 1
-        return real(("127.0.0.1" if first else "127.0.0.2") if host == "api.test" else host, *others, **named)
+        return socket.getaddrinfo(
+            ("127.0.0.1" if first else "127.0.0.2") if host == "api.test" else host, *others, **named
+        )
 
-    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    with open_client(connection(f"http://api.test:{api.port}"), SECRETS, UNLIMITED, look_up=rebinding) as found:
+        answer = found.send(Ask("GET", f"http://api.test:{api.port}/orders"))
 
-    assert get(f"http://api.test:{api.port}").status == 200
+    assert answer.status == 200
     assert asked.count("api.test") == 1
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dataproc.domain.cells import Cells
@@ -81,7 +81,6 @@ def test_what_can_never_be_cast_is_known_before_there_are_rows() -> None:
     assert not can_cast(pa.struct([("a", pa.int64())]), pa.string())
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.integers(-(2**63), 2**63 - 1).map(str), st.sampled_from(["x", "", "1.0", None]))))
 def test_exactly_the_whole_numbers_fit_int64(texts: list[str | None]) -> None:
     values, misfits = outcome(pa.array(texts, pa.string()), "int64")

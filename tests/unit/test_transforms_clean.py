@@ -370,7 +370,6 @@ def test_what_can_never_be_done_is_refused_when_it_is_read(options: dict[str, An
         CleanTransform.model_validate({"kind": "clean", **options})
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["1", " 2 ", "x", None, ""]), max_size=30))
 def test_every_row_is_kept_set_aside_or_left_out(values: list[str | None]) -> None:
     step = clean(trim=True, drop_nulls=["n"], cast={"n": "int64"})
@@ -430,7 +429,7 @@ SCHEMA = pa.schema(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows_of_everything, st.integers(0, 25))
 def test_all_of_it_is_pure_counts_every_row_and_gives_the_same_in_pieces(rows: list[dict[str, Any]], cut: int) -> None:
     step, table = clean(**EVERYTHING), with_positions(pa.Table.from_pylist(rows, SCHEMA), 100)

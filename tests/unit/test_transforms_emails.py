@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataproc.transforms.emails import PATTERN, all_plain, is_email, with_lower_domain
@@ -13,7 +13,6 @@ addresses = st.builds(lambda name, domain, top: f"{name}@{domain}.{top}", parts,
 texts = st.lists(st.none() | st.sampled_from(["ann@example.com", "b.c@d.ef.gh"]) | addresses | parts, max_size=8)
 
 
-@settings(deadline=None)
 @given(texts, st.integers(0, 3))
 @example(["a@b.c", "d@e..f"], 0)
 @example(["a@b.c", "@e.f", "g@h@i.j"], 0)
@@ -40,7 +39,6 @@ def test_one_that_is_not_plain_needs_the_pattern(last: str) -> None:
     assert not all_plain(pa.array(["ann@example.com", last]))
 
 
-@settings(deadline=None)
 @given(texts)
 @example(["Ann@EXAMPLE.com", "Ann@example.com", "A@b@C.de", "no ADDRESS", "Ü@Ä.de"])
 def test_only_the_domain_comes_in_lower_case(values: list[str | None]) -> None:

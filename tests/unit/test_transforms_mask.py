@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dataproc.domain.document import read_spec
@@ -43,7 +43,6 @@ def test_a_hash_is_the_hmac_of_the_value_as_text() -> None:
     assert masked(pa.array([7, None], pa.int16()), "hash", "secret://mask") == [expected[1], None]
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=100) | st.none(), max_size=30), st.binary(min_size=1, max_size=100))
 def test_hashes_are_those_of_the_standard_library_also_for_long_keys_and_repeated_values(
     values: list[str | None], key: bytes
@@ -111,7 +110,6 @@ def test_a_part_of_a_text_stays_and_a_short_text_shows_none(shown: Any, text: st
     assert masked([text, None], {"partial": shown}) == [expected, None]
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_a_token_has_the_format_of_its_text(text: str) -> None:
     token = masked([text], "tokenise")[0]
@@ -134,7 +132,6 @@ def test_no_two_texts_or_numbers_have_the_same_token() -> None:
     assert sorted(masked(pa.array(numbers, pa.int8()), "tokenise")) == numbers
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=10))
 def test_a_token_of_a_number_has_as_many_digits_and_its_sign(numbers: list[int]) -> None:
     found = masked(pa.array(numbers, pa.int64()), "tokenise")
@@ -161,7 +158,6 @@ def test_a_blind_index_finds_equal_values_and_is_a_column_of_its_own() -> None:
     assert index[0] == index[2] != index[1]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.text(max_size=9) | st.none(), st.integers(-99, 99) | st.none()), max_size=30),
     st.integers(0, 30),

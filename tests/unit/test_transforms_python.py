@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -142,7 +142,6 @@ def test_a_chunk_without_rows_does_not_reach_the_function() -> None:
     assert columns(applied(python("failing"), a_chunk(a=pa.array([], pa.int64())))) == {"a": [], "twice": []}
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-99, 99), max_size=30), st.integers(0, 30))
 def test_it_does_not_matter_where_chunks_end(values: list[int], at: int) -> None:
     chunk = a_chunk(a=pa.array(values, pa.int64()))

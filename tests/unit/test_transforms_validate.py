@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dataproc.domain.chunk import LONGEST_ROW, POSITION, Chunk, Piece, chunk_of, no_rejects, with_positions
@@ -138,7 +138,6 @@ def test_a_type_that_no_value_can_have_is_named_before_there_are_rows() -> None:
 cells = st.one_of(st.none(), st.integers(-5, 5).map(str), st.sampled_from(["x", "", " 3 "]))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(cells, cells), max_size=40), st.sampled_from(["quarantine", "drop"]))
 def test_the_account_stays_balanced_and_no_good_row_is_lost(
     rows: list[tuple[str | None, str | None]], on_error: str

@@ -301,7 +301,7 @@ rows_of_everything = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows_of_everything, st.integers(0, 25), st.sampled_from(["quarantine", "drop"]))
 def test_all_of_it_is_pure_counts_every_row_and_gives_the_same_in_pieces(
     rows: list[dict[str, Any]], cut: int, on_error: str

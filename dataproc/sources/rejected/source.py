@@ -35,11 +35,6 @@ class Cut:
         """Take a row in."""
         self.end, self.rows, self.size = row.id + 1, self.rows + 1, self.size + len(row.text)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the next row begins another unit."""
-        return self.rows >= ROWS_IN_UNIT or self.size >= BYTES_IN_UNIT
-
 
 @dataclass(frozen=True, slots=True)
 class RejectedSource:
@@ -48,6 +43,8 @@ class RejectedSource:
     spec: RejectsSource
     rejected: RejectedRows
     columns: SourceColumns = EVERYTHING_INFERRED
+    rows_in_unit: int = ROWS_IN_UNIT
+    rows_in_piece: int = ROWS_IN_PIECE
 
     @property
     def selection(self) -> Selection:
@@ -72,10 +69,14 @@ class RejectedSource:
         """Yield all rows, and add to `cuts` where they are."""
         for raw in self.rejected.rows(self.selection):
             self.demand_care(raw)
-            if not cuts or cuts[-1].is_full:
+            if not cuts or self.is_full(cuts[-1]):
                 cuts.append(Cut(raw.id))
             cuts[-1].add(raw)
             yield parsed(raw)
+
+    def is_full(self, cut: Cut) -> bool:
+        """Return whether the next row begins another unit."""
+        return cut.rows >= self.rows_in_unit or cut.size >= BYTES_IN_UNIT
 
     def demand_care(self, raw: RawRow) -> None:
         """Refuse to treat personal rows as others: what is set aside of them again would be readable."""
@@ -103,7 +104,7 @@ class RejectedSource:
     def pieces(self, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows of a unit, some at a time; fewer than were planned means that another replay took them."""
         count = 0
-        for rows in in_pieces(self.rejected.rows(self.selection, unit.span)):
+        for rows in in_pieces(self.rejected.rows(self.selection, unit.span), self.rows_in_piece):
             yield Piece(with_positions(table_of(rows, schema), count), no_rejects())
             count += len(rows)
         if count != unit.rows:
@@ -111,14 +112,14 @@ class RejectedSource:
             raise SourceChangedError(told, unit=unit.id)
 
 
-def in_pieces(raws: Iterable[RawRow]) -> Iterator[list[Row]]:
-    """Yield rows in lists of a good size."""
+def in_pieces(raws: Iterable[RawRow], rows_in_piece: int) -> Iterator[list[Row]]:
+    """Yield rows in lists of at most `rows_in_piece`, or of some megabytes."""
     rows: list[Row] = []
     size = 0
     for raw in raws:
         rows.append(parsed(raw))
         size += len(raw.text)
-        if len(rows) >= ROWS_IN_PIECE or size >= BYTES_IN_PIECE:
+        if len(rows) >= rows_in_piece or size >= BYTES_IN_PIECE:
             yield rows
             rows, size = [], 0
     if rows:

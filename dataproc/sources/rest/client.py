@@ -1,6 +1,7 @@
 """The client of an API: guarded, patient where it helps, and bounded in everything."""
 
 import json
+import socket
 import ssl
 import threading
 import time
@@ -20,7 +21,7 @@ from dataproc.sources.rest.asks import Ask, Proof, Signer, clean_header
 from dataproc.sources.rest.auth import signer_for
 from dataproc.sources.rest.connection import RestConnection
 from dataproc.sources.rest.failures import PASSING, checked, may_pass, too_long, unreached
-from dataproc.sources.rest.network import Deadline, Wires
+from dataproc.sources.rest.network import Deadline, LookUp, Wires
 from dataproc.sources.rest.rates import pause_of
 from dataproc.sources.rest.tls import context_of, public_context
 from dataproc.sources.rest.urls import Origin, Pairs, led_to, origin_of, shown, with_query
@@ -151,13 +152,15 @@ class RestClient:
 
 
 @contextmanager
-def open_client(connection: RestConnection, secrets: Secrets, throttle: Throttle) -> Iterator[RestClient]:
+def open_client(
+    connection: RestConnection, secrets: Secrets, throttle: Throttle, *, look_up: LookUp = socket.getaddrinfo
+) -> Iterator[RestClient]:
     """Give a client whose connections and gate are closed in the end."""
     headers = tuple(clean_header(name, known(value, secrets)) for name, value in connection.headers.items())
     deadline = Deadline()
     with ExitStack() as stack:
-        home = stack.enter_context(wires(connection, context_of(connection.tls, secrets), deadline).open())
-        away = stack.enter_context(wires(connection, public_context(), deadline).open())
+        home = stack.enter_context(wires(connection, context_of(connection.tls, secrets), deadline, look_up).open())
+        away = stack.enter_context(wires(connection, public_context(), deadline, look_up).open())
         rate = connection.rate.rate if connection.rate else None
         credential = credential_of(connection, secrets)
         gate = stack.enter_context(throttle.open(str(origin_of(connection.base_url)), credential, rate))
@@ -175,9 +178,9 @@ def token_answer(client: RestClient, ask: Ask) -> Answer:
     return checked(answer, ask)
 
 
-def wires(connection: RestConnection, tls: ssl.SSLContext, deadline: Deadline) -> Wires:
+def wires(connection: RestConnection, tls: ssl.SSLContext, deadline: Deadline, look_up: LookUp) -> Wires:
     """Return the connections to servers that a context of TLS is for."""
-    return Wires(connection.allow_private, tls, deadline)
+    return Wires(connection.allow_private, tls, deadline, look_up)
 
 
 def known(value: str, secrets: Secrets) -> str:

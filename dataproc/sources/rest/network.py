@@ -4,10 +4,11 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any
 
 import httpcore2
 from httpcore2 import NetworkBackend, NetworkStream, SyncBackend
@@ -17,6 +18,8 @@ from dataproc.domain.errors import SourceRefusedError
 from dataproc.ports.clock import Clock
 
 Address = IPv4Address | IPv6Address
+LookUp = Callable[..., Iterable[tuple[Any, ...]]]
+"""`socket.getaddrinfo`, or what stands in for it."""
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 TRANSLATED = IPv6Network("64:ff9b::/96")
@@ -56,8 +59,9 @@ class Deadline:
 class GuardedBackend(NetworkBackend):
     """Connects to servers whose addresses are allowed."""
 
-    def __init__(self, deadline: Deadline, *, allow_private: bool) -> None:
+    def __init__(self, deadline: Deadline, *, allow_private: bool, look_up: LookUp) -> None:
         """Remember what is allowed."""
+        self._look_up = look_up
         self._real = SyncBackend()
         self._deadline = deadline
         self._allow_private = allow_private
@@ -73,7 +77,7 @@ class GuardedBackend(NetworkBackend):
     ) -> NetworkStream:
         # The checked address itself is connected to: asked again, a name may mean another one.
         failure: Exception = httpcore2.ConnectError("the name has no address")
-        for address in allowed(host, resolved(host, port), allow_private=self._allow_private):
+        for address in allowed(host, resolved(host, port, self._look_up), allow_private=self._allow_private):
             left = self._deadline.left(timeout, httpcore2.ConnectTimeout)
             try:
                 stream = self._real.connect_tcp(str(address), port, left, local_address, socket_options)
@@ -126,10 +130,10 @@ class TimedStream(NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def resolved(host: str, port: int) -> list[Address]:
+def resolved(host: str, port: int, look_up: LookUp = socket.getaddrinfo) -> list[Address]:
     """Return the addresses of a host, each once."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = look_up(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
         raise httpcore2.ConnectError("the name cannot be resolved") from exc
     return list(dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found))
@@ -168,11 +172,12 @@ class Wires:
     allow_private: bool
     tls: ssl.SSLContext
     deadline: Deadline = field(default_factory=Deadline)
+    look_up: LookUp = socket.getaddrinfo
 
     @contextmanager
     def open(self) -> Iterator[httpcore2.ConnectionPool]:
         """Give the connections."""
-        backend = GuardedBackend(self.deadline, allow_private=self.allow_private)
+        backend = GuardedBackend(self.deadline, allow_private=self.allow_private, look_up=self.look_up)
         with httpcore2.ConnectionPool(
             self.tls, max_connections=MOST, keepalive_expiry=30, retries=0, network_backend=backend
         ) as pool:

@@ -30,16 +30,16 @@ OUT = "COPY ({query}) TO STDOUT (FORMAT BINARY)"
 INTO = "COPY {new} ({columns}) FROM STDIN (FORMAT BINARY, FREEZE)"
 
 
-def move_all(table: NewTable, source: sql.Identifier) -> int:
+def move_all(table: NewTable, source: sql.Identifier, blocks_at_once: int = BLOCKS) -> int:
     """Move the rows of a table, which has the columns of the target, some blocks at a time; return how many."""
-    return sum(move_some(table, query) for query in pieces(table, source))
+    return sum(move_some(table, query) for query in pieces(table, source, blocks_at_once))
 
 
-def pieces(table: NewTable, source: sql.Identifier) -> Iterator[sql.Composed]:
-    """Yield queries for all rows of a table."""
+def pieces(table: NewTable, source: sql.Identifier, blocks_at_once: int) -> Iterator[sql.Composed]:
+    """Yield queries that together return every row of a table once."""
     (blocks,) = table.conn.execute(SIZE, (source.as_string(table.conn),)).fetchone() or (0,)
-    for first in range(0, blocks, BLOCKS):
-        ends = {"first": f"({first},0)", "end": f"({first + BLOCKS},0)"}
+    for first in range(0, blocks, blocks_at_once):
+        ends = {"first": f"({first},0)", "end": f"({first + blocks_at_once},0)"}
         yield sql.SQL(SOME).format(
             columns=table.target.column_list, source=source, **{name: sql.Literal(tid) for name, tid in ends.items()}
         )

@@ -26,7 +26,8 @@ UNION ALL SELECT 'it is stored in a way of its own' FROM t
 UNION ALL SELECT 'it has triggers or foreign keys' FROM t WHERE EXISTS (SELECT FROM pg_trigger WHERE tgrelid = t.id)
 UNION ALL SELECT 'one of its columns has grants or settings of its own' FROM t WHERE EXISTS (
     SELECT FROM pg_attribute WHERE attrelid = t.id AND attnum > 0 AND NOT attisdropped
-    AND (attacl IS NOT NULL OR attoptions IS NOT NULL OR attstattarget >= 0 OR attidentity <> ''))
+    AND (attacl IS NOT NULL OR attstattarget >= 0 OR attidentity <> '' OR EXISTS (
+        SELECT FROM unnest(attoptions) AS o WHERE split_part(o, '=', 1) = ANY (%(column_options)s))))
 UNION ALL SELECT 'somebody else has granted rights on it' FROM t
     WHERE EXISTS (SELECT FROM aclexplode(t.relacl) AS a WHERE a.grantor <> t.relowner)
 UNION ALL SELECT 'its index ' || relname || ' has settings of its own' FROM i
@@ -40,6 +41,11 @@ UNION ALL SELECT pg_describe_object(classid, objid, objsubid) || ' depends on it
            OR (classid = 'pg_type'::regclass AND deptype = 'i')) IS NOT TRUE
 LIMIT 1
 """
+COLUMN_OPTIONS = ["n_distinct", "n_distinct_inherited"]
+"""The options of a table's column that `ALTER TABLE` documents.
+
+PostgreSQL 15.20 keeps an option of its own (`pg_attver`) at every column, which a new table gets by itself.
+"""
 DELETING = """
 SELECT conname, conrelid::regclass::text FROM pg_constraint
 WHERE confrelid = %s::regclass AND contype = 'f' AND confdeltype <> 'a' ORDER BY 1 LIMIT 1
@@ -48,7 +54,7 @@ WHERE confrelid = %s::regclass AND contype = 'f' AND confdeltype <> 'a' ORDER BY
 
 def obstacle(conn: psycopg.Connection, table: str) -> str | None:
     """Return why a table cannot be swapped for another without losing something; `None`: it can."""
-    found = conn.execute(OBSTACLE, {"table": table}).fetchone()
+    found = conn.execute(OBSTACLE, {"table": table, "column_options": COLUMN_OPTIONS}).fetchone()
     return None if found is None else str(found[0])
 
 
