@@ -1,0 +1,205 @@
+"""Values of text formats reach an existing column as PostgreSQL's COPY reads them, and a new one digit by digit."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg import errors as pg
+from psycopg import sql
+
+from dataproc.domain.destination import Destination
+from dataproc.domain.job import JobId
+from dataproc.domain.sources.files import FilesSource
+from dataproc.domain.spec import JobSpec
+from dataproc.ports.warehouse import LoadId
+from dataproc.services.monitor import Monitor
+from dataproc.services.pipeline import Pipeline
+from dataproc.sources.factory import source_for
+from dataproc.transforms.declared import source_columns
+from dataproc.transforms.factory import transform_for
+from dataproc.warehouse.warehouse import PostgresWarehouse
+from tests.builders import around_transforms, surroundings
+from tests.fakes.pipeline import FakeEngine
+from tests.warehouses import WAYS, Query, going
+
+FORMATS = ("csv", "jsonl", "json")
+TYPES = (
+    "text", "varchar(5)", "char(4)", "numeric", "numeric(10,2)", "numeric(20,0)", "numeric(5,-2)", "smallint",
+    "integer", "bigint", "real", "double precision", "boolean", "date", "time", "timestamp", "timestamp(3)",
+    "timestamptz", "uuid", "bytea", "interval", "int[]", "inet", "money",
+)  # fmt: skip
+SPELLINGS = (
+    "00501", "0012345", "1E5", "1.5E3", "0x1F", "0b101", "1_000", "1.50", "2.555", "5.", ".5", "-0", "+5", " 5", "5 ",
+    "-12345.678", "12345678901234567890", "12345678901234567.89", "9223372036854775807", "9223372036854775808", "32768",
+    "16777217", "1e400", "1e-400", "1e39", "NaN", "nan", "Infinity", "-inf", "infinity", "TRUE", "False", "t", "yes",
+    "off", "1", "0", "maybe", "2026-01-01", "2026-1-5", "2026-02-30", "0000-01-01", "2026-01-01 10:00:00",
+    "2026-01-01T00:00:00+02:00", "2026-01-01 00:00:00.123456500", "2026-01-01 00:00:00.1234567891Z",
+    "2026-01-01T10:00:00.5000000", "2026-01-01 10", "10:00", "24:00:00", "23:59:60", "10:00:00.1234567", "epoch",
+    "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "{a0eebc999c0b4ef8bb6d6bb9bd380a11}", "A0EEBC999C0B4EF8BB6D6BB9BD380A11",
+    "\\x00ff", "\\x0", "\\000a", "a\\b", "äöü", "\U0001f388", "{1,2}", "1 day", "P1D", "10.0.0.1", "$1.005", "abcdef",
+    "abc  ", "x,y", 'say "x"', "NULL ",
+)  # fmt: skip
+"""What cells look like, and what is easily taken for something else."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A folder with a file, and a warehouse that loads it."""
+
+    folder: Path
+    warehouse: PostgresWarehouse
+
+    def load(self, form: str, *, steps: Sequence[dict[str, object]] = (), table: str = "sales.t") -> Monitor:
+        """Load the file of a format."""
+        spec = JobSpec.model_validate({
+            "name": "x", "source": {"kind": "files", "path": f"a.{form}"}, "transforms": list(steps),
+            "destination": {"table": table},
+        })  # fmt: skip
+        assert isinstance(spec.source, FilesSource)
+        around = surroundings(files_root=self.folder, columns=source_columns(spec.transforms))
+        transforms = tuple(transform_for(each, around_transforms()) for each in spec.transforms)
+        source, monitor = source_for(spec.source, around), Monitor()
+        destination = Destination.model_validate({"table": table})
+        pipeline = Pipeline(source, transforms, destination, (), FakeEngine(), self.warehouse)
+        pipeline.run(LoadId(JobId(uuid4()), 1, uuid4(), "x"), monitor)
+        return monitor
+
+    def write(self, form: str, cells: Sequence[str], *, quoted: bool = True) -> None:
+        """Write a file with a number and a cell in each row; JSON strings, or the cells as they are."""
+        (self.folder / f"a.{form}").write_text(written(form, cells, quoted=quoted), encoding="utf-8")
+
+
+def written(form: str, cells: Sequence[str], *, quoted: bool) -> str:
+    """Return the text of a file."""
+    if form == "csv":
+        sink = io.StringIO()
+        csv.writer(sink, lineterminator="\n").writerows([("id", "v"), *enumerate(cells)])
+        return sink.getvalue()
+    values = [json.dumps(cell, ensure_ascii=False) if quoted else cell for cell in cells]
+    records = [f'{{"id": {number}, "v": {value}}}' for number, value in enumerate(values)]
+    return "\n".join(records) if form == "jsonl" else f"[{', '.join(records)}]"
+
+
+def copied(url: str, sql_type: str, cells: Sequence[str]) -> dict[int, str]:
+    """Return what COPY makes of the cells of a CSV file, those that it refuses left out; moments are UTC."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("SET TimeZone = 'UTC'")
+        conn.execute(sql.SQL("CREATE TEMPORARY TABLE expected (id int, v {})").format(sql.SQL(sql_type)))
+        for number, cell in enumerate(cells):
+            try:
+                with conn.cursor().copy("COPY expected FROM STDIN (FORMAT csv, FORCE_NOT_NULL (v))") as copy:
+                    copy.write(written("csv", [cell], quoted=False).split("\n", 1)[1].replace("0,", f"{number},", 1))
+            except pg.DataError:
+                continue
+        return dict(conn.execute("SELECT id, v::text FROM expected").fetchall())
+
+
+@pytest.fixture(params=WAYS)
+def trial(request: pytest.FixtureRequest, warehouse: PostgresWarehouse, tmp_path: Path) -> Trial:
+    return Trial(tmp_path, going(warehouse, request.param))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("sql_type", TYPES)
+def test_text_reaches_an_existing_column_as_copy_reads_it(
+    trial: Trial, query: Query, form: str, sql_type: str
+) -> None:
+    query("CREATE SCHEMA sales")
+    query(f"CREATE TABLE sales.t (id int, v {sql_type})")
+    trial.write(form, SPELLINGS)
+    expected = copied(query.url, sql_type, SPELLINGS)
+
+    trial.load(form)
+
+    query("SET TimeZone = 'UTC'")
+    with psycopg.connect(query.url) as conn:
+        conn.execute("SET TimeZone = 'UTC'")
+        found = dict(conn.execute("SELECT id, v::text FROM sales.t").fetchall())
+    assert found == expected
+    refused = [at for at in range(len(SPELLINGS)) if at not in expected]
+    assert [at for (at,) in query("SELECT position FROM dataproc_load.reject ORDER BY position")] == refused
+
+
+DIGITS = st.text("0123456789", min_size=1, max_size=25)
+DECIMALS = st.from_regex(r"\A-?(0|[1-9][0-9]{0,24})\.[0-9]{1,20}\Z")
+WHOLE = st.from_regex(r"\A-?(0|[1-9][0-9]{0,30})\Z")
+POWERS = st.from_regex(r"\A-?(0|[1-9][0-9]{0,4})\.[0-9]{1,20}[eE][+-]?[0-9]{1,2}\Z")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
+@given(
+    cells=st.one_of(
+        st.lists(WHOLE, min_size=1, max_size=20),
+        st.lists(DECIMALS, min_size=1, max_size=20),
+        st.lists(st.one_of(WHOLE, DECIMALS, POWERS), min_size=1, max_size=20),
+    )
+)
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("steps", [(), ({"kind": "filter", "where": "v is not null"},)], ids=["as-written", "computed"])
+def test_a_number_in_a_new_table_is_the_number_of_the_source(
+    trial: Trial, query: Query, form: str, steps: Sequence[dict[str, object]], cells: list[str]
+) -> None:
+    query("DROP SCHEMA IF EXISTS sales CASCADE")
+    query("DELETE FROM dataproc_load.reject")
+    trial.write(form, cells, quoted=False)
+
+    trial.load(form, steps=steps)
+
+    aside = {at for (at,) in query("SELECT position FROM dataproc_load.reject")}
+    expected = {(at, True) for at in range(len(cells)) if at not in aside}
+    values = sql.SQL(", ").join(sql.SQL("({}, {}::numeric)").format(at, cell) for at, cell in enumerate(cells))
+    asked = sql.SQL("SELECT id, v::text::numeric = w.n FROM sales.t JOIN (VALUES {}) AS w (i, n) ON i = id").format(values)
+    assert set(query(asked.as_string())) == expected
+    # A step computes with 38 digits; without one nothing is set aside.
+    assert not aside or steps
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    ("cells", "sql_type", "texts"),
+    [
+        (["1.50", "2", "0.10"], "numeric", ["1.50", "2", "0.10"]),
+        (["12345678901234567890", "1"], "numeric", ["12345678901234567890", "1"]),
+        (["1.5E10", "2.5e-3"], "double precision", ["15000000000", "0.0025"]),
+        (["1.00000000000000000001e2"], "numeric", ["100.000000000000000001"]),
+        (["-7", "9223372036854775807"], "bigint", ["-7", "9223372036854775807"]),
+    ],
+)
+def test_a_new_column_has_the_type_that_holds_its_values(
+    trial: Trial, query: Query, form: str, cells: list[str], sql_type: str, texts: list[str]
+) -> None:
+    trial.write(form, cells, quoted=False)
+
+    trial.load(form)
+
+    assert query("SELECT pg_typeof(v)::text, v::text FROM sales.t ORDER BY id") == [(sql_type, text) for text in texts]
+
+
+@pytest.mark.parametrize("cells", [["007", "1"], ["0x1F"], ["1E5"], ["+4912345"], ["TRUE", "1"]])
+def test_codes_in_a_csv_file_are_text_in_a_new_table(trial: Trial, query: Query, cells: list[str]) -> None:
+    trial.write("csv", cells)
+
+    trial.load("csv")
+
+    assert query("SELECT pg_typeof(v)::text, v::text FROM sales.t ORDER BY id") == [("text", cell) for cell in cells]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_step_that_computes_has_numbers_and_an_existing_text_column_keeps_others_as_written(
+    trial: Trial, query: Query, form: str
+) -> None:
+    query("CREATE SCHEMA sales")
+    query("CREATE TABLE sales.t (id int, v text)")
+    trial.write(form, ["1.50", "2.00"], quoted=False)
+
+    trial.load(form, steps=[{"kind": "filter", "where": "id >= 1"}])
+
+    assert query("SELECT v FROM sales.t") == [("2.00",)]
