@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
+from dataproc.arrow.numbers import is_true
 from dataproc.arrow.texts import joined_text
 from dataproc.domain.cells import Cells, Mask, casts, cleared, unfit
 
 FINE = r"[.,][0-9]{7,}"
 MICROSECONDS = 1_000_000
 NANOSECONDS = 1_000_000_000
+DAY = 86_400 * MICROSECONDS
 
 
 def timestamps_of(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
@@ -30,6 +32,16 @@ def timestamps_of(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
         whole: Cells = pc.add(found.cast(pa.int64()), micros)
         found = whole.cast(dtype)
     return found, bad
+
+
+def times_of(text: Cells) -> tuple[Cells, Mask]:
+    """Return text as `time64[us]`, null where it does not fit, and where.
+
+    A fraction that rounds up to midnight is 24:00:00 in PostgreSQL; Arrow does not have that time.
+    """
+    moments, bad = timestamps_of(joined_text("1970-01-01T", text), pa.timestamp("us"))
+    late = is_true(pc.greater_equal(moments.cast(pa.int64()), pa.scalar(DAY)))
+    return cleared(moments, late).cast(pa.time64("us")), bad | late
 
 
 def without_fine_fractions(text: Cells) -> tuple[Cells, Cells | None]:

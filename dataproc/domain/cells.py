@@ -6,10 +6,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as t
 
 Cells: TypeAlias = "pa.Array[Any]"
 Mask = npt.NDArray[np.bool_]
 SMALL = 16
+MAX_DIGITS = 38
+"""Digits that always fit the 128 bits of a decimal."""
+ALIKE = pa.scalar(1e-9)
+"""The share by which two doubles of the same number may differ."""
 
 
 def unfit(cells: Cells, dtype: pa.DataType) -> Mask:
@@ -25,10 +30,26 @@ def unfit(cells: Cells, dtype: pa.DataType) -> Mask:
 def casts(cells: Cells, dtype: pa.DataType) -> bool:
     """Whether all cells can be cast."""
     try:
-        cells.cast(dtype)
+        values = cells.cast(dtype)
     except pa.ArrowInvalid:
         return False
-    return True
+    return not (t.is_string(cells.type) and t.is_decimal(dtype) and has_wrapped(cells, values))
+
+
+def has_wrapped(text: Cells, values: Cells) -> bool:
+    """Return whether a decimal is not the number of its text.
+
+    Arrow 26 moves the point of a number without a look at the 128 bits that it has for its digits: the text `4E+29`
+    becomes 59717633079061536536625392568.231788544 as `decimal128(38, 9)`.
+    """
+    scale = values.type.scale if isinstance(values.type, pa.Decimal128Type) else 0
+    longest = pc.max(pc.call_function("binary_length", [text])).as_py() or 0
+    has_power = pc.any(pc.match_substring(text, "e", ignore_case=True)).as_py()
+    if longest + scale <= MAX_DIGITS and not has_power:
+        return False
+    numbers = pc.replace_substring_regex(pc.if_else(values.is_null(), None, text), r"^\s*\+", "").cast(pa.float64())
+    found = values.cast(pa.float64())
+    return bool(pc.any(pc.greater(pc.abs(pc.subtract(numbers, found)), pc.multiply(pc.abs(numbers), ALIKE))).as_py())
 
 
 def failing(holds: Cells) -> Mask:

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
-from dataproc.domain.cells import Cells, Mask, cleared, failing, unfit
+from dataproc.arrow.timestamps import times_of, timestamps_of
+from dataproc.domain.cells import Cells, Mask, cleared, failing, has_wrapped, unfit
 from dataproc.transforms.moments import in_zone
 from dataproc.transforms.text_bytes import offsets_and_bytes
 
@@ -108,12 +109,13 @@ def wide(cells: Cells, dtype: pa.DataType) -> Cells:
 def from_text(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
     """Return text as `dtype`, and which cells do not fit."""
     if t.is_time(dtype):
-        text = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), "^", "1970-01-01T")
-        moments, bad = from_text(text, pa.timestamp("us"))
-        return moments.cast(dtype), bad
+        times, bad = times_of(pc.utf8_trim_whitespace(text))
+        return times.cast(dtype), bad if bad.any() else None
     if not ((t.is_integer(dtype) and has_letter(text, X)) or (t.is_decimal(dtype) and has_letter(text, E))):
         with suppress(pa.ArrowInvalid):
-            return text.cast(dtype), None
+            found = text.cast(dtype)
+            if not (t.is_decimal(dtype) and has_wrapped(text, found)):
+                return found, None
     tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), r"^\+", "")
     if isinstance(dtype, pa.TimestampType) and dtype.tz is not None:
         values, bad = moments_with_zone(tidy, dtype)
@@ -137,6 +139,9 @@ def sifted(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
     if t.is_decimal(dtype):
         strange |= true_of(pc.match_substring_regex(text, TINY))
     plausible = cleared(text, strange)
+    if t.is_timestamp(dtype):
+        values, bad = timestamps_of(plausible, dtype)
+        return values, strange | bad
     bad = unfit(plausible, dtype)
     return cleared(plausible, bad).cast(dtype), strange | bad
 

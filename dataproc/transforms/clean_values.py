@@ -7,6 +7,7 @@ from typing import cast as typed
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataproc.arrow.timestamps import to_microseconds
 from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.transforms.clean import Cast as CastSpec
@@ -145,8 +146,7 @@ def converted(cells: Cells, to: CastSpec) -> tuple[Cells, Mask | None]:
     if to.format is not None:
         return from_formats(cells, (to.format,), dtype, to.zone)
     if to.zone is not None and isinstance(cells.type, pa.TimestampType):
-        # PostgreSQL keeps microseconds: what is finer is cut off.
-        whole = cells.cast(pa.timestamp("us", cells.type.tz), safe=cells.type.unit != "ns")
+        whole = to_microseconds(cells).cast(pa.timestamp("us", cells.type.tz))
         return lost(cells, in_zone(whole, dtype, to.zone))
     return cast(cells, dtype, zone=to.zone)
 

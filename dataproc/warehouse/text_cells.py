@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
-from dataproc.arrow.numbers import has_strange_bytes, out_of_range
+from dataproc.arrow.numbers import has_strange_bytes, is_true, out_of_range
 from dataproc.arrow.texts import joined_text
-from dataproc.arrow.timestamps import timestamps_of
+from dataproc.arrow.timestamps import times_of, timestamps_of
 from dataproc.domain.cells import Cells, Mask, cleared, failing, unfit
 from dataproc.warehouse.columns import Column
 from dataproc.warehouse.numeric_wire import numeric_wire
@@ -82,9 +82,8 @@ def days(text: Cells, dtype: pa.DataType) -> Parsed:
 def clocks(text: Cells, dtype: pa.DataType) -> Parsed:
     """Return times of day."""
     strange = failing(pc.match_substring_regex(text, CLOCK))
-    dated = joined_text("1970-01-01T", cleared(text, strange))
-    moments, bad = timestamps_of(dated, pa.timestamp("us"))
-    return moments.cast(dtype), strange | bad
+    times, bad = times_of(cleared(text, strange))
+    return times.cast(dtype), strange | bad
 
 
 def moments(text: Cells, dtype: pa.DataType) -> Parsed:
@@ -107,7 +106,7 @@ def moments_like(text: Cells, pattern: str, dtype: pa.DataType) -> Parsed:
     """Return text of a pattern as moments of the years 1 to 9999."""
     strange = failing(pc.match_substring_regex(text, pattern))
     values, bad = timestamps_of(cleared(text, strange), dtype)
-    early = np.asarray(pc.less(values.cast(pa.int64()), pa.scalar(FIRST_YEAR)).fill_null(False), np.bool_)  # noqa: FBT003 - Arrow's name
+    early = is_true(pc.less(values.cast(pa.int64()), pa.scalar(FIRST_YEAR)))
     return cleared(values, early), strange | bad | early
 
 

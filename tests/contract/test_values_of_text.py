@@ -42,7 +42,8 @@ SPELLINGS = (
     "16777217", "1e400", "1e-400", "1e39", "NaN", "nan", "Infinity", "-inf", "infinity", "TRUE", "False", "t", "yes",
     "off", "1", "0", "maybe", "2026-01-01", "2026-1-5", "2026-02-30", "0000-01-01", "2026-01-01 10:00:00",
     "2026-01-01T00:00:00+02:00", "2026-01-01 00:00:00.123456500", "2026-01-01 00:00:00.1234567891Z",
-    "2026-01-01T10:00:00.5000000", "2026-01-01 10", "10:00", "24:00:00", "23:59:60", "10:00:00.1234567", "epoch",
+    "2026-01-01T10:00:00.5000000", "2026-01-01 10", "10:00", "24:00:00", "23:59:60", "10:00:00.1234567",
+    "23:59:59.9999996", "epoch",
     "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "{a0eebc999c0b4ef8bb6d6bb9bd380a11}", "A0EEBC999C0B4EF8BB6D6BB9BD380A11",
     "\\x00ff", "\\x0", "\\000a", "a\\b", "äöü", "\U0001f388", "{1,2}", "1 day", "P1D", "10.0.0.1", "$1.005", "abcdef",
     "abc  ", "x,y", 'say "x"', "NULL ",
@@ -102,16 +103,26 @@ def copied(url: str, sql_type: str, cells: Sequence[str]) -> dict[int, str]:
         return dict(conn.execute("SELECT id, v::text FROM expected").fetchall())
 
 
+def loaded(url: str) -> dict[int, str]:
+    """Return what the table holds; moments are UTC."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("SET TimeZone = 'UTC'")
+        return dict(conn.execute("SELECT id, v::text FROM sales.t").fetchall())
+
+
 @pytest.fixture(params=WAYS)
 def trial(request: pytest.FixtureRequest, warehouse: PostgresWarehouse, tmp_path: Path) -> Trial:
     return Trial(tmp_path, going(warehouse, request.param))
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    ("form", "way"), [("csv", "direct"), ("csv", "staged"), ("jsonl", "staged"), ("json", "staged")]
+)
 @pytest.mark.parametrize("sql_type", TYPES)
 def test_text_reaches_an_existing_column_as_copy_reads_it(
-    trial: Trial, query: Query, form: str, sql_type: str
+    warehouse: PostgresWarehouse, query: Query, tmp_path: Path, *, form: str, way: str, sql_type: str
 ) -> None:
+    trial = Trial(tmp_path, going(warehouse, way))
     query("CREATE SCHEMA sales")
     query(f"CREATE TABLE sales.t (id int, v {sql_type})")
     trial.write(form, SPELLINGS)
@@ -119,16 +130,49 @@ def test_text_reaches_an_existing_column_as_copy_reads_it(
 
     trial.load(form)
 
-    query("SET TimeZone = 'UTC'")
-    with psycopg.connect(query.url) as conn:
-        conn.execute("SET TimeZone = 'UTC'")
-        found = dict(conn.execute("SELECT id, v::text FROM sales.t").fetchall())
-    assert found == expected
+    assert loaded(query.url) == expected
     refused = [at for at in range(len(SPELLINGS)) if at not in expected]
     assert [at for (at,) in query("SELECT position FROM dataproc_load.reject ORDER BY position")] == refused
 
 
-DIGITS = st.text("0123456789", min_size=1, max_size=25)
+GOOD: dict[str, tuple[str, ...]] = {
+    "text": ("00501", "1E5", ""),
+    "varchar(5)": ("00501",),
+    "numeric": ("1.50", "-0.007", "12345678901234567890.123", "1e3", "NaN", "-0", "1" * 60),
+    "numeric(10,2)": ("1.5", "2.555", "00501", "-12345678.90"),
+    "smallint": ("5", "-0", "+5", " 5", "00501"),
+    "bigint": ("9223372036854775807", "-9223372036854775808"),
+    "real": ("16777217", "0.1", "1e38"),
+    "double precision": ("0.1", "1e300", "NaN", "-Infinity"),
+    "boolean": ("TRUE", "f", "yes", "off", "0"),
+    "date": ("2026-01-01", "0001-12-31"),
+    "time": ("10:00", "10:00:00.1234565", "23:59:59.9999994"),
+    "timestamp": ("2026-01-01", "2026-01-01T10:00:00.123456500", "2026-01-01 10:00:00+02:00"),
+    "timestamp(3)": ("2026-01-01T10:00:00.1235",),
+    "timestamptz": ("2026-01-01T10:00:00+02:00", "2026-01-01 10:00", "2026-01-01 10:00:00.1234567891Z"),
+    "uuid": ("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "A0EEBC999C0B4EF8BB6D6BB9BD380A11"),
+    "bytea": ("\\x00ff", "äöü", "a"),
+}
+"""Spellings that workers read themselves, so that a load goes directly."""
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("sql_type", GOOD)
+def test_text_that_workers_read_is_loaded_directly_as_copy_reads_it(
+    warehouse: PostgresWarehouse, query: Query, tmp_path: Path, form: str, sql_type: str
+) -> None:
+    trial = Trial(tmp_path, going(warehouse, "direct"))
+    query("CREATE SCHEMA sales")
+    query(f"CREATE TABLE sales.t (id int, v {sql_type})")
+    trial.write(form, [cell for cell in GOOD[sql_type] if cell or form != "csv"])
+
+    monitor = trial.load(form)
+
+    assert monitor.progress.load == "direct"
+    expected = copied(query.url, sql_type, GOOD[sql_type])
+    assert {at: text for at, text in expected.items() if GOOD[sql_type][at] or form != "csv"} == loaded(query.url)
+
+
 DECIMALS = st.from_regex(r"\A-?(0|[1-9][0-9]{0,24})\.[0-9]{1,20}\Z")
 WHOLE = st.from_regex(r"\A-?(0|[1-9][0-9]{0,30})\Z")
 POWERS = st.from_regex(r"\A-?(0|[1-9][0-9]{0,4})\.[0-9]{1,20}[eE][+-]?[0-9]{1,2}\Z")
@@ -156,7 +200,9 @@ def test_a_number_in_a_new_table_is_the_number_of_the_source(
     aside = {at for (at,) in query("SELECT position FROM dataproc_load.reject")}
     expected = {(at, True) for at in range(len(cells)) if at not in aside}
     values = sql.SQL(", ").join(sql.SQL("({}, {}::numeric)").format(at, cell) for at, cell in enumerate(cells))
-    asked = sql.SQL("SELECT id, v::text::numeric = w.n FROM sales.t JOIN (VALUES {}) AS w (i, n) ON i = id").format(values)
+    asked = sql.SQL("SELECT id, v::text::numeric = n FROM sales.t JOIN (VALUES {}) AS w (i, n) ON i = id").format(
+        values
+    )
     assert set(query(asked.as_string())) == expected
     # A step computes with 38 digits; without one nothing is set aside.
     assert not aside or steps
@@ -168,13 +214,13 @@ def test_a_number_in_a_new_table_is_the_number_of_the_source(
     [
         (["1.50", "2", "0.10"], "numeric", ["1.50", "2", "0.10"]),
         (["12345678901234567890", "1"], "numeric", ["12345678901234567890", "1"]),
-        (["1.5E10", "2.5e-3"], "double precision", ["15000000000", "0.0025"]),
+        (["1.5E10", "2.5e3"], "double precision", ["15000000000", "2500"]),
         (["1.00000000000000000001e2"], "numeric", ["100.000000000000000001"]),
         (["-7", "9223372036854775807"], "bigint", ["-7", "9223372036854775807"]),
     ],
 )
 def test_a_new_column_has_the_type_that_holds_its_values(
-    trial: Trial, query: Query, form: str, cells: list[str], sql_type: str, texts: list[str]
+    trial: Trial, query: Query, *, form: str, cells: list[str], sql_type: str, texts: list[str]
 ) -> None:
     trial.write(form, cells, quoted=False)
 

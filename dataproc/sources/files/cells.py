@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 import pyarrow.types as t
 
 from dataproc.arrow.numbers import has_strange_bytes, out_of_range
-from dataproc.arrow.timestamps import timestamps_of
+from dataproc.arrow.timestamps import times_of, timestamps_of
 from dataproc.domain.cells import Cells, Mask, cleared, failing, unfit
 
 WHOLE = r"^-?[0-9]+$"
@@ -23,7 +23,7 @@ def values_of(cells: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
     """Return text cells as values of a type, and which of them do not fit."""
     text = cells if t.is_string(dtype) else pc.utf8_trim_whitespace(cells)
     if t.is_time(dtype):
-        values, bad = timestamps_of(pc.replace_substring_regex(text, "^", "1970-01-01T"), pa.timestamp("us"))
+        values, bad = times_of(text)
         return values.cast(dtype), bad
     if t.is_timestamp(dtype):
         return timestamps_of(text, dtype)

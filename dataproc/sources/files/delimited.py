@@ -50,7 +50,6 @@ from dataproc.sources.schemas import checked_names
 
 KINDS: tuple[tuple[Callable[[pa.DataType], bool], Kind], ...] = (
     (t.is_null, NULL),
-    (t.is_boolean, BOOLEAN),
     (t.is_date, DATE),
     (t.is_time, TIME),
     (lambda dtype: isinstance(dtype, pa.TimestampType) and dtype.tz is not None, TIMESTAMPTZ),
@@ -104,8 +103,8 @@ class CsvFormat:
                 body = body[: last_record_end(body, self.options)]
             types = {name: pa.string() for name in checked_names(names, file.uri) if name in self.columns.declared}
             rows = self.parsed(body, names, types, [])
-            numbers = [field.name for field in rows.schema if is_number(field.type)]
-            written = self.parsed(body, names, types | dict.fromkeys(numbers, pa.string()), []) if numbers else rows
+            unsure = [field.name for field in rows.schema if is_number(field.type) or t.is_boolean(field.type)]
+            written = self.parsed(body, names, types | dict.fromkeys(unsure, pa.string()), []) if unsure else rows
         kinds = {name: cell_kind(rows.schema.field(name).type, written[name]) for name in names}
         return Sample(kinds, rows.num_rows)
 
@@ -195,7 +194,9 @@ class BlockReader:
 
     def read(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:
         """Return the rows of a block, their positions, and its rejects."""
-        types = {name: self.type_of(name) for name in self.names}
+        # Decimals are read as text first: Arrow's reader gives wrong numbers for some that are too long.
+        decimals = [name for name in self.names if t.is_decimal(self.type_of(name))]
+        types = {name: self.type_of(name) for name in self.names} | dict.fromkeys(decimals, pa.string())
         ragged: list[pa_csv.InvalidRow] = []
         try:
             rows = self.format.parsed(block, self.names, types, ragged)
@@ -203,6 +204,11 @@ class BlockReader:
             return self.read_slowly(block)
         if self.is_suspicious(block, ragged) or self.may_have_changed(block, rows) or self.has_words(rows):
             return self.read_slowly(block)
+        for name in decimals:
+            values, bad = values_of(rows[name].combine_chunks(), self.type_of(name))
+            if bad.any():
+                return self.read_slowly(block)
+            rows = rows.set_column(rows.schema.get_field_index(name), name, values)
         return rows, *self.numbered(rows.num_rows, ragged, np.empty(0, np.int64))
 
     def is_suspicious(self, block: bytes, ragged: list[pa_csv.InvalidRow]) -> bool:
@@ -344,9 +350,12 @@ def is_number(dtype: pa.DataType) -> bool:
 def cell_kind(dtype: pa.DataType, written: "pa.ChunkedArray[Any]") -> Kind:
     """Return the kind of a column that Arrow's reader takes for `dtype`, and that is `written` like that.
 
-    Arrow takes codes such as `007` for numbers, and rounds long ones.
+    Arrow takes codes such as `007` for numbers, rounds long ones, and takes `1` beside `true` for a truth value.
     """
     if is_number(dtype):
         texts = pc.unique(pc.utf8_trim_whitespace(written)).drop_null()
         return reduce(joined, (number_kind(str(text), powers_are_numbers=False) for text in texts.to_pylist()), NULL)
+    if t.is_boolean(dtype):
+        words = pc.unique(pc.utf8_lower(written)).drop_null().to_pylist()
+        return BOOLEAN if {"true", "false"}.issuperset(words) else TEXT
     return next((kind for is_such, kind in KINDS if is_such(dtype)), TEXT)

@@ -1,0 +1,86 @@
+"""Types told from the characters of values: the table of the documentation, and laws of joining."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataproc.domain.contract import Contract
+from dataproc.sources.inference import (
+    BIGINT,
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    JSON,
+    NULL,
+    TEXT,
+    TIMESTAMP,
+    Sample,
+    joined,
+    kinds_of,
+    number_kind,
+    numeric,
+)
+from tests.places import Folder
+
+PAGE = Path(__file__).parents[2] / "docs/sources/files.md"
+ROW = re.compile(r"^\| (CSV, JSON|CSV|JSON) \| (.+) \| `([^`]+)` \|$", re.MULTILINE)
+EXAMPLES = [
+    (form, re.findall(r"`([^`]+)`", cells), sql_type)
+    for forms, cells, sql_type in ROW.findall(PAGE.read_text(encoding="utf-8"))
+    for form in forms.split(", ")
+]
+NAMES = {
+    "int64": "bigint", "double": "double precision", "string": "text", "bool": "boolean", "date32[day]": "date",
+    "time64[us]": "time without time zone", "timestamp[us]": "timestamp without time zone",
+    "timestamp[us, tz=UTC]": "timestamp with time zone",
+}  # fmt: skip
+"""What PostgreSQL calls the types in which columns travel that need no other name."""
+
+KINDS = st.sampled_from([NULL, TEXT, BIGINT, DOUBLE, BOOLEAN, JSON, DATE, TIMESTAMP, numeric(0), numeric(12)])
+
+
+def test_the_page_has_the_table() -> None:
+    assert len(EXAMPLES) > 20
+
+
+@pytest.mark.parametrize(("form", "cells", "sql_type"), EXAMPLES)
+def test_a_new_column_has_the_type_that_the_page_tells(
+    tmp_path: Path, form: str, cells: list[str], sql_type: str
+) -> None:
+    if form == "CSV":
+        Folder(tmp_path).put("a.csv", "\n".join(["v", *cells]).encode())
+    else:
+        Folder(tmp_path).put(
+            "a.json", f"[{', '.join(json.dumps({'v': 0}).replace('0', cell) for cell in cells)}]".encode()
+        )
+
+    [column] = Folder(tmp_path).source("a.csv" if form == "CSV" else "a.json").plan().schema
+
+    told = (column.metadata or {}).get(b"sql_type", b"").decode()
+    assert (told or NAMES[str(column.type)]) == sql_type
+
+
+@given(KINDS, KINDS)
+def test_the_order_of_values_does_not_matter(one: object, other: object) -> None:
+    assert joined(one, other) == joined(other, one)  # type: ignore[arg-type]  # kinds
+
+
+@given(KINDS)
+def test_a_kind_joined_with_itself_or_with_nothing_is_the_same(kind: object) -> None:
+    assert joined(kind, kind) == joined(kind, NULL) == joined(NULL, kind) == kind  # type: ignore[arg-type]  # kinds
+
+
+@given(st.from_regex(r"\A[0-9.eE+x-]{1,12}\Z"))
+def test_whole_numbers_are_told_only_where_the_number_is_written_the_same_way(text: str) -> None:
+    if number_kind(text, powers_are_numbers=False) == BIGINT:
+        assert str(int(text)) == text or text == "-0"
+
+
+def test_a_contract_that_freezes_or_discards_keeps_the_first_kind() -> None:
+    samples = [Sample({"a": BIGINT, "b": BIGINT, "c": BIGINT}, 1), Sample({"a": TEXT, "b": TEXT, "c": TEXT}, 1)]
+    contract = Contract.model_validate({"columns": {"a": "freeze", "b": "discard_row", "c": "evolve"}})
+
+    assert kinds_of(samples, contract) == {"a": BIGINT, "b": BIGINT, "c": TEXT}
