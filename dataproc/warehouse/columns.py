@@ -88,6 +88,10 @@ FROM_SQL: dict[str, tuple[pa.DataType, Coding]] = {
     "timestamp": (pa.timestamp("us"), "plain"),
     "timestamptz": (pa.timestamp("us", "UTC"), "plain"),
 }
+SQL_TYPE = b"sql_type"
+"""The key in the metadata of an Arrow field under which a source names the type of a new column."""
+TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*( [a-z]+)*(\(\d+(,-?\d+)?\))?( with(out)? time zone)?(\[\])?")
+"""Names of types as PostgreSQL writes its own; they become part of a statement, so nothing else is taken."""
 FULL_NAMES = {"timestamp": "timestamp without time zone", "time": "time without time zone"}
 """Types of new columns, as PostgreSQL calls them."""
 LIMITS = re.compile(r"\((\d+)(,-?\d+)?\)")
@@ -130,7 +134,11 @@ def takes_bytes(target: str, source: str) -> bool:
 
 
 def declare(field: pa.Field[pa.DataType]) -> Column:
-    """Return the column that a new table gets for an Arrow field."""
+    """Return the column that a new table gets for an Arrow field: of the SQL type that its metadata names, if any."""
+    if (wanted := wanted_type(field)) is not None:
+        arrow_type, coding = FROM_SQL.get(wanted, (pa.string(), "text"))
+        is_characters = t.is_string(arrow_type)
+        return Column(field.name, wanted, pa.string(), coding if is_characters else "text")
     if t.is_dictionary(field.type) or t.is_run_end_encoded(field.type):
         return declare(pa.field(field.name, field.type.value_type))
     if t.is_decimal(field.type):
@@ -144,6 +152,12 @@ def declare(field: pa.Field[pa.DataType]) -> Column:
         f"column {field.name}: no PostgreSQL type is known for Arrow's {field.type}; drop it in a clean transform",
         column=field.name,
     )
+
+
+def wanted_type(field: pa.Field[pa.DataType]) -> str | None:
+    """Return the SQL type that the metadata of a field names; `None`: it names none, or something else."""
+    name = (field.metadata or {}).get(SQL_TYPE, b"").decode(errors="replace")
+    return name if TYPE_NAME.fullmatch(name) else None
 
 
 def declare_decimal(name: str, precision: int, scale: int) -> Column:
