@@ -93,7 +93,7 @@ def text_field(name: str, sql_type: str) -> Field:
 def sql_type_of(column: Field) -> str | None:
     """Return the PostgreSQL type that a field carries besides its Arrow type; `None`: it carries none."""
     found = (column.metadata or {}).get(SQL_TYPE)
-    return None if found is None else found.decode()
+    return None if found is None else found.decode(errors="replace")
 
 
 def type_name(column: Field) -> str:

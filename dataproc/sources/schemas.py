@@ -1,16 +1,22 @@
 """One schema for many files: types made plain, differences unified or refused by name."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.types as t
 
+from dataproc.arrow.timestamps import to_microseconds
 from dataproc.domain.chunk import POSITION
 from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import ContractViolationError
 
+DIGITS = {8: 3, 16: 5, 32: 10, 64: 20}
+"""By the bits of a whole number, signed or not, how many digits it may have."""
+WIDEST_DECIMAL = 76
+"""Digits of Arrow's decimal256."""
 EXTENSION = b"ARROW:extension:name"
 
 PLAIN: tuple[tuple[Callable[[pa.DataType], bool], pa.DataType], ...] = (
@@ -78,25 +84,158 @@ def unified(schemas: Iterable[tuple[str, pa.Schema]], contract: Contract = NO_CO
         if schema in seen:
             continue
         seen.add(schema)
-        whole = schema if whole is None else joined(whole, schema, uri, contract)
+        whole = schema if whole is None else joined(whole, respelled(schema, whole, contract), uri, contract)
     return without_nulls(pa.schema([]) if whole is None else whole)
 
 
 def joined(whole: pa.Schema, schema: pa.Schema, uri: str, contract: Contract = NO_CONTRACT) -> pa.Schema:
     """Return `whole` widened by the schema of one more file."""
     refuse_frozen(whole, schema, uri, contract)
-    for name in (name for name in schema.names if contract.discards(name) and are_words(whole, schema, name)):
-        # Arrow would carry both as bytes, which no number can become.
-        whole, schema = with_text(whole, name), with_text(schema, name)
+    fields = {field.name: field for field in whole}
+    for field in schema:
+        before = fields.get(field.name, field)
+        dtype = joined_type(before.type, field.type)
+        if dtype is None and are_fractions(before.type, field.type):
+            dtype = pa.float64()
+        if dtype is None:
+            if not contract.discards(field.name):
+                msg = (
+                    f"{uri}: column {field.name!r} is {field.type}, but {before.type} in the files before; "
+                    "give it one type in all files"
+                )
+                raise ContractViolationError(msg, uri=uri, column=field.name)
+            dtype = pa.string()
+        fields[field.name] = pa.field(field.name, dtype)
+    return pa.schema(list(fields.values()))
+
+
+def joined_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Return the type that holds the values of both, at any depth; `None`: there is none."""
+    if one == other or t.is_null(other):
+        return one
+    if t.is_null(one):
+        return other
+    if isinstance(one, pa.TimestampType) and isinstance(other, pa.TimestampType):
+        return joined_times(one, other)
+    if t.is_nested(one) or t.is_nested(other):
+        return joined_nested(one, other)
+    if t.is_decimal(one) or t.is_decimal(other):
+        return joined_decimals(one, other)
+    # Arrow would carry text and bytes as bytes.
+    return None if is_text(one) != is_text(other) and is_bytes(one) != is_bytes(other) else by_arrow(one, other)
+
+
+def joined_times(one: Any, other: Any) -> pa.DataType | None:
+    """Return the type of times in two zones: UTC has the same moments. Times without a zone are not moments."""
+    if (one.tz is None) != (other.tz is None):
+        return None
+    dtype: pa.DataType = pa.timestamp("us", one.tz if one.tz == other.tz else "UTC")
+    return dtype
+
+
+def joined_nested(one: Any, other: Any) -> pa.DataType | None:
+    """Return the type of lists, records and maps of two types."""
+    if isinstance(one, pa.StructType) and isinstance(other, pa.StructType):
+        return joined_records(one, other)
+    if isinstance(one, pa.MapType) and isinstance(other, pa.MapType):
+        key, item = joined_type(one.key_type, other.key_type), joined_type(one.item_type, other.item_type)
+        return None if key is None or item is None else pa.map_(key, item)
+    if is_list(one) and is_list(other):
+        value = joined_type(one.value_type, other.value_type)
+        return None if value is None else pa.list_(value)
+    return None
+
+
+def joined_records(one: pa.StructType, other: pa.StructType) -> pa.DataType | None:
+    """Return the type of records with the fields of both."""
+    types = {field.name: field.type for field in one}
+    for field in other:
+        dtype = joined_type(types.get(field.name, field.type), field.type)
+        if dtype is None:
+            return None
+        types[field.name] = dtype
+    return pa.struct(list(types.items()))
+
+
+def joined_decimals(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Return the decimal type with room for all digits of two exact numbers."""
+    if (digits := digits_of(one)) is None or (others := digits_of(other)) is None:
+        return None
+    whole, fraction = (max(pair) for pair in zip(digits, others, strict=True))
+    if whole + fraction > WIDEST_DECIMAL:
+        return None
+    make = pa.decimal128 if whole + fraction <= WIDEST_DECIMAL // 2 else pa.decimal256
+    return make(whole + fraction, fraction)
+
+
+def are_fractions(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether decimals meet binary fractions; their values are checked when they are read, but not in nested fields."""
+    return (t.is_decimal(one) and t.is_floating(other)) or (t.is_floating(one) and t.is_decimal(other))
+
+
+def digits_of(dtype: Any) -> tuple[int, int] | None:
+    """Return how many digits a number has before and after its point; `None`: it is not exact."""
+    if t.is_decimal(dtype):
+        return dtype.precision - dtype.scale, dtype.scale
+    return (DIGITS[dtype.bit_width], 0) if t.is_integer(dtype) else None
+
+
+def by_arrow(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Return the type that Arrow finds for both."""
+    schemas = [pa.schema([pa.field("x", each)]) for each in (one, other)]
     try:
-        return pa.unify_schemas([whole, schema], promote_options="permissive")
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
-        column = next(name for name in schema.names if not can_join(whole, schema.field(name)))
-        if contract.discards(column):
-            return joined(with_text(whole, column), with_text(schema, column), uri, contract)
-        here, there = schema.field(column).type, whole.field(column).type
-        msg = f"{uri}: column {column!r} is {here}, but {there} in the files before; give it one type in all files"
-        raise ContractViolationError(msg, uri=uri, column=column) from exc
+        dtype: pa.DataType = pa.unify_schemas(schemas, promote_options="permissive").field("x").type
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return None
+    return dtype
+
+
+def is_text(dtype: pa.DataType) -> bool:
+    """Whether values are text."""
+    return t.is_string(dtype) or t.is_large_string(dtype) or t.is_string_view(dtype)
+
+
+def is_bytes(dtype: pa.DataType) -> bool:
+    """Whether values are bytes."""
+    return t.is_binary(dtype) or t.is_large_binary(dtype) or t.is_binary_view(dtype) or t.is_fixed_size_binary(dtype)
+
+
+def is_list(dtype: pa.DataType) -> bool:
+    """Whether values are lists."""
+    return t.is_list(dtype) or t.is_large_list(dtype) or t.is_fixed_size_list(dtype)
+
+
+def respelled(schema: pa.Schema, whole: pa.Schema, contract: Contract) -> pa.Schema:
+    """Return the schema of a file with columns named as in the files before, where only the case of a name differs.
+
+    Only columns under `evolve` become one, and never two columns of one file.
+    """
+    known = {name.casefold(): name for name in whole.names if contract.of(name) == "evolve"}
+    names = [
+        name
+        if name in whole.names or contract.of(name) != "evolve" or known.get(name.casefold(), name) in schema.names
+        else known.get(name.casefold(), name)
+        for name in schema.names
+    ]
+    if len(set(names)) < len(names):
+        return schema
+    return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
+
+
+def note_on_case(schemas: Iterable[tuple[str, pa.Schema]], schema: pa.Schema) -> tuple[str, ...]:
+    """Return the sentence that names the columns of files whose names differ in case only."""
+    spellings: dict[str, dict[str, None]] = {}
+    for _, each in schemas:
+        for name in each.names:
+            spellings.setdefault(name.casefold(), {})[name] = None
+    found = [list(names) for names in spellings.values() if len(names) > 1]
+    if not found:
+        return ()
+    told = "; ".join(
+        f"{', '.join(names)} ({'one column' if sum(n in schema.names for n in names) == 1 else 'columns of their own'})"
+        for names in found
+    )
+    return (f"names of columns differ only in case: {told}; under `contract: evolve` they are one column",)
 
 
 def refuse_frozen(whole: pa.Schema, schema: pa.Schema, uri: str, contract: Contract) -> None:
@@ -107,26 +246,6 @@ def refuse_frozen(whole: pa.Schema, schema: pa.Schema, uri: str, contract: Contr
         if here != before:
             msg = f"{uri}: column {name!r} is {here}, but {before} in the files before, and the contract has frozen it"
             raise ContractViolationError(f"{msg}; give all files the same columns", uri=uri, column=name)
-
-
-def are_words(whole: pa.Schema, schema: pa.Schema, name: str) -> bool:
-    """Whether a column is text in one schema, and bytes in the other."""
-    types = {str(each.field(name).type) for each in (whole, schema) if name in each.names}
-    return types == {"string", "binary"}
-
-
-def with_text(schema: pa.Schema, column: str) -> pa.Schema:
-    """Return a schema with text in one column."""
-    return schema.set(schema.get_field_index(column), pa.field(column, pa.string()))
-
-
-def can_join(whole: pa.Schema, field: "pa.Field[Any]") -> bool:
-    """Whether one column can be unified with what `whole` says of it."""
-    try:
-        pa.unify_schemas([whole, pa.schema([field])], promote_options="permissive")
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return False
-    return True
 
 
 def first_sampled(samples: Iterable[tuple[pa.Schema, int]]) -> pa.Schema:
@@ -148,7 +267,7 @@ def conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return `rows` in the columns and types of `schema`; a missing column is null."""
     if rows.schema.equals(schema, check_metadata=False):
         return rows.replace_schema_metadata(None)
-    return pa.table([column(rows, field) for field in schema], schema=schema)
+    return pa.table([column(rows, field, schema.names) for field in schema], schema=schema)
 
 
 def text_of(value: object) -> str | None:
@@ -160,14 +279,43 @@ def text_of(value: object) -> str | None:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def column(rows: pa.Table, field: "pa.Field[Any]") -> "pa.ChunkedArray[Any]":
-    """Return one column of `rows` as `field` wants it."""
-    if field.name not in rows.schema.names:
+def spelling_of(name: str, rows: pa.Table, others: Sequence[str]) -> str | None:
+    """Return what `rows` call a column that they spell in another case; not a column that is wanted as well."""
+    found = [n for n in rows.schema.names if n.casefold() == name.casefold() and n not in others]
+    return found[0] if len(found) == 1 else None
+
+
+def exact_fractions(found: "pa.ChunkedArray[Any]", field: "pa.Field[Any]") -> "pa.ChunkedArray[Any]":
+    """Return decimals as the nearest binary fractions; Arrow's own cast does not give the nearest.
+
+    Raises:
+        ContractViolationError: the shortest text of a binary fraction is another number than the decimal.
+    """
+    fractions = found.cast(pa.string()).cast(field.type)
+    with suppress(pa.ArrowInvalid):
+        if fractions.cast(pa.string()).cast(found.type).equals(found):
+            return fractions
+    msg = (
+        f"column {field.name!r} is {found.type} in one file and {field.type} in another, and a decimal has more digits "
+        "than that holds; give the column one type in all files"
+    )
+    raise ContractViolationError(msg, column=field.name)
+
+
+def column(rows: pa.Table, field: "pa.Field[Any]", others: Sequence[str] = ()) -> "pa.ChunkedArray[Any]":
+    """Return one column of `rows` as `field` wants it; `others` are the names of all columns that are wanted."""
+    name = field.name if field.name in rows.schema.names else spelling_of(field.name, rows, others)
+    if name is None:
         return pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
-    found = rows[field.name]
+    found = rows[name]
     if found.type == field.type:
         return found
     if t.is_string(field.type) and (t.is_nested(found.type) or t.is_binary(found.type)):
         return pa.chunked_array([pa.array(map(text_of, found.to_pylist()), pa.string())])
-    # PostgreSQL keeps microseconds: what is finer is cut off.
-    return found.cast(field.type, safe=not t.is_temporal(field.type))
+    if t.is_decimal(found.type) and t.is_floating(field.type):
+        return exact_fractions(found, field)
+    if t.is_temporal(field.type):
+        # Files may join times of several units; those that are finer than microseconds are rounded.
+        chunks: list[Any] = [to_microseconds(chunk).cast(field.type) for chunk in found.chunks]
+        return pa.chunked_array(chunks or [pa.array([], field.type)])
+    return found.cast(field.type)

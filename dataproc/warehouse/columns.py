@@ -97,6 +97,8 @@ FULL_NAMES_OF_BASES = {
     "timestamptz": "timestamp with time zone",
 }  # fmt: skip
 """Types that the catalog calls by another name than SQL does."""
+TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*( [a-z]+)*(\(\d+(,-?\d+)?\))?( with(out)? time zone)?(\[\])?")
+"""Names of types as PostgreSQL writes its own; they become part of a statement, so nothing else is taken."""
 FULL_NAMES = {"timestamp": "timestamp without time zone", "time": "time without time zone"}
 """Types of new columns, as PostgreSQL calls them."""
 LIMITS = re.compile(r"\((\d+)(,-?\d+)?\)")
@@ -140,7 +142,7 @@ def takes_bytes(target: str, source: str) -> bool:
 
 def declare(field: pa.Field[pa.DataType]) -> Column:
     """Return the column that a new table gets for an Arrow field; metadata may name a type that Arrow lacks."""
-    if (sql_type := sql_type_of(field)) is not None:
+    if (sql_type := wanted_type(field)) is not None:
         return declare_named(field, sql_type)
     if t.is_dictionary(field.type) or t.is_run_end_encoded(field.type):
         return declare(pa.field(field.name, field.type.value_type))
@@ -160,7 +162,8 @@ def declare(field: pa.Field[pa.DataType]) -> Column:
 def declare_named(field: pa.Field[pa.DataType], sql_type: str) -> Column:
     """Return the column of a type that a field's metadata names."""
     column = Column(field.name, sql_type, pa.string(), "text")
-    base_type = next((base for base, full in FULL_NAMES_OF_BASES.items() if full == sql_type), sql_type)
+    unlimited = LIMITS.sub("", sql_type)
+    base_type = next((base for base, full in FULL_NAMES_OF_BASES.items() if full == unlimited), unlimited)
     return with_shortest(field, coded(plain_type(field.type), column, base_type, sql_type))
 
 
@@ -168,6 +171,12 @@ def with_shortest(field: pa.Field[pa.DataType], column: Column) -> Column:
     """Return a column as it takes decimals of an inferred scale: without the zeros that fill them up."""
     is_inferred = t.is_decimal(field.type) and sql_type_of(field) == "numeric" and column.sql_type == "numeric"
     return replace(column, arrow_type=pa.binary(), coding="numeric") if is_inferred else column
+
+
+def wanted_type(field: pa.Field[pa.DataType]) -> str | None:
+    """Return the SQL type that the metadata of a field names; `None`: it names none, or something else."""
+    name = sql_type_of(field)
+    return name if name is not None and TYPE_NAME.fullmatch(name) else None
 
 
 def declare_decimal(name: str, precision: int, scale: int) -> Column:

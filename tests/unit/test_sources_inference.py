@@ -53,9 +53,8 @@ def test_a_new_column_has_the_type_that_the_page_tells(
     if form == "CSV":
         Folder(tmp_path).put("a.csv", "\n".join(["v", *cells]).encode())
     else:
-        Folder(tmp_path).put(
-            "a.json", f"[{', '.join(json.dumps({'v': 0}).replace('0', cell) for cell in cells)}]".encode()
-        )
+        records = ", ".join(f'{{"v": {cell}}}' for cell in cells)
+        Folder(tmp_path).put("a.json", f"[{records}]".encode())
 
     [column] = Folder(tmp_path).source("a.csv" if form == "CSV" else "a.json").plan().schema
 

@@ -1,7 +1,9 @@
 """Types of PostgreSQL as Arrow types: what each column is selected as, and how its cells are made exact.
 
 What Arrow has no type for is carried as the text that PostgreSQL writes, which a column of the same type in the
-warehouse reads back. Infinite moments have no place in Arrow's types; their rows are set aside.
+warehouse reads back. A new table gets such a column for the types of PostgreSQL itself, and `text` for enumerations,
+composite types and those of extensions, which the warehouse may lack. Infinite moments have no place in Arrow's types;
+their rows are set aside.
 """
 
 import re
@@ -46,6 +48,15 @@ SAME_EVERYWHERE = frozenset(
     }
 )  # fmt: skip
 """Types whose binary form every version from 15 on writes and reads alike; in `interval` that of infinity is new."""
+KEPT = frozenset(
+    {
+        "numeric", "json", "interval", "timetz", "inet", "cidr", "macaddr", "macaddr8", "bit", "varbit", "point",
+        "line", "lseg", "box", "path", "polygon", "circle", "tsvector", "tsquery", "jsonpath", "pg_lsn", "xid8",
+        "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange", "int4multirange", "int8multirange",
+        "nummultirange", "tsmultirange", "tstzmultirange", "datemultirange",
+    }
+)  # fmt: skip
+"""Types of PostgreSQL itself that Arrow has not; a new table in the warehouse has them as well."""
 CAST_LATER = frozenset({"uuid", "jsonb"})
 """Types of which a later step casts the text, and not the bytes."""
 NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)")
@@ -73,7 +84,8 @@ NO_NUMBER = "is not a number of the declared digits (NaN); name the column in as
 class PostgresColumn:
     """A column: its name, PostgreSQL's name for its type, what is selected for it, and the Arrow type of its cells.
 
-    `as_is` is what is selected for it where its bytes are handed on, and PostgreSQL's name for the type of that.
+    `as_is` is what is selected for it where its bytes are handed on, and PostgreSQL's name for the type of that. Where
+    the type `is_kept`, cells travel as text, and a new table has a column of the same type.
     """
 
     name: str
@@ -81,6 +93,12 @@ class PostgresColumn:
     expression: str
     arrow_type: pa.DataType
     as_is: tuple[str, str] | None = None
+    is_kept: bool = False
+
+    @property
+    def field(self) -> "pa.Field[pa.DataType]":
+        """The Arrow field; its metadata names the SQL type that a new table gets for text."""
+        return pa.field(self.name, self.arrow_type, metadata={"sql_type": self.sql_type} if self.is_kept else None)
 
     def fit(self, cells: Cells) -> Fitted:
         """Return cells in the column's type; those that it cannot hold are marked."""
@@ -150,15 +168,23 @@ def column_of(name: str, typname: str, sql_type: str, quoted: str, digits_of_mon
     numeric = NUMERIC.fullmatch(sql_type) if typname == "numeric" else None
     if numeric and 0 <= int(numeric[2]) <= int(numeric[1]) <= WIDEST:
         return PostgresColumn(name, sql_type, quoted, decimal_of(int(numeric[1]), int(numeric[2])))
-    return PostgresColumn(name, sql_type, f"{quoted}::text", pa.string())
+    return PostgresColumn(name, sql_type, f"{quoted}::text", pa.string(), is_kept=is_kept(typname))
+
+
+def is_kept(typname: str) -> bool:
+    """Whether every server has this type, or this type of arrays, and reads the text that another one writes."""
+    element = typname.removeprefix("_")
+    return element in KEPT or (element != typname and element in {*NATIVE, "money"} - {"name"})
 
 
 def note_of(columns: Sequence[PostgresColumn]) -> Sequence[str]:
-    """Return the sentence that names the columns which are carried as text though they are none."""
+    """Return the sentence that names the columns which are text in a new table though they are none."""
     found = [
-        f"{c.name} ({c.sql_type})" for c in columns if t.is_string(c.arrow_type) and c.expression.endswith("::text")
+        f"{c.name} ({c.sql_type})"
+        for c in columns
+        if t.is_string(c.arrow_type) and c.expression.endswith("::text") and not c.is_kept
     ]
-    return [f"these columns are carried as text: {', '.join(found)}"] if found else []
+    return [f"these columns are text in a new table: {', '.join(found)}"] if found else []
 
 
 def wire_of(conn: psycopg.Connection[Any], columns: Sequence[PostgresColumn]) -> tuple[tuple[str, str], ...]:
@@ -177,4 +203,4 @@ def decimal_of(precision: int, scale: int) -> pa.DataType:
 
 def schema_of(columns: Sequence[PostgresColumn]) -> pa.Schema:
     """Return the Arrow schema of columns."""
-    return pa.schema([pa.field(column.name, column.arrow_type) for column in columns])
+    return pa.schema([column.field for column in columns])

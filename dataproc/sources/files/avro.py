@@ -29,7 +29,7 @@ from dataproc.sources.files.compression import allowed, too_large
 from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.formats import bad_file, readable
 from dataproc.sources.files.storage import FoundFile, Storage
-from dataproc.sources.schemas import conformed, plain_schema, unified
+from dataproc.sources.schemas import conformed, note_on_case, plain_schema, unified
 
 HEADERS_AT_ONCE = 16
 DAMAGE = (
@@ -54,9 +54,10 @@ class AvroFormat:
         with ThreadPoolExecutor(HEADERS_AT_ONCE, thread_name_prefix="header") as pool:
             found = list(pool.map(lambda file: tolerance.attempt(partial(schema_of, storage, file), str), files))
         both = zip(files, found, strict=True)
-        schema = unified(((f.uri, one) for f, one in both if f.size and not isinstance(one, str)), self.contract)
+        whole = [(file.uri, one) for file, one in both if file.size and not isinstance(one, str)]
+        schema = unified(whole, self.contract)
         units = [u for f, one in zip(files, found, strict=True) for u in self.units(f, one, schema)]
-        return tolerance.checked(SourcePlan(tuple(units), schema))
+        return tolerance.checked(SourcePlan(tuple(units), schema, notes=note_on_case(whole, schema)))
 
     def units(self, file: FoundFile, found: pa.Schema | str, schema: pa.Schema) -> Iterator[Unit]:
         """Yield the units of one file; in place of its schema there may be the reason why it has none."""

@@ -17,7 +17,7 @@ from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.formats import readable
 from dataproc.sources.files.repeated import parts, repeated_columns
 from dataproc.sources.files.storage import FoundFile, Storage
-from dataproc.sources.schemas import conformed, plain_schema, unified
+from dataproc.sources.schemas import conformed, note_on_case, plain_schema, unified
 
 FETCH_BYTES = 32 * 1024 * 1024
 """Compressed bytes of row groups that are fetched together; one by one where those before some damage are kept."""
@@ -64,7 +64,7 @@ class ParquetFormat:
         whole = [(file.uri, footer.schema) for file, footer in both if file.size and footer.damage is None]
         schema = unified(whole, self.contract)
         units = [unit for file, footer in both for unit in self.units(file, footer, schema)]
-        return tolerance.checked(SourcePlan(tuple(units), schema))
+        return tolerance.checked(SourcePlan(tuple(units), schema, notes=note_on_case(whole, schema)))
 
     def footer(self, storage: Storage, file: FoundFile) -> Footer:
         """Return the footer of a file, unless it claims to hold more than it may."""
