@@ -24,6 +24,9 @@ from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse.staging import end_users, identifier_of, key_names, staging_name, staging_table
 from dataproc.warehouse.target import Target
 
+CHUNK_FORMAT = 2
+"""Raised when a release reads values of staged chunks otherwise: 2, text travels as the characters of the source."""
+
 EARLIER = """
 SELECT epoch, staging_table, key_tables FROM dataproc_load.load_staging
 WHERE job_id = %s AND epoch < %s AND target = %s AND fingerprint = %s ORDER BY epoch DESC LIMIT 1 FOR UPDATE
@@ -53,7 +56,7 @@ def fingerprint(
     The ids of the units hold the versions of what they are read from; another version of this program may cut chunks
     otherwise.
     """
-    told = hashlib.sha256(version("dataproc").encode())
+    told = hashlib.sha256(f"{version('dataproc')} {CHUNK_FORMAT}".encode())
     load = (
         schema.to_string(),
         repr((target.staged_columns, target.placed, target.checks)),

@@ -11,7 +11,7 @@ import pyarrow as pa
 from dataproc.domain.chunk import with_positions
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.row_text import written
-from dataproc.domain.source_columns import SQL_TYPE
+from dataproc.domain.source_columns import SQL_TYPE, type_name
 from dataproc.sources.rejects import Reject, reject_table, row_text
 from dataproc.sources.schemas import checked_names
 
@@ -119,12 +119,6 @@ class RowReader:
             if column not in self.schema.names:
                 msg = f"{self.name}: column {column!r} is not among the first rows; give all rows the same columns"
                 raise ContractViolationError(msg, column=column)
-
-
-def type_name(field: "pa.Field[pa.DataType]") -> str:
-    """Return what errors call the type of a column."""
-    wanted = (field.metadata or {}).get(SQL_TYPE)
-    return wanted.decode() if wanted is not None else str(field.type)
 
 
 def does_fit(value: object, field: "pa.Field[pa.DataType]") -> bool:
