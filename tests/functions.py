@@ -2,9 +2,10 @@
 
 import os
 import signal
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pandas as pd
 import polars as pl
@@ -156,3 +157,14 @@ class Silent:
 
 
 NUMBER = 7
+
+
+def objects_of_pandas(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return objects of Python that Arrow has no type for, or several."""
+    return pd.DataFrame(
+        {
+            "detail": [{"a": Decimal("1.10")}, [1, {"b": 2}], None],
+            "key": [UUID(int=1), None, UUID(int=2)],
+            "total": pd.Series([10**25, Decimal("1.50"), pd.NaT], dtype=object),
+        }
+    )

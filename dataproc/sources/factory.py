@@ -51,6 +51,11 @@ class Surroundings:
     contract: Contract = NO_CONTRACT
     rejected: RejectedRows | None = None
 
+    @property
+    def text_columns(self) -> frozenset[str]:
+        """The columns that a later step casts from text, as plugins were given them before."""
+        return self.columns.declared
+
 
 def source_for(spec: AnySource, around: Surroundings) -> Source:  # noqa: PLR0911 - one for each kind
     """Return the source that `spec` means."""

@@ -17,7 +17,7 @@ from dataproc.transforms.cast import cast
 from dataproc.transforms.columns import with_column, with_new
 from dataproc.transforms.python_code import callable_of, demand_allowed, imported, told
 from dataproc.transforms.python_frames import cells_from, demand_frame, frame_of
-from dataproc.transforms.types import arrow_type
+from dataproc.transforms.types import arrow_type, made_field
 
 WHERE = "python.call"
 
@@ -58,7 +58,7 @@ class Python:
             raise ContractViolationError(f"python.returns: {POSITION} is not yours; leave it out")
         after = before if self.spec.others == "keep" else pa.schema([])
         for name, declared in self.spec.returns.items():
-            field = pa.field(name, arrow_type(declared))
+            field = made_field(name, declared)
             after = after.set(after.get_field_index(name), field) if name in after.names else after.append(field)
         return after
 
@@ -74,7 +74,7 @@ class Python:
         filtered = chunk.rows.num_rows - rows.num_rows
         columns, breaks = dict[str, Cells](), list[Break]()
         for name, declared in self.spec.returns.items():
-            cells = cells_from(found, name, self.spec.batch, self.told)
+            cells = cells_from(found, name, self.spec.batch, self.told, declared=declared)
             columns[name], bad = self.fitted(cells if order is None else cells.take(order), name, declared)
             if bad is not None:
                 breaks.append(Break("type", name, f"column {name!r} is no {declared}", bad))

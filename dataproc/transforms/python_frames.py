@@ -1,5 +1,6 @@
 """Rows as the functions of users get them, and what these give back as columns of Arrow."""
 
+from functools import partial
 from typing import Any, Literal, assert_never
 
 import pyarrow as pa
@@ -7,6 +8,7 @@ import pyarrow.types as t
 
 from dataproc.domain.cells import Cells
 from dataproc.domain.errors import TransformFailedError
+from dataproc.domain.row_text import written
 
 Frame = Literal["arrow", "pandas", "polars"]
 
@@ -61,8 +63,12 @@ def frame_type(kind: Frame) -> type:
             assert_never(kind)
 
 
-def cells_from(found: Any, name: str, kind: Frame, told: str) -> Cells:
-    """Return a column of what a function gave, or say what is wrong with it."""
+def cells_from(found: Any, name: str, kind: Frame, told: str, *, declared: str = "") -> Cells:
+    """Return a column of what a function gave, or say what is wrong with it.
+
+    Objects that are declared as `json`, `uuid` or a decimal come as text: objects and lists as JSON, whole numbers of
+    any size with all their digits.
+    """
     names = found.column_names if kind == "arrow" else list(found.columns)
     if name not in names:
         raise TransformFailedError(f"{told} gives no column {name!r}, which `returns` declares", column=name)
@@ -71,15 +77,33 @@ def cells_from(found: Any, name: str, kind: Frame, told: str) -> Cells:
             case "arrow":
                 column = found.column(name)
             case "pandas":
-                column = pa.Array.from_pandas(found[name])
+                column = pa.Array.from_pandas(as_texts(found[name], declared))
             case "polars":
                 column = found.get_column(name).to_arrow()
             case _:
                 assert_never(kind)
-    except (pa.ArrowException, TypeError, ValueError) as exc:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as exc:
         msg = f"{told} gives values in column {name!r} that have no type together; give them one type"
         raise TransformFailedError(msg, column=name) from exc
-    return in_one_piece(column)
+    whole = in_one_piece(column)
+    if declared == "json" and t.is_nested(whole.type):
+        return pa.array([None if each is None else written(each) for each in whole.to_pylist()], pa.string())
+    return whole
+
+
+def as_texts(values: Any, declared: str) -> Any:
+    """Return the objects of a column of pandas as text where Arrow has no type for them; others as they are."""
+    is_told = declared in ("json", "uuid") or declared.startswith("decimal")
+    if not is_told or str(values.dtype) != "object":
+        return values
+    return values.map(partial(as_text, declared), na_action="ignore")
+
+
+def as_text(declared: str, value: object) -> object:
+    """Return an object as its text; a text is what the function wrote itself."""
+    if isinstance(value, str) or value is None:
+        return value
+    return written(value) if declared == "json" else str(value)
 
 
 def in_one_piece(column: Any) -> Cells:

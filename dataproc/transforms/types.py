@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from dataproc.domain.rules import DECIMAL
+from dataproc.domain.source_columns import Field, text_field
 
 PLAIN: Mapping[str, pa.DataType] = {
     "bool": pa.bool_(),
@@ -24,6 +25,15 @@ PLAIN: Mapping[str, pa.DataType] = {
     "email": pa.string(),
     "uuid": pa.string(),
 }
+
+
+NAMED = {"json": "jsonb", "uuid": "uuid"}
+"""Types that travel as text, by the names of PostgreSQL."""
+
+
+def made_field(name: str, declared: str) -> Field:
+    """Return the field of a new column: in a new table it has the type that PostgreSQL has for it."""
+    return text_field(name, NAMED[declared]) if declared in NAMED else pa.field(name, arrow_type(declared))
 
 
 def arrow_type(name: str) -> pa.DataType:

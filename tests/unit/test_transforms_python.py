@@ -1,7 +1,9 @@
 """The `python` step."""
 
 import sys
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dataproc.domain.errors import ContractViolationError, InvalidSpecError, TransformFailedError
+from dataproc.domain.source_columns import type_name
 from dataproc.domain.transforms.python import PythonTransform
 from dataproc.ports.pipeline import Needs, Preparing, Transform, needs_of
 from dataproc.transforms.factory import transform_for
@@ -136,6 +139,18 @@ def test_nulls_among_whole_numbers_truths_and_texts_reach_pandas_and_come_back()
     assert applied(python("types", {"names": "string"}, batch="pandas"), chunk).rows["names"][0].as_py() == (
         "Int16 UInt64 boolean string"
     )
+
+
+def test_objects_uuids_and_large_numbers_come_as_text_with_the_type_that_a_new_table_gets() -> None:
+    step = python("objects_of_pandas", {"detail": "json", "key": "uuid", "total": "decimal(38,2)"}, batch="pandas")
+    chunk = a_chunk(a=[1, 2, 3])
+
+    found = columns(applied(step, chunk))
+
+    assert found["detail"] == ['{"a": 1.10}', '[1, {"b": 2}]', None]
+    assert found["key"] == [str(UUID(int=1)), None, str(UUID(int=2))]
+    assert found["total"] == [Decimal(10**25), Decimal("1.50"), None]
+    assert [type_name(each) for each in step.schema(schema_of(chunk))][1:] == ["jsonb", "uuid", "decimal128(38, 2)"]
 
 
 def test_a_chunk_without_rows_does_not_reach_the_function() -> None:
