@@ -12,7 +12,7 @@ from dataproc.repositories.store import PostgresStore
 from dataproc.settings import Settings
 from serve_app.app import create_app
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """A Ray of a test's own."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,8 @@ from types import ModuleType
 import pytest
 import ray
 from ray import cloudpickle
+
+from dataproc.embedded.ports import ATTEMPTS
 
 
 @contextmanager
@@ -21,13 +22,25 @@ def own_ray(sent: ModuleType | None = None) -> Iterator[None]:
         cloudpickle.register_pickle_by_value(sent)  # type: ignore[no-untyped-call] # Ray leaves it untyped
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
-        folder = tempfile.mkdtemp(prefix="dataproc-ray-")
+        with tempfile.TemporaryDirectory(prefix="dataproc-ray-", ignore_cleanup_errors=True) as folder:
+            start(folder)
+            try:
+                yield
+            finally:
+                ray.shutdown()
+
+
+def start(folder: str) -> None:
+    """Start a Ray; it gives up by itself when its node is not there within 30 seconds, as on a busy machine."""
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             ray.init(
                 address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
                 _temp_dir=folder,
             )  # fmt: skip
-            yield
-        finally:
+        except Exception:
             ray.shutdown()
-            shutil.rmtree(folder, ignore_errors=True)
+            if attempt == ATTEMPTS:
+                raise
+        else:
+            return

@@ -17,12 +17,12 @@ def found(look: Callable[[], T | None], patience: float) -> T:
     return something
 
 
-def wait_until(condition: Callable[[], bool], patience: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], patience: float = 120.0) -> None:
     """Wait until something holds."""
     found(lambda: condition() or None, patience)
 
 
-async def until(condition: Callable[[], bool], patience: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], patience: float = 120.0) -> None:
     """Wait until something holds, and let the loop go on meanwhile."""
     async with asyncio.timeout(patience):
         while not condition():  # noqa: ASYNC110 - threads, fakes and databases have no event to wait for

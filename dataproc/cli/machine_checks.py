@@ -25,6 +25,8 @@ FULLEST = 0.95
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the mount point itself, no file in it
 RAYS_SHARE = 0.3
 """The part of the memory that Ray takes for its object store."""
+API_SECONDS = 30.0
+"""Seconds for the API to describe itself, which takes a few where it does so first and the machine is busy."""
 
 Usage = Callable[[Path], tuple[int, int, int]]
 
@@ -100,7 +102,7 @@ def is_our_api(host: str, port: int) -> bool:
     """Whether an API of dataproc answers there."""
     host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared
     try:
-        answer = httpx2.get(f"http://{host}:{port}/openapi.json", timeout=3, trust_env=False)
+        answer = httpx2.get(f"http://{host}:{port}/openapi.json", timeout=API_SECONDS, trust_env=False)
         return bool(answer.json()["info"]["title"] == "dataproc")
     except (httpx2.HTTPError, ValueError, KeyError, TypeError):
         return False

@@ -73,9 +73,9 @@ def deployed(api: ServeApi, *, any_port: bool) -> ServeApi:
         try:
             chosen.deploy()
         except SetupError:
-            chosen.remove()
             if is_free(chosen.port):
                 raise
+            chosen.remove()
             chosen = replace(api, port=free_port())
         else:
             return chosen

@@ -19,9 +19,9 @@ import httpx2
 import psutil  # type: ignore[import-untyped] # it has no types
 
 from dataproc.domain.errors import SetupError
-from dataproc.embedded.ports import ATTEMPTS, free_port, is_free
+from dataproc.embedded.ports import ATTEMPTS, free_port
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 STOP_SECONDS = 5.0
 MARK = "DATAPROC_RAY_HEAD"
 """A variable that every process of our Ray inherits, so that we end those and no others."""
@@ -42,7 +42,6 @@ class RayHead:
     mark: str = field(default_factory=lambda: str(uuid4()))
     port: int = 0
     dashboard_port: int = 0
-    agent_ports: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -64,28 +63,26 @@ class RayHead:
         return f"http://127.0.0.1:{self.dashboard_port}"
 
     @property
-    def ports(self) -> tuple[int, ...]:
-        """The ports that Ray was given."""
-        return (self.port, self.dashboard_port, *self.agent_ports.values())
-
-    @property
     def log(self) -> Path:
         """What Ray says while it starts and ends."""
         return self.folder / "ray.log"
 
     def start(self) -> None:
-        """Start Ray and wait for its dashboard; on other ports when another process has taken one of them meanwhile."""
+        """Start Ray and wait until it works.
+
+        Ray ends by itself when another process has taken one of its ports, and when its node is not there within 30
+        seconds, as on a busy machine: then it is started again, on other ports.
+        """
+        self.log.unlink(missing_ok=True)
         for attempt in range(1, ATTEMPTS + 1):
             self.port, self.dashboard_port = free_port(), free_port(DASHBOARD_PORT)
-            self.log.unlink(missing_ok=True)
             self.launch()
-            try:
-                self.wait()
-            except SetupError:
-                if attempt == ATTEMPTS or all(map(is_free, self.ports)):
-                    raise
-            else:
+            if self.comes_up():
                 return
+            is_slow = self.is_alive()
+            self.stop()
+            if is_slow or attempt == ATTEMPTS:
+                raise SetupError(f"Ray did not start; {self.log} says why")
 
     def restart(self, is_over: Callable[[], bool]) -> None:
         """Start Ray again where it was, for all who know its address; what is left of the one that died is killed."""
@@ -106,7 +103,6 @@ class RayHead:
         In a session of its own: Ctrl-C in a terminal reaches us alone, and we end Ray when all who need it have ended.
         """
         shutil.rmtree(self.temp_dir, ignore_errors=True)
-        self.agent_ports = {name: free_port() for name in AGENT_PORTS}
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own words, no shell
                 self.command(),
@@ -119,30 +115,39 @@ class RayHead:
 
     def command(self) -> list[str]:
         """Return the command; `--block` makes Ray's processes children of one that ends them all."""
-        ports = {"port": self.port, "dashboard-port": self.dashboard_port, **self.agent_ports}
+        ports = {"port": self.port, "dashboard-port": self.dashboard_port}
+        ports |= {name: free_port() for name in AGENT_PORTS}
         ray = str(Path(sys.executable).with_name("ray"))
         words = [ray, "start", "--head", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
         words += ["--dashboard-host=127.0.0.1", f"--temp-dir={self.temp_dir}"]
         return [*words, *(f"--{name}={port}" for name, port in ports.items())]
 
-    def wait(self, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Wait until the dashboard answers, or nobody wants it any more."""
+    def wait(self, is_over: Callable[[], bool]) -> None:
+        """Wait until Ray works, or nobody wants it any more."""
+        if not self.comes_up(is_over):
+            self.stop()
+            raise SetupError(f"Ray did not start; {self.log} says why")
+
+    def comes_up(self, is_over: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until Ray works, and return whether it does."""
         deadline = time.monotonic() + START_SECONDS
         while self.is_alive() and time.monotonic() < deadline and not is_over():
             if self.answers():
-                return
+                return True
             time.sleep(0.2)
-        self.stop()
-        raise SetupError(f"Ray did not start; {self.log} says why")
+        return False
 
     def answers(self) -> bool:
-        """Whether the dashboard answers, and is not that of another Ray that has taken the port."""
+        """Whether the dashboard is that of this Ray, as another one may have taken the port, and shows a live node."""
         try:
-            version = httpx2.get(f"{self.dashboard_url}/api/version", timeout=2, trust_env=False)
-        except httpx2.HTTPError:
+            version, nodes = (
+                httpx2.get(f"{self.dashboard_url}{path}", timeout=5, trust_env=False).raise_for_status().json()
+                for path in ("/api/version", "/nodes?view=summary")
+            )
+        except (httpx2.HTTPError, ValueError):
             return False
-        session = (self.temp_dir / "session_latest").resolve().name
-        return version.is_success and version.json().get("session_name") == session
+        states = [node.get("raylet", {}).get("state") for node in nodes["data"]["summary"]]
+        return version["session_name"] == (self.temp_dir / "session_latest").resolve().name and "ALIVE" in states
 
     def stop(self) -> None:
         """End exactly what `start` started."""

@@ -12,7 +12,7 @@ import httpx2
 
 from dataproc.domain.errors import SetupError
 
-DEPLOY_SECONDS = 180.0
+DEPLOY_SECONDS = 300.0
 REMOVE_SECONDS = 60.0
 REQUEST_SECONDS = 90
 """How long a request may take; who waits for a job is answered after 60 seconds at the latest."""

@@ -25,7 +25,7 @@ from dataproc.settings import Settings
 from tests.waiting import found
 
 BUCKET = "lake"
-PATIENCE = 120.0
+PATIENCE = 400.0
 SECRETS = {"DATAPROC_SECRET_ACCEPTANCE": '{"token": "t0p-s3cret"}'}
 QUICK: dict[str, Any] = {"lease": timedelta(seconds=6), "heartbeat": timedelta(milliseconds=300)}
 """Settings with which the loss of a runner is seen soon."""

@@ -156,7 +156,7 @@ class RestSubject:
     def open_connections(self) -> int:
         # The server's threads hear of the end of a connection a moment after it.
         with suppress(AssertionError):
-            wait_until(lambda: self.api.connections == 0, patience=1.0)
+            wait_until(lambda: self.api.connections == 0)
         return self.api.connections
 
 
@@ -196,7 +196,7 @@ def test_pages_whose_numbers_are_known_are_asked_for_at_once(api: Api, style: st
     def together(call: Call) -> None:
         waiting.append(call)
         with suppress(AssertionError):
-            wait_until(lambda: len(waiting) >= most, patience=0.2)
+            wait_until(lambda: max(len(waiting), *seen, 0) >= most)
         seen.append(len(waiting))
         waiting.remove(call)
 
@@ -309,7 +309,7 @@ def test_a_reader_that_is_closed_waits_for_no_answer(api: Api) -> None:
     source = subject.source()
     unit = source.plan().units[0]
     over = threading.Event()
-    api.before.append(lambda call: Reply() if call.query.get("cursor") == "c16" and over.wait(30) else None)
+    api.before.append(lambda call: Reply() if call.query.get("cursor") == "c16" and over.wait(120) else None)
     reader = source.read(unit)
     next(reader)
     wait_until(lambda: any(call.query.get("cursor") == "c16" for call in api.calls))
@@ -318,7 +318,7 @@ def test_a_reader_that_is_closed_waits_for_no_answer(api: Api) -> None:
     reader.close()  # type: ignore[attr-defined]  # it is a generator
     over.set()
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
 
 
 @dataclass(frozen=True, slots=True)

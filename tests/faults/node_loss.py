@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 ROWS, FILES = 540_000, 4
 """Each file has two chunks, so that a node can be lost in the middle of a unit."""
-PATIENCE = 120.0
+PATIENCE = 400.0
 HASTE = {
     "health_check_initial_delay_ms": 500,
     "health_check_period_ms": 500,

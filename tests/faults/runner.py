@@ -42,7 +42,7 @@ from dataproc.services.runs import StuckPipelineError
 from dataproc.settings import Settings
 from tests.fakes.pipeline import FakeEngine
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 PAUSE = 0.01
 ANN = Caller("ann")
 ERRORS: dict[str, type[Exception]] = {"retryable": WarehouseUnavailableError, "unexpected": RuntimeError}

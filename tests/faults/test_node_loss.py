@@ -18,7 +18,7 @@ from tests.warehouses import Query
 
 pytestmark = pytest.mark.ray
 
-PATIENCE = 240.0
+PATIENCE = 800.0
 
 
 @dataclass(frozen=True, slots=True)

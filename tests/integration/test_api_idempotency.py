@@ -17,7 +17,7 @@ from tests.api_server import api_server
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 async def test_the_same_key_gives_the_same_job_and_another_spec_is_refused(api: Api) -> None:

@@ -37,7 +37,7 @@ pytestmark = [
 ]
 
 SCHEMA = pa.schema({"x": pa.int64()})
-SOON = 5.0
+SOON = 60.0
 
 
 @dataclass(frozen=True, slots=True)

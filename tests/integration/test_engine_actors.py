@@ -38,7 +38,7 @@ pytestmark = [
 
 SCHEMA = pa.schema({"x": pa.int64()})
 ROWS, IN_CHUNK = 40, 10
-SOON = 5.0
+SOON = 60.0
 
 
 @dataclass(frozen=True, slots=True)

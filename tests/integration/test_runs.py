@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs_as_before")]
 
 TABLE = "analytics.orders"
 ROWS, FILES = 300, 3
-PATIENCE = 30.0
+PATIENCE = 120.0
 SOON = RetryPolicy(first_delay=timedelta(milliseconds=1))
 
 

@@ -25,7 +25,7 @@ from tests.processes import program, reserved_port
 
 pytestmark = pytest.mark.ray
 
-PATIENCE = 180.0
+PATIENCE = 400.0
 
 
 @pytest.fixture

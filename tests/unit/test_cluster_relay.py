@@ -16,7 +16,7 @@ from tests.warehouses import a_unit
 
 NO_ROWS = pa.table({})
 CHUNKS = 5
-SOON = 10.0
+SOON = 120.0
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.anyio
 
 SETTINGS = Settings(max_running_per_target=100, poll=timedelta(milliseconds=2), slots_per_runner=2, runner_jobs=3)
-PATIENCE = 10.0
+PATIENCE = 120.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.anyio
 
 LEASE = timedelta(seconds=30)
-PATIENCE = 10.0
+PATIENCE = 120.0
 PUBLISHED = Published("analytics.orders", Account(read=100, loaded=95, rejected=5), "direct")
 
 

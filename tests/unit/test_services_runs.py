@@ -40,7 +40,7 @@ TABLE = "analytics.orders"
 LEASE = timedelta(seconds=30)
 RHYTHM = Rhythm(LEASE, heartbeat=timedelta(milliseconds=5), grace=timedelta(seconds=10))
 IMPATIENT = replace(RHYTHM, grace=timedelta(milliseconds=20))
-PATIENCE = 10.0
+PATIENCE = 120.0
 
 
 @dataclass(slots=True)
