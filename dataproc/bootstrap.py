@@ -15,7 +15,6 @@ from pydantic import SecretStr
 from dataproc.cluster.ray_jobs import RayJobs, dashboard_client
 from dataproc.domain.errors import SetupError
 from dataproc.domain.job import Claim
-from dataproc.domain.source_columns import EVERYTHING_INFERRED, SourceColumns
 from dataproc.domain.spec import JobSpec
 from dataproc.notifications.log import EventLog
 from dataproc.notifications.webhook import Webhook, demand_url, webhook_client
@@ -226,8 +225,9 @@ def open_source(
     spec: JobSpec, connection: Connection | None, settings: Settings, run: SourceRun | None = None
 ) -> Source:
     """Return the source of a job, ready to plan and read."""
-    around = surroundings(settings, connection, source_columns(spec.transforms))
-    return source_for(spec.source, replace(around, run=run, contract=contract_at_source(spec)))
+    columns, contract = source_columns(spec.transforms), contract_at_source(spec)
+    around = replace(surroundings(settings, connection), columns=columns, run=run, contract=contract)
+    return source_for(spec.source, around)
 
 
 def open_transforms(spec: JobSpec, known: Mapping[str, Connection], settings: Settings) -> tuple[Transform, ...]:
@@ -245,12 +245,10 @@ def run_of(claim: Claim) -> SourceRun:
     return SourceRun(claim.job_id, claim.run_id, claim.attempt, claim.created_at)
 
 
-def surroundings(
-    settings: Settings, connection: Connection | None, columns: SourceColumns = EVERYTHING_INFERRED
-) -> Surroundings:
+def surroundings(settings: Settings, connection: Connection | None) -> Surroundings:
     """Return what sources are given besides their specification."""
     return Surroundings(
-        open_secrets(settings), connection, settings.files_root, columns, python_modules=settings.python_modules,
+        open_secrets(settings), connection, settings.files_root, python_modules=settings.python_modules,
         throttle=throttle_of(settings), rejected=None if settings.warehouse_url is None else open_rejects(settings),
     )  # fmt: skip
 

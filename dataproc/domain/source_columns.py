@@ -6,7 +6,7 @@ known from, in this order: a declared type (a step casts the column), an existin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -99,3 +99,12 @@ def sql_type_of(column: Field) -> str | None:
 def type_name(column: Field) -> str:
     """Return what people are shown as the type of a column."""
     return sql_type_of(column) or str(column.type)
+
+
+def with_inferred(made: Field, names: Iterable[str], before: pa.Schema) -> Field:
+    """Return a column that a step has made of others as inferred as well, where decimals come from inferred numbers.
+
+    The scale of such decimals tells nothing of their values, so that a new table has them without a precision.
+    """
+    is_inferred = pa.types.is_decimal(made.type) and any(sql_type_of(before.field(each)) == "numeric" for each in names)
+    return made.with_metadata({SQL_TYPE: b"numeric"}) if is_inferred else made

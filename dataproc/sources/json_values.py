@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.types as t
 
 from dataproc.domain.source_columns import Field, Kind, sql_type_of
-from dataproc.sources.files.cells import values_of
+from dataproc.sources.files.cells import values_of, words_in
 from dataproc.sources.inference import BOOLEAN, JSON, NULL, TEXT, number_kind
 
 Raw: TypeAlias = bytes
@@ -135,9 +135,11 @@ def whole(raw: Raw, column: Field) -> int:
 
 def exact_number(raw: Raw, column: Field) -> str:
     """Return the characters of a number; those of a string as well, which PostgreSQL may read as one."""
-    if raw[0] not in NUMBER_STARTS and raw[0] != TEXT_STARTS:
+    if raw[0] in NUMBER_STARTS:
+        return raw.decode()
+    if raw[0] != TEXT_STARTS or words_in(pa.array([text := text_of(raw)])).any():
         raise misfit(column)
-    return text_of(raw)
+    return text
 
 
 def other(raw: Raw, column: Field) -> object:

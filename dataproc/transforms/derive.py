@@ -8,6 +8,7 @@ import pyarrow as pa
 from dataproc.domain.cells import Cells
 from dataproc.domain.chunk import POSITION, Chunk
 from dataproc.domain.errors import ContractViolationError
+from dataproc.domain.source_columns import with_inferred
 from dataproc.domain.transforms.derive import DeriveTransform
 from dataproc.transforms.breaks import Break, broken, reject_table
 from dataproc.transforms.columns import with_column, with_new
@@ -30,7 +31,7 @@ class Derive:
         for name, expression in self.expressions():
             if name == POSITION:
                 raise ContractViolationError(f"derive.columns: {POSITION} is not yours; choose another name")
-            field = pa.field(name, expression.type(before))
+            field = with_inferred(pa.field(name, expression.type(before)), expression.columns(before), before)
             before = before.set(before.get_field_index(name), field) if name in before.names else before.append(field)
         return before
 

@@ -9,6 +9,7 @@ import pyarrow.types as t
 
 from dataproc.domain.chunk import POSITION, POSITION_FIELD, Chunk
 from dataproc.domain.errors import BadDataError, ContractViolationError
+from dataproc.domain.source_columns import with_inferred
 from dataproc.domain.transforms.sql import SqlTransform
 from dataproc.transforms.expressions import Values, first_line, ours
 from dataproc.transforms.sandbox import sandbox
@@ -34,7 +35,8 @@ class Sql:
             raise ContractViolationError(msg, column=twice[0])
         if found.num_columns == 1:
             raise ContractViolationError(f"{WHERE}: it gives no column; select some")
-        return found.drop_columns([POSITION]).schema
+        columns = found.drop_columns([POSITION]).schema
+        return pa.schema([with_inferred(each, before.names, before) for each in columns])
 
     def apply(self, chunk: Chunk) -> Chunk:
         """Return the chunk with what the query gives; each row keeps its position."""

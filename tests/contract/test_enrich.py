@@ -111,7 +111,7 @@ def test_a_file_is_joined(tmp_path: Path) -> None:
 
     step = enrich(lookups, **{"from": {"source": {"kind": "files", "path": "countries.csv"}}})
 
-    assert columns(applied(step, a_chunk(c=["CH", "FR"])))["rate"] == [8.1, None]
+    assert columns(applied(step, a_chunk(c=["CH", "FR"])))["rate"] == [Decimal("8.1"), None]
 
 
 def test_a_table_of_a_registered_database_is_joined(warehouse_url: str) -> None:

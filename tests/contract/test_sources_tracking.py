@@ -26,6 +26,7 @@ from dataproc.domain.errors import (
     SourceUnavailableError,
 )
 from dataproc.domain.job import JobId, RunId
+from dataproc.domain.source_columns import text_field
 from dataproc.domain.sources.files import FilesSource, S3Source
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
@@ -225,7 +226,7 @@ def test_a_run_without_anything_new_has_no_units_and_still_tells_the_columns(pla
     plan = source.plan(loads.memory)
 
     assert (plan.units, plan.objects, plan.rows) == ((), (), 0)
-    assert plan.schema == pa.schema([("id", pa.int64())])
+    assert plan.schema == pa.schema([text_field("id", "bigint")])
 
 
 def test_a_path_that_never_matched_is_not_found_with_tracking_as_well(place: Place, loads: Loads) -> None:

@@ -243,12 +243,12 @@ def test_a_cast_knows_zones_also_without_a_format() -> None:
     assert result(step, chunk) == {"text": [moment], "local": [moment], "moment": [local], "day": [date(2024, 7, 2)]}
 
 
-def test_what_is_finer_than_microseconds_is_cut_off() -> None:
+def test_what_is_finer_than_microseconds_is_rounded() -> None:
     fine = pa.array([1_700_000_000_000_000_999], pa.timestamp("ns"))
 
     found = result(clean(cast={"t": {"type": "timestamptz", "zone": "UTC"}}), a_chunk(t=fine))
 
-    assert found == {"t": [datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)]}
+    assert found == {"t": [datetime(2023, 11, 14, 22, 13, 20, 1, tzinfo=UTC)]}
 
 
 def test_nulls_are_filled_with_values_of_the_column() -> None:

@@ -216,10 +216,10 @@ def test_a_name_that_stands_for_no_function_is_refused(name: str, message: str) 
 
 
 def test_a_module_that_is_not_installed_is_named() -> None:
-    spec = PythonTransform.model_validate({"kind": "python", "call": "acme.orders:f", "returns": TWICE})
+    spec = PythonTransform.model_validate({"kind": "python", "call": "not_installed.orders:f", "returns": TWICE})
 
-    with pytest.raises(InvalidSpecError, match="the module 'acme' is not installed"):
-        transform_for(spec, around_transforms(python_modules=("acme",))).schema(pa.schema([]))
+    with pytest.raises(InvalidSpecError, match="the module 'not_installed' is not installed"):
+        transform_for(spec, around_transforms(python_modules=("not_installed",))).schema(pa.schema([]))
 
 
 def test_a_function_cannot_declare_the_hidden_column() -> None:

@@ -16,7 +16,7 @@ import pyarrow.types as t
 from dataproc.arrow.numbers import edges_and_bytes
 from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.source_columns import Field, sql_type_of
-from dataproc.sources.files.cells import values_of
+from dataproc.sources.files.cells import values_of, words_in
 from dataproc.sources.json_values import NUMBER_STARTS, OPENING, TEXT_STARTS, text_of
 
 NULL = pa.scalar("null")
@@ -88,7 +88,9 @@ def cells_of_raws(raws: Cells, column: Field) -> Cells | None:
     if t.is_string(column.type):
         if sql_type_of(column) == "numeric" and not are_numbers(starts[~is_text], raws.filter(pa.array(~is_text))):
             return None
-        return unquoted(present, is_text)
+        texts = unquoted(present, is_text)
+        is_wrong = sql_type_of(column) == "numeric" and is_text.any() and words_in(texts).any()
+        return None if is_wrong else texts
     if np.isin(starts, list(OPENING)).any() or (t.is_floating(column.type) and is_text.any()):
         return None
     values, bad = values_of(unquoted(present, is_text), column.type)

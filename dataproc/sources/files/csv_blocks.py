@@ -1,0 +1,241 @@
+"""Blocks of CSV records: Arrow's reader on each, and a slower one where that fails."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Literal, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.types as t
+
+from dataproc.domain.cells import Cells, Mask
+from dataproc.domain.chunk import POSITION, POSITION_FIELD, Piece, texts_of
+from dataproc.domain.contract import Contract
+from dataproc.domain.errors import BadDataError, ContractViolationError
+from dataproc.domain.source_columns import sql_type_of
+from dataproc.domain.sources.files import CsvOptions
+from dataproc.domain.unit import Unit
+from dataproc.sources.drift import RULE, Drift, refuse_missing
+from dataproc.sources.files import lines
+from dataproc.sources.files.cells import text_of, values_of, words_in
+from dataproc.sources.files.quoting import last_record_end, repaired
+from dataproc.sources.rejects import Reject, reject_table, row_text
+from dataproc.sources.schemas import checked_names
+
+
+@dataclass(slots=True)
+class BlockReader:
+    """Reads the blocks of one unit in turn, and counts its records."""
+
+    options: CsvOptions
+    encoding: str
+    contract: Contract
+    unit: Unit
+    names: tuple[str, ...]
+    schema: pa.Schema
+    lines_before: int
+    count: int = field(default=0, init=False)
+    drift: Drift = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without drift."""
+        self.drift = Drift(self.unit.uri, self.contract)
+
+    def all(self, parts: Iterator[bytes]) -> Iterator[Piece]:
+        """Yield the rows and rejects of each block."""
+        self.check_names()
+        for block in lines.blocks(parts, self.unit.uri, lambda b: last_record_end(b, self.options)):
+            rows, positions, rejects = self.read(block)
+            placed, strange = self.without_strangers(rows.append_column(POSITION_FIELD, pa.array(positions)))
+            yield Piece(self.shaped(placed), reject_table(rejects + strange), discarded=self.drift.taken())
+
+    def check_names(self) -> None:
+        """Raise for a column that the plan does not know, unless it may be left out, and for one that may not lack."""
+        refuse_missing(self.unit.uri, [n for n in self.schema.names if n not in self.names], self.contract)
+        for name in checked_names(self.names, self.unit.uri):
+            if name not in self.schema.names and not self.drift.takes_stranger(name):
+                msg = f"{self.unit.uri}: column {name!r} is not in the first file; give all files the same columns"
+                raise ContractViolationError(msg, uri=self.unit.uri, column=name)
+
+    def read(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:
+        """Return the rows of a block, their positions, and its rejects."""
+        # Decimals are read as text first: Arrow's reader gives wrong numbers for some that are too long.
+        decimals = [name for name in self.names if t.is_decimal(self.type_of(name))]
+        types = {name: self.type_of(name) for name in self.names} | dict.fromkeys(decimals, pa.string())
+        ragged: list[pa_csv.InvalidRow] = []
+        try:
+            rows = parsed_csv(block, self.options, self.names, types, ragged)
+        except pa.ArrowInvalid:
+            return self.read_slowly(block)
+        if self.is_suspicious(block, ragged) or self.may_have_changed(block, rows) or self.has_words(rows):
+            return self.read_slowly(block)
+        for name in decimals:
+            values, bad = values_of(rows[name].combine_chunks(), self.type_of(name))
+            if bad.any():
+                return self.read_slowly(block)
+            rows = rows.set_column(rows.schema.get_field_index(name), name, values)
+        return rows, *self.numbered(rows.num_rows, ragged, np.empty(0, np.int64))
+
+    def is_suspicious(self, block: bytes, ragged: list[pa_csv.InvalidRow]) -> bool:
+        """Whether a quote may be open at the end, or may have swallowed lines."""
+        quote = self.options.quote
+        if quote is None:
+            return False
+        return block.count(quote.encode()) % 2 == 1 or any("\n" in row.text for row in ragged)
+
+    def has_words(self, rows: pa.Table) -> bool:
+        """Whether a column of exact numbers has a cell that is not a number."""
+        return any(words_in(rows[name].combine_chunks()).any() for name in self.names if self.is_exact(name))
+
+    def is_exact(self, name: str) -> bool:
+        """Whether a column has the characters of exact numbers."""
+        return name in self.schema.names and sql_type_of(self.schema.field(name)) == "numeric"
+
+    def may_have_changed(self, block: bytes, rows: pa.Table) -> bool:
+        """Whether Arrow may have taken hexadecimal digits for a number, or a number out of range for another one."""
+        if any(map(t.is_integer, rows.schema.types)) and (b"0x" in block or b"0X" in block):
+            return True
+        floating = [column for column in rows.columns if t.is_floating(column.type)]
+        may_be_tiny = b"e-" in block or b"E-" in block
+        return any(
+            bool(
+                pc.any(pc.is_inf(column)).as_py()
+                or (may_be_tiny and pc.any(pc.equal(column, pa.scalar(0, column.type))).as_py())
+            )
+            for column in floating
+        )
+
+    def read_slowly(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:
+        """Return the same as `read` for a block with broken quotes or with values that do not fit."""
+        whole, broken, before = repaired(block, len(self.names), self.options)
+        ragged: list[pa_csv.InvalidRow] = []
+        try:
+            cells = parsed_csv(whole, self.options, self.names, dict.fromkeys(self.names, pa.binary()), ragged)
+        except pa.ArrowInvalid as exc:
+            raise BadDataError(f"{self.unit.uri} cannot be read as csv near {self.line(self.count)}") from exc
+        start = self.count
+        positions, rejects = self.numbered(cells.num_rows, ragged, before)
+        rejects += [self.reject(start + at, "a quote is not closed", text) for at, text in broken]
+        return self.fitted(cells, positions, rejects)
+
+    def numbered(
+        self, rows: int, ragged: list[pa_csv.InvalidRow], taken: np.ndarray
+    ) -> tuple[np.ndarray, list[Reject]]:
+        """Return the positions of the good rows and rejects for the ragged ones; `taken` are numbers used already."""
+        total = rows + len(ragged) + len(taken)
+        free = np.delete(np.arange(total, dtype=np.int64), taken) + self.count
+        aside = np.array([(row.number or 1) - 1 for row in ragged], np.int64)
+        rejects = [
+            self.reject(int(free[at]), f"{row.actual_columns} cells instead of {row.expected_columns}", row.text)
+            for at, row in zip(aside, ragged, strict=True)
+        ]
+        self.count += total
+        return np.delete(free, aside), rejects
+
+    def fitted(
+        self, cells: pa.Table, positions: np.ndarray, rejects: list[Reject]
+    ) -> tuple[pa.Table, np.ndarray, list[Reject]]:
+        """Return the rows of which all cells fit their types; the others are added to the rejects."""
+        bad = np.zeros(cells.num_rows, np.bool_)
+        columns: dict[str, Cells] = {}
+        left_out: dict[str, Mask] = {}
+        for name in self.names:
+            text, not_text = text_of(cells[name].combine_chunks())
+            columns[name], not_fit = values_of(text, self.type_of(name))
+            if self.is_exact(name) and t.is_string(self.type_of(name)):
+                not_fit = words_in(text)
+            if not_fit.any() and self.drift.leaves_out(name, self.told(name, int(positions[not_fit.argmax()]))):
+                left_out[name] = not_fit
+                not_fit = np.zeros(len(bad), np.bool_)
+            for mask, rule in ((not_text, "parse"), (not_fit, self.drift.rule(name))):
+                bad |= mask
+                found = [int(at) for at in mask.nonzero()[0]]
+                rejects += [self.misfit(cells.slice(at, 1), int(positions[at]), name, rule) for at in found]
+        self.drift.counts.update({name: int((mask & ~bad).sum()) for name, mask in left_out.items()})
+        good = pa.table(columns).filter(pa.array(~bad))
+        return good, positions[~bad], rejects
+
+    def kind_of(self, name: str) -> str:
+        """Return what errors call the type of a column."""
+        sql_type = sql_type_of(self.schema.field(name)) if name in self.schema.names else None
+        return sql_type or str(self.type_of(name))
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Return the type of a column; one that the plan does not know is text."""
+        return self.schema.field(name).type if name in self.schema.names else pa.string()
+
+    def without_strangers(self, rows: pa.Table) -> tuple[pa.Table, list[Reject]]:
+        """Return rows without those that have a value in a column that is left out, and these as rejects."""
+        rejects: list[Reject] = []
+        for name in (name for name in self.names if name not in self.schema.names):
+            has = np.asarray(pc.is_valid(rows[name]), np.bool_)
+            if self.contract.of(name) == "discard_value":
+                self.drift.counts[name] += int(has.sum())
+                continue
+            strange, rows = rows.filter(pa.array(has)), rows.filter(pa.array(~has))
+            texts = zip(strange[POSITION].to_numpy(), texts_of(strange.drop_columns([POSITION])), strict=True)
+            reason = f"column {name!r} is not in the first file"
+            rejects += [Reject(int(at), RULE, name, f"{self.line(int(at))}: {reason}", text) for at, text in texts]
+        return rows, rejects
+
+    def told(self, name: str, position: int) -> str:
+        """Return what is wrong with a value, without showing it."""
+        return f"{self.line(position)}: column {name!r} does not fit type {self.kind_of(name)}"
+
+    def misfit(self, cells: pa.Table, position: int, name: str, rule: str) -> Reject:
+        """Return a reject for the one row in `cells`, of which the cell `name` does not fit."""
+        row = {
+            key: None if cell is None else cell.decode(errors="replace") for key, cell in cells.to_pylist()[0].items()
+        }
+        problem = f"is not {self.encoding}" if rule == "parse" else f"does not fit type {self.kind_of(name)}"
+        return Reject(position, rule, name, f"{self.line(position)}: column {name!r} {problem}", row_text(row))
+
+    def reject(self, position: int, reason: str, text: str) -> Reject:
+        """Return a reject for a record that cannot be read."""
+        return Reject(position, "parse", None, f"{self.line(position)}: {reason}", text)
+
+    def line(self, position: int) -> str:
+        """Return where a record stands: its line, unless comments, blank lines or values with newlines come before."""
+        where = "" if self.unit.span is None or self.unit.span[0] == 0 else f" after byte {self.unit.span[0]}"
+        return f"line {position + 1 + self.lines_before}{where}"
+
+    def shaped(self, rows: pa.Table) -> pa.Table:
+        """Return rows with all columns of the plan, in its order."""
+        columns = [rows[f.name] if f.name in self.names else pa.nulls(rows.num_rows, f.type) for f in self.schema]
+        return pa.table([*columns, rows[POSITION]], schema=self.schema.append(POSITION_FIELD))
+
+
+def parsed_csv(
+    block: bytes,
+    options: CsvOptions,
+    names: Sequence[str],
+    types: Mapping[str, pa.DataType],
+    ragged: list[pa_csv.InvalidRow],
+) -> pa.Table:
+    """Return the rows of a block; those with too few or too many cells are added to `ragged`."""
+
+    def put_aside(row: pa_csv.InvalidRow) -> Literal["skip", "error"]:
+        ragged.append(row)
+        return "skip"
+
+    if not block.strip(b"\r\n"):
+        return pa.schema([(name, types.get(name, pa.string())) for name in names]).empty_table()
+    return pa_csv.read_csv(
+        cast("IO[bytes]", pa.BufferReader(block)),
+        pa_csv.ReadOptions(column_names=list(names), use_threads=False, block_size=len(block) + 1),
+        pa_csv.ParseOptions(
+            delimiter=options.delimiter,
+            quote_char=options.quote or False,
+            escape_char=options.escape or False,
+            newlines_in_values=True,
+            invalid_row_handler=put_aside,
+        ),
+        pa_csv.ConvertOptions(
+            column_types=dict(types),
+            null_values=list(options.nulls),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
