@@ -1,27 +1,32 @@
 """Operations that make columns out of parts of text: JSON by paths, and splits."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataproc.domain.cells import Cells, failing
+from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.transforms.clean import Split as SplitSpec
 from dataproc.transforms.breaks import Break
 from dataproc.transforms.columns import cells_of, demand_new, demand_text, with_new
-from dataproc.transforms.expressions import in_one_piece
 from dataproc.transforms.operations import Outcome
-from dataproc.transforms.sandbox import computed, sandbox
 
 TEXT = pa.string()
+STEP = re.compile(r'\[([0-9]+)\]|\."([^"]+)"|\.([A-Za-z_][A-Za-z0-9_]*)')
+ANY = msgspec.json.Decoder(msgspec.Raw)
+OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+STRING = msgspec.json.Decoder(str)
 
 
 @dataclass(frozen=True, slots=True)
 class ParseJson:
-    """Values within JSON text become columns of text."""
+    """Values within JSON text become columns of text; numbers keep the characters of the source."""
 
     columns: Mapping[str, Mapping[str, str]]
 
@@ -33,31 +38,57 @@ class ParseJson:
         return pa.schema([*before, *(pa.field(name, TEXT) for name in new)])
 
     def apply(self, rows: pa.Table) -> Outcome:
-        """Return the rows with the new columns; what is no JSON breaks a rule."""
+        """Return the rows with the new columns; text that is not JSON breaks a rule."""
         breaks = list[Break]()
         for name, paths in self.columns.items():
-            cells, bad = json_cells(cells_of(rows, name))
-            if bad is not None:
-                breaks.append(Break("json", name, f"column {name!r} is no JSON", bad))
-            rows = with_new(rows, picked(cells, paths))
+            found, bad = parts_of(cells_of(rows, name), paths)
+            if bad.any():
+                breaks.append(Break("json", name, f"column {name!r} is not JSON", bad))
+            rows = with_new(rows, found)
         return Outcome(rows, breaks)
 
 
-def json_cells(cells: Cells) -> tuple[Cells, "np.ndarray[Any, np.dtype[np.bool_]] | None"]:
-    """Return text with null where it is no JSON, and where that is; `None`: nowhere."""
-    is_json = in_one_piece(computed(pa.table({"x": cells}), "json_valid(x)"))
-    if pc.all(is_json, min_count=0).as_py():
-        return cells, None
-    return pc.if_else(is_json, cells, None), failing(is_json)
+def parts_of(cells: Cells, paths: Mapping[str, str]) -> tuple[dict[str, Cells], Mask]:
+    """Return the text at each path, null where there is nothing, and which cells are not JSON."""
+    steps = {name: steps_of(path) for name, path in paths.items()}
+    found: dict[str, list[str | None]] = {name: [] for name in paths}
+    bad = np.zeros(len(cells), np.bool_)
+    for at, text in enumerate(cells.to_pylist()):
+        raw = None if text is None else text.encode()
+        try:
+            texts = [None if raw is None else text_at(raw, path) for path in steps.values()]
+        except (msgspec.DecodeError, RecursionError):
+            bad[at], texts = True, [None] * len(steps)
+        for column, part in zip(found.values(), texts, strict=True):
+            column.append(part)
+    return {name: pa.array(column, TEXT) for name, column in found.items()}, bad
 
 
-def picked(cells: Cells, paths: Mapping[str, str]) -> dict[str, Cells]:
-    """Return what stands at each path, as text; null where there is nothing."""
-    quoted = ", ".join("'" + path.replace("'", "''") + "'" for path in paths.values())
-    with sandbox().cursor() as cursor:
-        relation = cursor.from_arrow(pa.table({"x": cells})).project(f"json_extract_string(x, [{quoted}]) AS x")
-        values = relation.project(", ".join(f"x[{at + 1}] AS c{at}" for at in range(len(paths)))).to_arrow_table()
-    return {name: cells_of(values, f"c{at}").cast(TEXT) for at, name in enumerate(paths)}
+def steps_of(path: str) -> tuple[str | int, ...]:
+    """Return the keys and indices of a path such as `$.tags[0]."the name"`."""
+    return tuple(int(index) if index else quoted or key for index, quoted, key in STEP.findall(path))
+
+
+def text_at(raw: bytes, steps: tuple[str | int, ...]) -> str | None:
+    """Return the text of the value at a path: of a string what it says, of any other value its characters."""
+    ANY.decode(raw)
+    for step in steps:
+        below = below_of(raw, step)
+        if below is None:
+            return None
+        raw = bytes(below)
+    if raw == b"null":
+        return None
+    return STRING.decode(raw) if raw.startswith(b'"') else raw.decode()
+
+
+def below_of(raw: bytes, step: str | int) -> msgspec.Raw | None:
+    """Return the value at a key of an object or an index of an array; `None`: there is none."""
+    raw = raw.lstrip()
+    if isinstance(step, str):
+        return OBJECT.decode(raw).get(step) if raw.startswith(b"{") else None
+    values = ARRAY.decode(raw) if raw.startswith(b"[") else []
+    return values[step] if step < len(values) else None
 
 
 @dataclass(frozen=True, slots=True)

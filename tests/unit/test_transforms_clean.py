@@ -84,10 +84,21 @@ def test_values_within_json_become_columns_of_text_that_can_be_cast() -> None:
     assert found == {
         "first": ["1", None, None, None],
         "second": ["two", None, None, None],
-        "a": ['{"b":[1,"two"]}', None, None, None],
+        "a": ['{"b": [1, "two"]}', None, None, None],
         "n": [1.5, None, None, None],
         "ok": ["true", None, None, None],
     }
+
+
+@pytest.mark.parametrize(
+    "number", ["1.10", "12345678901234567890.12", "1e400", "123456789012345678901234567890", "-0.0", "1E5"]
+)
+def test_a_number_within_json_keeps_its_characters(number: str) -> None:
+    step = clean(parse_json={"doc": {"n": "$.a[1].n", "o": "$.a[1]"}}, drop=["doc"])
+
+    found = result(step, a_chunk(doc=[f'{{"a": [0, {{"n": {number}}}]}}', "null", '"x"', "[]"]))
+
+    assert found == {"n": [number, None, None, None], "o": [f'{{"n": {number}}}', None, None, None]}
 
 
 def test_a_row_whose_json_cannot_be_read_is_set_aside() -> None:
