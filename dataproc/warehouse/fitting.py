@@ -53,11 +53,14 @@ def fit_texts(rows: pa.Table, columns: Sequence[Column], unit: str = "") -> tupl
 
     A column that its contract freezes is not left to it: a value that does not fit is drift.
     """
-    sent = tuple(
-        as_text(column) if column.contract != "freeze" and is_left_to_postgres(rows[column.name], column) else column
-        for column in columns
-    )
-    return fit(rows, sent, unit), sent
+    try:
+        return fit(rows, columns, unit), tuple(columns)
+    except RowRefusedError:
+        sent = tuple(
+            as_text(each) if each.contract != "freeze" and is_left_to_postgres(rows[each.name], each) else each
+            for each in columns
+        )
+        return fit(rows, sent, unit), sent
 
 
 def as_text(column: Column) -> Column:
