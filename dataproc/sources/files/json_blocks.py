@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -35,6 +36,7 @@ class BlockDecoder:
 
     schema: pa.Schema
     decode: Callable[[bytes], msgspec.Struct] = field(init=False)
+    columns: tuple[tuple[Callable[[msgspec.Struct], Any], Field], ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the type of the records; a key that is not a column is an error."""
@@ -42,6 +44,7 @@ class BlockDecoder:
         fields = [field_of(key, column) for key, column in zip(names, self.schema, strict=True)]
         record = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
         object.__setattr__(self, "decode", msgspec.json.Decoder(record).decode)
+        object.__setattr__(self, "columns", tuple(zip(map(attrgetter, names), self.schema, strict=True)))
 
     def rows(self, block: bytes) -> pa.Table | None:
         """Return the rows of a block, one a line; `None`: a line is blank, damaged, or does not fit."""
@@ -54,8 +57,8 @@ class BlockDecoder:
             records = list(map(self.decode, found))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        columns = zip(*map(msgspec.structs.astuple, records), strict=True)
-        cells = [cells_of(values, column) for values, column in zip(columns, self.schema, strict=True)]
+        # A list for each column takes half the time of a tuple for each record, which Python's collector looks at.
+        cells = [cells_of(list(map(value_of, records)), column) for value_of, column in self.columns]
         fitting = [each for each in cells if each is not None]
         return pa.table(fitting, schema=self.schema) if len(fitting) == len(cells) else None
 
@@ -66,7 +69,7 @@ def field_of(key: str, column: Field) -> tuple[str, Any, Any]:
     return (key, msgspec.Raw, msgspec.Raw(b"null")) if made is None else (key, made | None, None)
 
 
-def cells_of(values: tuple[Any, ...], column: Field) -> Cells | None:
+def cells_of(values: Sequence[Any], column: Field) -> Cells | None:
     """Return the values of a column; `None`: one does not fit."""
     if not values or not isinstance(values[0], msgspec.Raw):
         try:
