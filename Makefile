@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 BENCHMARKS := append latency api concurrent database files rest transforms merge replace
 WORKERS ?= 2
 # What starts a Ray is one group, which takes longest; so it is begun first, and the quick tests come last.
-PARALLEL := $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadgroup --no-loadscope-reorder
+PARALLEL := $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder
 SLOWEST_FIRST := tests/acceptance tests/faults tests/integration tests/contract tests/unit tests/architecture
 export RAY_AUTH_MODE := disabled
 
@@ -31,7 +31,7 @@ check: setup ## Format, lint, types, imports and unit tests, in under a minute.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q --numprocesses=auto --dist=loadfile tests/unit tests/architecture
+	$(BIN)/pytest -q --numprocesses=auto --dist=loadscope tests/unit tests/architecture
 
 test: setup ## All tests: real PostgreSQL, Ray and S3, started and ended by the tests; in under 15 minutes.
 	$(PARALLEL) --durations=20 $(SLOWEST_FIRST)

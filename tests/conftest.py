@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +16,8 @@ import psycopg
 import pytest
 from hypothesis import settings
 from psycopg import sql
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from dataproc.embedded.account import Account
 from dataproc.embedded.postgres import SERVER_SETTINGS, EmbeddedPostgres
@@ -27,7 +30,8 @@ from dataproc.warehouse.setup import prepare
 from tests.fakes.store import FakeStore
 
 INSTALLED_15 = Path("/usr/lib/postgresql/15/bin")
-ACCEPTANCE = Path(__file__).parent / "acceptance"
+ROOT = Path(__file__).parents[1]
+ACCEPTANCE = ROOT / "tests" / "acceptance"
 EMPTY, METADATA, WAREHOUSE = "template0", "metadata_template", "warehouse_template"
 """Databases to copy from: with nothing in it, with the newest schema of the jobs, and a prepared warehouse."""
 DEFAULT_MAJOR = int(os.environ.get("DATAPROC_TEST_POSTGRES", "18"))
@@ -41,12 +45,25 @@ settings.load_profile("dataproc")
 PassTime = Callable[[timedelta], Awaitable[None]]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module on one worker, and all that start a Ray on the same one, where they take turns."""
-    for item in items:
-        starts_ray = item.get_closest_marker("ray") is not None or item.path.parent == ACCEPTANCE
-        item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else item.path.stem))
+class OneRayScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """Keeps the tests of a module on one worker, and all that start a Ray on the same one, where they take turns."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return "ray" if starts_ray(module) else module
+
+
+@cache
+def starts_ray(module: str) -> bool:
+    """Return whether the tests of a module start a Ray."""
+    path = ROOT / module
+    return path.parent == ACCEPTANCE or "pytest.mark.ray" in path.read_text(encoding="utf-8")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneRayScheduling:
+    """Give the scheduler of parallel runs; `--dist=loadgroup` of pytest-xdist 3.8 has no effect with pytest 9.2."""
+    return OneRayScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
