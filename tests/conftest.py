@@ -66,6 +66,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneRayS
     return OneRayScheduling(config, log)
 
 
+def pytest_runtest_setup() -> None:
+    """Forget the width of a terminal, which Ray leaves in the environment: what commands print depends on it."""
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
