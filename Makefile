@@ -33,7 +33,7 @@ check: setup ## Format, lint, types, imports and unit tests, in under a minute.
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q --numprocesses=auto --dist=loadscope tests/unit tests/architecture
 
-test: setup ## All tests: real PostgreSQL, Ray and S3, started and ended by the tests; in under 15 minutes.
+test: setup ## All tests: real PostgreSQL, Ray and S3, started and ended by the tests.
 	$(PARALLEL) --durations=20 $(SLOWEST_FIRST)
 
 test-all: setup ## The same, and whatever does not need PostgreSQL 18 on PostgreSQL 15, too.

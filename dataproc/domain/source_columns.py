@@ -97,7 +97,7 @@ def sql_type_of(column: Field) -> str | None:
 
 
 def type_name(column: Field) -> str:
-    """Return what people are shown as the type of a column."""
+    """Return the name of a column's type for messages and plans."""
     return sql_type_of(column) or str(column.type)
 
 

@@ -24,7 +24,7 @@ class Memory(Protocol):
         """Return whether any object was loaded."""
 
     def target_columns(self) -> Mapping[str, TargetColumn]:
-        """Return the columns of the target by name; none where there is no such table yet."""
+        """Return the columns of the target by name; none if the table does not exist yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,11 @@ import pyarrow.types as t
 
 from dataproc.domain.source_columns import Field, Kind, sql_type_of
 from dataproc.sources.files.cells import values_of, words_in
-from dataproc.sources.inference import BOOLEAN, JSON, NULL, TEXT, number_kind
+from dataproc.sources.inference import BOOLEAN, JSON, LARGEST, NULL, SMALLEST, TEXT, number_kind
 
 Raw: TypeAlias = bytes
 """The characters of one value, in UTF-8."""
 
-SMALLEST, LARGEST = -(2**63), 2**63 - 1
 WHOLE = re.compile(rb"-?[0-9]+")
 NUMBER_STARTS = frozenset(b"-0123456789")
 OPENING = frozenset(b"[{")
@@ -57,7 +56,7 @@ def object_of(line: bytes) -> dict[str, Raw]:
 
 
 def problem_of(exc: msgspec.DecodeError) -> str:
-    """Return what is wrong with JSON, and where; half of a surrogate pair is a character that UTF-8 cannot hold."""
+    """Return the problem that the decoder reports, and its place; UTF-8 cannot hold half of a surrogate pair."""
     problem = str(exc).removeprefix("JSON is malformed: ").removesuffix("Input data was truncated")
     return (problem or "it is cut off").replace("invalid utf-16 surrogate pair", "half of a surrogate pair")
 
@@ -95,7 +94,7 @@ def text_of(raw: Raw) -> str:
 
 
 def converter(column: Field) -> Callable[[Raw], object]:
-    """Return what makes a value of a column from the characters of one that is not null."""
+    """Return the function that makes a value of a column from the characters of a value other than null."""
     dtype, sql_type = column.type, sql_type_of(column)
     if sql_type == "jsonb":
         return bytes.decode
@@ -143,7 +142,7 @@ def exact_number(raw: Raw, column: Field) -> str:
 
 
 def other(raw: Raw, column: Field) -> object:
-    """Return a value of a type that is told by its text, such as a decimal or a day."""
+    """Return a value of a type that has a text form, such as a decimal or a day."""
     is_number = raw[0] in NUMBER_STARTS
     if raw[0] in OPENING or (t.is_floating(column.type) and not is_number):
         raise misfit(column)

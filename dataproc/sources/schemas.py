@@ -149,16 +149,6 @@ def refuse_frozen(whole: pa.Schema, schema: pa.Schema, uri: str, contract: Contr
             raise ContractViolationError(f"{msg}; give all files the same columns", uri=uri, column=name)
 
 
-def first_sampled(samples: Iterable[tuple[pa.Schema, int]]) -> pa.Schema:
-    """Return the schema of the first sample that has rows; where none has, the first that names columns."""
-    found = pa.schema([])
-    for schema, rows in samples:
-        if rows:
-            return schema
-        found = found if found.names else schema
-    return found
-
-
 def without_nulls(schema: pa.Schema) -> pa.Schema:
     """Return `schema` with text where nothing but null was seen."""
     return pa.schema([pa.field(f.name, pa.string() if t.is_null(f.type) else f.type) for f in schema])

@@ -86,7 +86,7 @@ class WarehouseMemory:
             return conn.execute(HAS_OBJECTS, (self.name, self.target)).fetchone() is not None
 
     def target_columns(self) -> Mapping[str, TargetColumn]:
-        """Return the columns of the target by name; none where there is no such table yet."""
+        """Return the columns of the target by name; none if the table does not exist yet."""
         with connect(self.url) as conn:
             row = conn.execute(FIND_TARGET, tuple(self.target.split(".", 1))).fetchone()
             attributes = () if row is None else describe(conn, row[0])

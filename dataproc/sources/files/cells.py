@@ -38,7 +38,7 @@ def values_of(cells: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
 
 
 def words_in(text: Cells) -> Mask:
-    """Return which cells PostgreSQL cannot read as a number, in none of its spellings."""
+    """Return the cells that PostgreSQL reads as a number in none of its spellings."""
     if t.is_string(text.type) and not has_strange_bytes(text):
         # Digits, signs and points; a cell without a digit is rare enough to be left to PostgreSQL.
         return np.zeros(len(text), np.bool_)

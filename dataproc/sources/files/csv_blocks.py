@@ -158,7 +158,7 @@ class BlockReader:
         return good, positions[~bad], rejects
 
     def kind_of(self, name: str) -> str:
-        """Return what errors call the type of a column."""
+        """Return the name of a column's type for error messages."""
         sql_type = sql_type_of(self.schema.field(name)) if name in self.schema.names else None
         return sql_type or str(self.type_of(name))
 

@@ -1,4 +1,4 @@
-"""Rows of rejects as columns: their types are told from all values, and numbers keep their characters."""
+"""Rows of rejects as columns: all values decide the types, and numbers keep their characters."""
 
 from __future__ import annotations
 

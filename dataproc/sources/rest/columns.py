@@ -12,8 +12,18 @@ from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.rules import DECIMAL
 from dataproc.domain.source_columns import Field, Kind, sql_type_of, text_field
 from dataproc.sources.files.cells import values_of
-from dataproc.sources.inference import BOOLEAN, JSON, NULL, TEXT, is_exact_double, joined, number_kind
-from dataproc.sources.json_values import LARGEST, SMALLEST, BadLineError, misfit
+from dataproc.sources.inference import (
+    BOOLEAN,
+    JSON,
+    LARGEST,
+    NULL,
+    SMALLEST,
+    TEXT,
+    is_exact_double,
+    joined,
+    number_kind,
+)
+from dataproc.sources.json_values import BadLineError, misfit
 from dataproc.sources.rest.answer import Written
 
 ARROW: Mapping[str, pa.DataType] = {
