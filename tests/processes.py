@@ -21,9 +21,10 @@ def program(
     environment: Mapping[str, str] | None = None,
     output: int = subprocess.PIPE,
     errors: int = subprocess.PIPE,
+    input_: int | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """Give a running program; it has ended after the block, however the block ends."""
-    with subprocess.Popen(words, env=environment, stdout=output, stderr=errors, text=True) as process:
+    with subprocess.Popen(words, env=environment, stdin=input_, stdout=output, stderr=errors, text=True) as process:
         try:
             yield process
         finally:

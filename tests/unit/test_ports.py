@@ -1,12 +1,13 @@
 """Servers whose port another process takes between its choice and its use: they are started again on another one."""
 
-import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped] # it has no types
 import pytest
 from typing_extensions import override
 
@@ -15,7 +16,7 @@ from dataproc.domain.errors import SetupError
 from dataproc.embedded.ports import ATTEMPTS, free_port, is_free, listening_port
 from dataproc.embedded.ray_head import RayHead
 from dataproc.embedded.serve_api import ServeApi
-from tests.processes import reserved_port, server_process
+from tests.processes import program, reserved_port, server_process
 
 
 @dataclass(slots=True)
@@ -43,20 +44,29 @@ def other() -> Iterator[OtherProcess]:
 
 
 def test_a_port_that_is_wanted_is_taken_if_it_is_free(other: OtherProcess) -> None:
-    wanted = free_port()
-    assert free_port(wanted) == wanted
+    with reserved_port() as wanted:
+        assert free_port(wanted) == wanted
 
-    other.take(wanted)
+        other.take(wanted)
 
-    assert not is_free(wanted)
-    assert free_port(wanted) not in (0, wanted)
+        assert not is_free(wanted)
+        assert free_port(wanted) not in (0, wanted)
 
 
-def test_the_port_of_a_process_is_told_once_it_listens(other: OtherProcess) -> None:
-    other.take(port := free_port())
+LISTEN = """
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+input()
+"""
 
-    assert listening_port(os.getpid()) == port
-    assert listening_port(2**22 + 1) is None
+
+def test_a_process_listens_on_the_port_that_it_reports() -> None:
+    with program([sys.executable, "-c", LISTEN], input_=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        reported = int(server.stdout.readline())
+        assert listening_port(server.pid) == reported
+    assert listening_port(server.pid) is None
 
 
 def test_a_reserved_port_is_for_whoever_asks_for_it(other: OtherProcess) -> None:
@@ -132,18 +142,18 @@ class Deployment(ServeApi):
 
 
 def test_the_api_is_deployed_again_on_another_port_where_any_will_do(other: OtherProcess) -> None:
-    wanted = free_port()
-    api = Deployment("http://127.0.0.1:1", "127.0.0.1", wanted, other=other)
+    with reserved_port() as wanted:
+        api = Deployment("http://127.0.0.1:1", "127.0.0.1", wanted, other=other)
 
-    found = deployed(api, any_port=True)
+        found = deployed(api, any_port=True)
 
     assert api.events == [("deploy", wanted), ("remove", wanted), ("deploy", found.port)]
     assert found.port != wanted
 
 
 def test_the_api_fails_where_it_has_to_be_on_its_own_port(other: OtherProcess) -> None:
-    with pytest.raises(SetupError):
-        deployed(Deployment("http://127.0.0.1:1", "127.0.0.1", free_port(), other=other), any_port=False)
+    with reserved_port() as port, pytest.raises(SetupError):
+        deployed(Deployment("http://127.0.0.1:1", "127.0.0.1", port, other=other), any_port=False)
 
 
 def test_a_server_of_the_tests_is_started_again_on_another_port(other: OtherProcess) -> None:
@@ -157,4 +167,4 @@ def test_a_server_of_the_tests_is_started_again_on_another_port(other: OtherProc
     with server_process(words) as port:
         assert tried[-1] == port
         assert len(tried) == 2
-    assert is_free(port)
+    assert not [each for each in psutil.Process().children() if str(port) in each.cmdline()]
