@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import NoReturn, TypeAlias
 
@@ -27,6 +28,7 @@ NUMBER_STARTS = frozenset(b"-0123456789")
 OPENING = frozenset(b"[{")
 TEXT_STARTS = ord('"')
 
+ANY = msgspec.json.Decoder(msgspec.Raw)
 OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 STRING = msgspec.json.Decoder(str)
 EXACT = msgspec.json.Encoder(decimal_format="number")
@@ -40,25 +42,38 @@ class BadLineError(ValueError):
         self.rule, self.reason, self.column = rule, reason, column
 
 
-def object_of(line: bytes) -> dict[str, Raw]:
-    """Return the object that a line holds; of a repeated key, the last value."""
+def object_of(text: bytes, noun: str = "line") -> dict[str, Raw]:
+    """Return the object that a line, or what `noun` names, holds; of a repeated key, the last value."""
     try:
-        line.decode()
-        return {name: bytes(value) for name, value in OBJECT.decode(line).items()}
+        text.decode()
+        return {name: bytes(value) for name, value in OBJECT.decode(text).items()}
     except UnicodeDecodeError as exc:
-        raise BadLineError("parse", "the line is not UTF-8") from exc
+        raise BadLineError("parse", f"the {noun} is not UTF-8") from exc
     except msgspec.ValidationError as exc:
-        raise BadLineError("parse", "the line is not a JSON object") from exc
+        raise BadLineError("parse", f"the {noun} is not a JSON object") from exc
     except msgspec.DecodeError as exc:
-        raise BadLineError("parse", f"the line is not JSON: {problem_of(exc)}") from exc
+        raise BadLineError("parse", f"the {noun} is not JSON: {problem_of(text, exc)}") from exc
     except RecursionError as exc:
-        raise BadLineError("parse", "the line is not JSON that can be read: too deep") from exc
+        raise BadLineError("parse", f"the {noun} is not JSON that can be read: too deep") from exc
 
 
-def problem_of(exc: msgspec.DecodeError) -> str:
-    """Return the problem that the decoder reports, and its place; UTF-8 cannot hold half of a surrogate pair."""
-    problem = str(exc).removeprefix("JSON is malformed: ").removesuffix("Input data was truncated")
-    return (problem or "it is cut off").replace("invalid utf-16 surrogate pair", "half of a surrogate pair")
+def problem_of(text: bytes, exc: msgspec.DecodeError) -> str:
+    """Return the problem that the decoder reports, and its place."""
+    if is_json(text):
+        return "half of a surrogate pair is not a character"
+    return str(exc).removeprefix("JSON is malformed: ").removesuffix("Input data was truncated") or "it is cut off"
+
+
+def is_json(text: bytes) -> bool:
+    """Return whether a text is JSON; unlike the decoder, JSON allows half of a surrogate pair as an escape."""
+    with suppress(msgspec.DecodeError):
+        ANY.decode(text)
+        return True
+    try:
+        json.loads(text, parse_int=str, parse_float=str, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def raws_of(record: object) -> dict[str, Raw]:

@@ -37,6 +37,8 @@ class Known:
     values: Cells = field(default_factory=lambda: no_cells(pa.binary()), repr=False)
     hashes: Cells = field(default_factory=lambda: no_cells(pa.string()), repr=False)
     pays: bool = True
+    most: int = MOST_KNOWN
+    looked_at: int = LOOKED_AT
 
     def hashes_of(self, values: Cells) -> Cells:
         """Return the hashes of values of bytes; those that are new are computed once, and remembered."""
@@ -56,23 +58,27 @@ class Known:
 
     def remember(self, values: Cells, hashes: Cells) -> None:
         """Remember hashes, up to as many as are remembered at most; a few are not worth copying all the others."""
-        if len(self.values) < MOST_KNOWN and len(values) >= WORTH_COPYING * len(self.values):
-            self.values = pa.concat_arrays([self.values, values])[:MOST_KNOWN]
-            self.hashes = pa.concat_arrays([self.hashes, hashes])[:MOST_KNOWN]
+        if len(self.values) < self.most and len(values) >= WORTH_COPYING * len(self.values):
+            self.values = pa.concat_arrays([self.values, values])[: self.most]
+            self.hashes = pa.concat_arrays([self.hashes, hashes])[: self.most]
+
+    def of_texts(self, values: Cells) -> Cells:
+        """Return the hashes of texts or bytes, none of which is null; looked up only where that is faster."""
+        plain = values.cast(pa.binary())
+        return self.hashes_of(plain) if self.is_worth_it(plain) else computed(plain, self.key)
 
     def is_worth_it(self, values: Cells) -> bool:
         """Whether enough values are known, as it was the last time or as the first of them tell."""
         if not self.pays:
             # The few are made a table of, and the many looked up in it: that is four times as fast.
-            some = values[:LOOKED_AT].unique()
+            some = values[: self.looked_at].unique()
             self.pays = pc.is_in(self.values, value_set=some).true_count > MET_AGAIN * len(some)
         return self.pays
 
 
 def keyed_hashes(values: Cells, key: bytes) -> Cells:
     """Return the hashes of texts or bytes, none of which is null."""
-    plain, known = values.cast(pa.binary()), remembered(key)
-    return known.hashes_of(plain) if known.is_worth_it(plain) else computed(plain, key)
+    return remembered(key).of_texts(values)
 
 
 @lru_cache(maxsize=1)

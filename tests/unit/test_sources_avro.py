@@ -99,10 +99,25 @@ def test_moments_beyond_the_calendar_of_python_are_carried(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("timestamp-nanos", pa.timestamp("us", "UTC")), ("local-timestamp-nanos", pa.timestamp("us"))],
+)
+def test_nanoseconds_are_rounded_as_in_other_formats(tmp_path: Path, name: str, dtype: pa.DataType) -> None:
+    kind = {"type": "long", "logicalType": name}
+    data = avro_header(of(kind, of(kind) | {"name": "in"}), "null")
+    records = [{"c0": each, "c1": {"c0": each}} for each in (1_500, 2_500, -1_501)]
+
+    rows = read(tmp_path, data + avro_block(of("long", of("long") | {"name": "in"}), records, "null"))
+
+    assert rows.schema.field("c0").type == dtype
+    assert rows["c0"].cast(pa.int64()).to_pylist() == [2, 2, -2]
+    assert [row["c0"].nanosecond for row in rows["c1"].to_pylist()] == [500, 500, 499]
+
+
+@pytest.mark.parametrize(
     ("kind", "problem"),
     [
         (["int", "string"], "several types (int, string)"),
-        ({"type": "long", "logicalType": "timestamp-nanos"}, "logical type 'timestamp-nanos'"),
         ({"type": "fixed", "name": "d", "size": 12, "logicalType": "duration"}, "logical type 'duration'"),
         ({"type": "bytes", "logicalType": "decimal", "precision": 80}, "80 digits"),
         ({"type": "array", "items": "null"}, "nothing but null"),

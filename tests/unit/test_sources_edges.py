@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataproc.domain.sources.files import CsvOptions
-from dataproc.sources.files import edges
-from dataproc.sources.files.edges import Cutter
+from dataproc.sources.files.edges import WINDOW, Cutter
 from dataproc.sources.files.local import LocalStorage
 
 CSV = CsvOptions()
@@ -19,13 +18,15 @@ CSV = CsvOptions()
 cells = st.lists(st.text(alphabet='a",\n', max_size=12), min_size=3, max_size=3)
 
 
-def cut(folder: Path, text: bytes, size: int, options: CsvOptions = CSV, columns: int = 3) -> list[tuple[int, int]]:
+def cut(
+    folder: Path, text: bytes, size: int, options: CsvOptions = CSV, columns: int = 3, *, window: int = WINDOW
+) -> list[tuple[int, int]]:
     """Return the spans of a file whose nominal edges are `size` bytes apart."""
     (folder / "a.csv").write_bytes(text)
     storage = LocalStorage(folder, ("a.csv",))
     file = next(iter(storage.find()))
     nominal = [(at, min(at + size, len(text))) for at in range(0, len(text), size)]
-    return Cutter(storage, file, options, 0, columns).cut(nominal)
+    return Cutter(storage, file, options, 0, columns, window).cut(nominal)
 
 
 def record_starts(text: bytes, options: CsvOptions = CSV) -> set[int]:
@@ -45,9 +46,7 @@ def test_a_cut_is_where_a_record_begins_whatever_the_values_hold(
     csv.writer(sink, lineterminator="\n").writerows(rows)
     text = sink.getvalue().encode()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(edges, "WINDOW", window)
-        spans = cut(tmp_path, text, size)
+    spans = cut(tmp_path, text, size, window=window)
 
     assert spans[0][0] == 0
     assert spans[-1][1] == len(text)

@@ -1,7 +1,6 @@
 """JSON files: where the records are, what they become, and what is refused."""
 
 import json
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataproc.domain.errors import BadDataError, ContractViolationError
-from dataproc.sources.files import json_feed
-from dataproc.sources.files.json_feed import DEEPEST, Feed
+from dataproc.sources.files.json_elements import DEEPEST, ElementReader
+from dataproc.sources.files.json_structure import Structure
 from tests.places import Folder
 
 
@@ -31,7 +30,7 @@ def test_values_become_what_they_become_in_json_lines(tmp_path: Path) -> None:
     rows, rejects = read(tmp_path, json.dumps(records))
 
     assert rows == [
-        {"n": str(2**63), "f": "1.5", "j": '{"b":[1.25,"ü"]}', "t": "x", "b": True, "__position": 0},
+        {"n": str(2**63), "f": "1.5", "j": '{"b": [1.25, "\\u00fc"]}', "t": "x", "b": True, "__position": 0},
         {"n": None, "f": "2", "j": None, "t": None, "b": False, "__position": 1},
     ]
     assert rejects == []
@@ -82,11 +81,52 @@ def test_what_is_nested_too_deep_is_refused_by_name(tmp_path: Path, deep: str) -
         read(tmp_path, '[{"a": 1}, ' + deep)
 
 
-def test_a_record_that_never_ends_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_feed, "LONGEST_LINE", 200_000)
+def elements(text: bytes, size: int, *, pointer: str = "", **limits: int) -> list[bytes]:
+    """Return the elements of the array of a text that comes in parts of some bytes."""
+    parts = [text[at : at + size] for at in range(0, len(text), size)]
+    return [each for block in ElementReader("a.json", pointer, **limits).blocks(parts) for each in block]
 
+
+def test_a_record_that_never_ends_is_refused_by_name() -> None:
     with pytest.raises(BadDataError, match=r"a\.json: a record is longer"):
-        read(tmp_path, '[{"a": "' + "x" * 2_000_000 + '"}]')
+        elements(b'[{"a": "' + b"x" * 2_000_000 + b'"}]', 50_000, longest=200_000)
+
+
+def test_an_array_is_not_looked_for_for_ever() -> None:
+    with pytest.raises(BadDataError, match=r"no array at '/data' in the first 1 MiB; give its JSON Pointer"):
+        elements(b'{"a": [' + b"1," * 2_000_000 + b'1], "data": [1]}', 50_000, pointer="/data", longest=2**20)
+
+
+@pytest.mark.parametrize(
+    ("text", "sound"),
+    [
+        ('[{"a": 1}, {"a": 2}', 2),
+        ('[{"a": 1}, {"a": 2', 1),
+        ('[{"a": 1}, {"a": 2}]]', 2),
+        ('[{"a": 1}, {"a": 2},]', 2),
+        ('[{"a": 1}, {"a": 2}}', 2),
+        ('[{"a": 1}, {"a": 2} {"a": 3}]', 1),
+        ('[{"a": 1}, {"a": NaN}, {"a": 3}]', 1),
+        ('[{"a": 1}, {"a": 2]}, {"a": 3}]', 1),
+        ('[{"a": 1}, {"a": "\x00"}, {"a": 3}]', 1),
+    ],
+)
+def test_the_records_before_some_damage_are_read(tmp_path: Path, text: str, sound: int) -> None:
+    rows, rejects = read(tmp_path, text, on_bad_file="skip")
+
+    assert [row["a"] for row in rows] == list(range(1, sound + 1))
+    assert [row["position"] for row in rejects] == [sound]
+    assert f"what comes after its first {sound} rows is lost" in rejects[0]["reason"]
+    with pytest.raises(BadDataError, match=r"a\.json cannot be read as json"):
+        read(tmp_path, text)
+
+
+def test_half_of_a_surrogate_pair_is_set_aside(tmp_path: Path) -> None:
+    rows, rejects = read(tmp_path, '[{"a": "x"}, {"a": "\\ud800"}, {"a": "y"}]')
+
+    assert [row["a"] for row in rows] == ["x", "y"]
+    assert [(row["position"], row["rule"]) for row in rejects] == [(1, "parse")]
+    assert "half of a surrogate pair" in rejects[0]["reason"]
 
 
 def depth_of(value: object) -> int:
@@ -106,17 +146,22 @@ nested = st.recursive(
 @given(nested, st.integers(1, 9))
 def test_the_depth_is_that_of_the_value_wherever_the_text_is_cut(value: object, size: int) -> None:
     data = json.dumps(value).encode()
+    structure = Structure()
+    depths = [structure.marks(data[at : at + size]).depths for at in range(0, len(data), size)]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_feed, "DEEPEST", depth_of(value))
-        feed = Feed("a", iter([data]))
-        assert b"".join(iter(lambda: feed.read(size), b"")) == data
-        assert feed.depth == 0
-        if depth_of(value):
-            patch.setattr(json_feed, "DEEPEST", depth_of(value) - 1)
-            other = Feed("a", iter([data]))
-            with pytest.raises(BadDataError, match="deeper"):
-                list(iter(lambda: other.read(size), b""))
+    assert max((int(each.max()) for each in depths if len(each)), default=0) == depth_of(value)
+    assert structure.depth == 0
+
+
+@given(st.lists(nested, max_size=5), st.integers(1, 9), st.integers(1, 40))
+def test_the_elements_are_those_of_the_array_wherever_the_text_is_cut(
+    values: list[object], size: int, block: int
+) -> None:
+    text = json.dumps({"]": values, "data": {"in[": [], "a": values}, "[": values}).encode()
+
+    found = elements(text, size, pointer="/data/a", block=block)
+
+    assert [each.strip() for each in found] == [json.dumps(value).encode() for value in values]
 
 
 def test_columns_asked_for_as_text_come_as_text(tmp_path: Path) -> None:
@@ -126,4 +171,4 @@ def test_columns_asked_for_as_text_come_as_text(tmp_path: Path) -> None:
     rows = [row for unit in source.plan().units for chunk in source.read(unit) for row in chunk.rows.to_pylist()]
 
     assert source.plan().schema == pa.schema([("a", pa.string()), ("b", pa.string())])
-    assert [(row["a"], Decimal(row["b"])) for row in rows] == [("1", Decimal("1.5")), ("x", Decimal(2))]
+    assert [(row["a"], row["b"]) for row in rows] == [("1", "1.50"), ("x", "2")]

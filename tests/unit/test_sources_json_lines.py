@@ -14,10 +14,10 @@ from dataproc.domain.source_columns import SourceColumns
 from dataproc.domain.sources.files import FilesSource
 from dataproc.sources.factory import source_for
 from dataproc.sources.files import lines
-from dataproc.sources.files.json_lines import BlockReader, readable_objects
-from dataproc.sources.files.json_rows import kinds_in
-from dataproc.sources.files.storage import FoundFile
+from dataproc.sources.files.json_lines import readable_objects, text_of
+from dataproc.sources.files.json_rows import RecordReader, kinds_in
 from dataproc.sources.inference import Sample, kinds_of
+from dataproc.sources.json_values import object_of
 from tests.builders import surroundings
 
 
@@ -117,9 +117,13 @@ def test_the_fast_way_gives_what_the_slow_way_gives(rows: list[tuple[str, ...]],
     schema = SourceColumns(declared=frozenset(declared)).schema(
         kinds_of([Sample(kinds_in(readable_objects(lines)), 1)])
     )
-    unit = FoundFile("files://a.jsonl", "1", 1).unit(schema, size=1, rows=None)
+    fast, slow = (RecordReader("files://a.jsonl", schema, str) for _ in range(2))
+    assert fast.decoder is not None
 
-    fast, slow = BlockReader(unit, schema), BlockReader(unit, schema)
+    decoded, of_array = fast.decoder.rows_of_lines(block), fast.decoder.rows_of_array(b",".join(lines))
 
-    assert fast.read(block)[0].to_pylist() == slow.read_slowly(block)[0].to_pylist()
+    assert fast.piece(decoded, lines, object_of, text_of)[0].to_pylist() == (
+        slow.piece(None, lines, object_of, text_of)[0].to_pylist()
+    )
     assert fast.count == slow.count == len(rows)
+    assert of_array == decoded

@@ -4,7 +4,6 @@ import hmac
 import logging
 import pickle
 from typing import Any
-from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
@@ -58,14 +57,12 @@ def test_hashes_are_those_of_the_standard_library_also_for_long_keys_and_repeate
 @given(st.lists(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=9), max_size=9))
 def test_hashes_are_the_same_whatever_is_remembered_of_batches_before(batches: list[list[str]]) -> None:
     key = b"sixteen bytes or more"
-    mask_hash.remembered.cache_clear()
-    with patch.object(mask_hash, "MOST_KNOWN", 3), patch.object(mask_hash, "LOOKED_AT", 2):
-        found = [mask_hash.keyed_hashes(pa.array(batch), key).to_pylist() for batch in batches]
-        remembered = mask_hash.remembered(key)
+    known = mask_hash.Known(key, most=3, looked_at=2)
+
+    found = [known.of_texts(pa.array(batch)).to_pylist() for batch in batches]
 
     assert found == [[hmac.new(key, value.encode(), "sha256").hexdigest() for value in batch] for batch in batches]
-    assert len(remembered.values) == len(remembered.hashes) <= 3
-    mask_hash.remembered.cache_clear()
+    assert len(known.values) == len(known.hashes) <= 3
 
 
 def test_it_is_looked_up_only_while_values_are_met_again() -> None:

@@ -24,10 +24,12 @@ LOGICAL: Mapping[tuple[str, str], pa.DataType] = {
     ("long", "time-micros"): pa.time64("us"),
     ("long", "timestamp-millis"): pa.timestamp("ms", "UTC"),
     ("long", "timestamp-micros"): pa.timestamp("us", "UTC"),
+    ("long", "timestamp-nanos"): pa.timestamp("ns", "UTC"),
     ("long", "local-timestamp-millis"): pa.timestamp("ms"),
     ("long", "local-timestamp-micros"): pa.timestamp("us"),
+    ("long", "local-timestamp-nanos"): pa.timestamp("ns"),
 }
-REFUSED = frozenset({"timestamp-nanos", "local-timestamp-nanos", "duration", "big-decimal"})
+REFUSED = frozenset({"duration", "big-decimal"})
 WIDER = ((frozenset({"int", "long"}), "long"), (frozenset({"float", "double"}), "double"))
 DIGITS = 76
 EXACT = Context(prec=DIGITS)

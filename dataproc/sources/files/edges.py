@@ -28,13 +28,14 @@ EVEN = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Cutter:
-    """Cuts one file whose records begin at `first`, each of `columns` cells."""
+    """Cuts one file whose records begin at `first`, each of `columns` cells; `window` bytes are read on either side."""
 
     storage: Storage
     file: FoundFile
     options: CsvOptions
     first: int
     columns: int
+    window: int = WINDOW
 
     def cut(self, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return spans like these, moved to where records begin; some may have become one."""
@@ -48,7 +49,7 @@ class Cutter:
         edge, stop = span
         with self.storage.open(self.file.uri, self.file.version, self.file.size) as file:
             for number in range(WINDOWS):
-                start = max(edge - WINDOW, 0) + number * 2 * WINDOW
+                start = max(edge - self.window, 0) + number * 2 * self.window
                 found = self.begin_in(file, start, edge)
                 if found is not None or start >= stop:
                     return found if found is not None and found < stop else None
@@ -58,7 +59,7 @@ class Cutter:
         """Return where the first record at `edge` or later begins, as the window from `start` on tells."""
         is_first = start <= self.first
         start = max(start, self.first)
-        window = bytes_at(file, start, 2 * WINDOW)
+        window = bytes_at(file, start, 2 * self.window)
         line = 0 if is_first else window.find(b"\n") + 1
         plain = masked(window[line:], self.options)
         outside = self.outside(plain, is_first=is_first)
@@ -83,7 +84,7 @@ class Cutter:
         """Whether text without quotes is no quoted value: long enough, and made of records."""
         if self.options.quote is None:
             return True
-        return len(plain) >= WINDOW and plain.count(b"\n") > 1 and self.is_even(plain, NOWHERE, opened=False)
+        return len(plain) >= self.window and plain.count(b"\n") > 1 and self.is_even(plain, NOWHERE, opened=False)
 
     def is_possible(self, plain: bytes, quotes: Places, *, opened: bool) -> bool:
         """Whether quotes stand where they may, if one is open at the beginning of a window, or none is."""

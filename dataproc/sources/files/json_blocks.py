@@ -1,4 +1,4 @@
-"""Blocks of JSON Lines as Arrow rows, where every line is an object whose values fit."""
+"""Blocks of JSON records as Arrow rows, where every record is an object whose values fit."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class BlockDecoder:
-    """Decodes blocks of lines into the columns of a schema; each line into one record of a fixed type."""
+    """Decodes blocks of records into the columns of a schema, by a record of a fixed type."""
 
     schema: pa.Schema
     decode: Callable[[bytes], msgspec.Struct] = field(init=False)
+    decode_array: Callable[[bytes], list[msgspec.Struct]] = field(init=False)
     columns: tuple[tuple[Callable[[msgspec.Struct], Any], Field], ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,17 +45,30 @@ class BlockDecoder:
         fields = [field_of(key, column) for key, column in zip(names, self.schema, strict=True)]
         record = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
         object.__setattr__(self, "decode", msgspec.json.Decoder(record).decode)
+        object.__setattr__(self, "decode_array", msgspec.json.Decoder(list[record]).decode)  # type: ignore[valid-type]  # it is made here
         object.__setattr__(self, "columns", tuple(zip(map(attrgetter, names), self.schema, strict=True)))
 
-    def rows(self, block: bytes) -> pa.Table | None:
+    def rows_of_lines(self, block: bytes) -> pa.Table | None:
         """Return the rows of a block, one a line; `None`: a line is blank, damaged, or does not fit."""
         found = block.split(b"\n")
         if not found[-1]:
             found.pop()
+        return self.rows(block, lambda: list(map(self.decode, found)))
+
+    def rows_of(self, records: Sequence[bytes]) -> pa.Table | None:
+        """Return the rows of single records; `None`: one is damaged, or does not fit."""
+        return self.rows(b"\n".join(records), lambda: list(map(self.decode, records)))
+
+    def rows_of_array(self, elements: bytes) -> pa.Table | None:
+        """Return the rows of the elements of an array, given without brackets; `None`: one does not fit."""
+        return self.rows(elements, lambda: self.decode_array(b"[%b]" % elements))
+
+    def rows(self, text: bytes, decode: Callable[[], list[msgspec.Struct]]) -> pa.Table | None:
+        """Return the rows of the records that `decode` makes of a text; `None`: one does not fit."""
         try:
             # The decoder takes the bytes of values that are kept as they are for UTF-8.
-            block.decode()
-            records = list(map(self.decode, found))
+            text.decode()
+            records = decode()
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         # A list for each column takes half the time of a tuple for each record, which Python's collector looks at.

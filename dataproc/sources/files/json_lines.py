@@ -11,15 +11,14 @@ from functools import partial
 
 import pyarrow as pa
 
-from dataproc.domain.chunk import Piece, no_rejects, with_positions
+from dataproc.domain.chunk import Piece
 from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.source_columns import EVERYTHING_INFERRED, SourceColumns
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files import lines
 from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.formats import readable
-from dataproc.sources.files.json_blocks import BlockDecoder
-from dataproc.sources.files.json_rows import JsonRows, kinds_in
+from dataproc.sources.files.json_rows import RecordReader, kinds_in
 from dataproc.sources.files.lines import TextForm
 from dataproc.sources.files.samples import samples_of
 from dataproc.sources.files.storage import FoundFile, Storage
@@ -64,8 +63,10 @@ class JsonLinesFormat:
             first, parts = lines.peeked(self.parts(file, unit))
             begins = unit.span is None or unit.span[0] == 0
             skip = len(lines.BOM) if begins and first.startswith(lines.BOM) else 0
-            reader = BlockReader(unit, schema, self.contract)
-            yield from map(reader.read, lines.blocks(lines.skipped(parts, skip), unit.uri, lines.last_line_end))
+            reader = RecordReader(unit.uri, schema, partial(place_of, unit), self.contract)
+            for block in lines.blocks(lines.skipped(parts, skip), unit.uri, lines.last_line_end):
+                rows = None if reader.decoder is None else reader.decoder.rows_of_lines(block)
+                yield reader.piece(rows, filter(bytes.strip, block.split(b"\n")), object_of, text_of)
 
     def parts(self, file: pa.NativeFile, unit: Unit) -> Iterator[bytes]:
         """Yield the text of a unit: all of a file, or the lines that start in its byte range."""
@@ -75,40 +76,10 @@ class JsonLinesFormat:
         return self.form.part(file, unit.uri, start, stop)
 
 
-@dataclass(slots=True)
-class BlockReader:
-    """Reads the blocks of one unit in turn, and counts its records."""
-
-    unit: Unit
-    schema: pa.Schema
-    contract: Contract = NO_CONTRACT
-    count: int = field(default=0, init=False)
-    decoder: BlockDecoder | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Make the decoder; without columns, every line has to be looked at alone."""
-        self.decoder = BlockDecoder(self.schema) if self.schema.names else None
-
-    def read(self, block: bytes) -> Piece:
-        """Return the rows and rejects of a block."""
-        rows = None if self.decoder is None else self.decoder.rows(block)
-        if rows is None:
-            return self.read_slowly(block)
-        first = self.count
-        self.count += rows.num_rows
-        return Piece(with_positions(rows, first), no_rejects())
-
-    def read_slowly(self, block: bytes) -> Piece:
-        """Return the same as `read` for any block, line by line."""
-        rows = JsonRows(self.unit.uri, self.schema, self.line, self.count, self.contract)
-        piece = rows.piece((line for line in block.split(b"\n") if line.strip()), object_of, text_of)
-        self.count = rows.count
-        return piece
-
-    def line(self, position: int) -> str:
-        """Return where a record stands; lines are those of the file where it has no blank ones."""
-        where = "" if self.unit.span is None or self.unit.span[0] == 0 else f" after byte {self.unit.span[0]}"
-        return f"line {position + 1}{where}"
+def place_of(unit: Unit, position: int) -> str:
+    """Return where a record of a unit stands; lines are those of the file where it has no blank ones."""
+    where = "" if unit.span is None or unit.span[0] == 0 else f" after byte {unit.span[0]}"
+    return f"line {position + 1}{where}"
 
 
 def text_of(line: bytes) -> str:

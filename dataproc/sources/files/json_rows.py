@@ -1,17 +1,20 @@
 """Records of JSON as rows of a schema, and what is set aside of them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import chain
 from typing import TypeVar
 
 import pyarrow as pa
 
-from dataproc.domain.chunk import POSITION_FIELD, Piece
+from dataproc.domain.chunk import POSITION_FIELD, Piece, no_rejects, with_positions
 from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.source_columns import Kind
 from dataproc.sources.drift import RULE, Drift
+from dataproc.sources.files.json_blocks import BlockDecoder
 from dataproc.sources.inference import NULL, joined
 from dataproc.sources.json_values import BadLineError, Raw, converter, kind_of
 from dataproc.sources.rejects import Reject, reject_table
@@ -19,6 +22,8 @@ from dataproc.sources.rejects import Reject, reject_table
 Given = TypeVar("Given")
 
 MISSING: Raw = b"null"
+GROUPS, FEW = 16, 256
+"""Into how many groups a block is cut of which some record is refused, and how many records are read one by one."""
 
 
 @dataclass(slots=True)
@@ -84,6 +89,58 @@ class JsonRows:
         if value != MISSING and self.contract.of(name) == "discard_row":
             raise BadLineError(RULE, f"the key {name!r} is not in the first records of the source", name)
         return value != MISSING
+
+
+@dataclass(slots=True)
+class RecordReader:
+    """Reads the records of one unit block by block, and counts them."""
+
+    uri: str
+    schema: pa.Schema
+    where: Callable[[int], str]
+    contract: Contract = NO_CONTRACT
+    count: int = field(default=0, init=False)
+    decoder: BlockDecoder | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the decoder of blocks; without columns, every record has to be looked at alone."""
+        self.decoder = BlockDecoder(self.schema) if self.schema.names else None
+
+    def piece(
+        self,
+        decoded: pa.Table | None,
+        records: Iterable[bytes],
+        object_of: Callable[[bytes], Mapping[str, Raw]],
+        text_of: Callable[[bytes], str],
+    ) -> Piece:
+        """Return the rows of a block as the decoder gave them; `None`: as its records give them, and rejects."""
+        if decoded is not None:
+            first, self.count = self.count, self.count + decoded.num_rows
+            return Piece(with_positions(decoded, first), no_rejects())
+        found = list(self.pieces(list(records), object_of, text_of))
+        rows = pa.concat_tables([self.schema.append(POSITION_FIELD).empty_table(), *(each.rows for each in found)])
+        rejects = pa.concat_tables([no_rejects(), *(each.rejects for each in found)])
+        discarded = Counter[str]()
+        for column, count in chain.from_iterable(each.discarded for each in found):
+            discarded[column] += count
+        return Piece(rows, rejects, discarded=tuple(discarded.items()))
+
+    def pieces(
+        self, records: list[bytes], object_of: Callable[[bytes], Mapping[str, Raw]], text_of: Callable[[bytes], str]
+    ) -> Iterator[Piece]:
+        """Yield the rows of records that the decoder refused, of ever smaller groups until only a few are left."""
+        if len(records) > FEW and self.decoder is not None:
+            size = max(FEW, -(-len(records) // GROUPS))
+            for at in range(0, len(records), size):
+                group = records[at : at + size]
+                if (decoded := self.decoder.rows_of(group)) is None:
+                    yield from self.pieces(group, object_of, text_of)
+                else:
+                    yield self.piece(decoded, (), object_of, text_of)
+            return
+        rows = JsonRows(self.uri, self.schema, self.where, self.count, self.contract)
+        yield rows.piece(records, object_of, text_of)
+        self.count = rows.count
 
 
 def kinds_in(records: Iterable[Mapping[str, Raw]]) -> dict[str, Kind]:

@@ -98,14 +98,16 @@ def bytes_at(file: pa.NativeFile, offset: int, size: int) -> bytes:
     return file.read(size)
 
 
-def blocks(parts: Iterable[bytes], uri: str, last_end: Callable[[bytes], int]) -> Iterator[bytes]:
-    """Yield the same bytes in blocks of whole records; `last_end` tells where the last one of a block ends."""
+def blocks(
+    parts: Iterable[bytes], uri: str, last_end: Callable[[bytes], int], longest: int = LONGEST_LINE
+) -> Iterator[bytes]:
+    """Yield the same bytes in blocks of whole records; `last_end` returns where the last one of a block ends."""
     held = b""
     for part in parts:
         block = held + part
         end = last_end(block)
-        if end == 0 and len(block) > LONGEST_LINE:
-            raise BadDataError(f"{uri}: a line is longer than {LONGEST_LINE >> 20} MiB; is it a text file?", uri=uri)
+        if end == 0 and len(block) > longest:
+            raise BadDataError(f"{uri}: a line is longer than {longest >> 20} MiB; is it a text file?", uri=uri)
         held = block[end:]
         if end:
             yield block[:end]
