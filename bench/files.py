@@ -1,5 +1,7 @@
 """Orders from an S3 server into the warehouse, as CSV, gzipped CSV, JSON Lines and Parquet: the whole product and dlt.
 
+Events with nested values from a local file of JSON Lines as well: the whole product and ingestr.
+
 `make bench-files`, or `python -m bench.files --rows 20000 --rounds 1` for a quick look.
 """
 
@@ -14,6 +16,7 @@ from functools import partial
 import psutil  # type: ignore[import-untyped] # it has no types
 
 from bench.environments import CACHE, Peer
+from bench.events import Events, events_on_disk
 from bench.lake import FORMATS, Lake, lake, lake_on_disk
 from bench.orders import Orders, orders_on_disk
 from bench.product import Product, product
@@ -25,7 +28,9 @@ LIMIT = 1.0
 """Our seconds as a share of dlt's."""
 LOOK = 0.2
 MEBI = 1024 * 1024
-DLT = Peer("dlt_files")
+NESTED, NESTED_LIMIT = "nested jsonl", 0.3
+"""The file with nested values, and our seconds as a share of ingestr's."""
+DLT, INGESTR = Peer("dlt_files"), Peer("ingestr_files")
 
 
 @dataclass(slots=True)
@@ -46,12 +51,14 @@ class Loads:
     product: Product
     lake: Lake
     orders: Orders
+    events: Events
     peaks: dict[str, Peak] = field(default_factory=dict)
 
     def contenders(self) -> tuple[Contender, ...]:
         """Return who takes part."""
         both = (("dataproc", self.dataproc), ("dlt", self.dlt))
-        return tuple(Contender(f"{name} {form}", partial(run, form=form)) for form in FORMATS for name, run in both)
+        plain = [Contender(f"{name} {form}", partial(run, form=form)) for form in FORMATS for name, run in both]
+        return (*plain, Contender(f"dataproc {NESTED}", self.nested), Contender(f"ingestr {NESTED}", self.ingestr))
 
     def dataproc(self, number: int, form: str) -> float:
         """Load through the product, which makes the table itself."""
@@ -63,6 +70,31 @@ class Loads:
             ended = self.product.run(spec)
         self.product.database.verify(schema, self.orders)
         return ended.seconds
+
+    def nested(self, number: int) -> float:
+        """Load the file with nested values through the product."""
+        schema, path = f"dataproc_nested_{number}", self.events.path
+        source = {"kind": "files", "path": str(path.relative_to(CACHE / "data"))}
+        spec: dict[str, object] = {"name": "nested", "source": source, "destination": {"table": f"{schema}.events"}}
+        self.product.database.settle()
+        with watched(self.peaks.setdefault(f"dataproc {NESTED}", Peak())):
+            ended = self.product.run(spec)
+        self.verify_events(schema)
+        return ended.seconds
+
+    def ingestr(self, number: int) -> float:
+        """Load the file with nested values with ingestr; the start of the program is in its time."""
+        schema = f"ingestr_nested_{number}"
+        self.product.database.settle()
+        addresses = f"jsonl://{self.events.path} {self.product.database.host_url}"
+        told = INGESTR.run("ingestr_table.py", "events", f"{schema}.events", secret=addresses)
+        self.verify_events(schema)
+        return float(str(told["seconds"]))
+
+    def verify_events(self, schema: str) -> None:
+        """Raise unless a table holds the events, and drop it."""
+        with self.product.database.connect() as conn:
+            self.events.verify(conn, schema)
 
     def dlt(self, number: int, form: str) -> float:
         """Load with dlt, which makes the table itself and takes its own time."""
@@ -99,15 +131,17 @@ def watched(peak: Peak) -> Iterator[None]:
 
 def race(rows: int, rounds: int) -> None:
     """Let them load in turn, and publish how long each took."""
-    tell("preparing the peer and the data set")
+    tell("preparing the peers and the data sets")
     DLT.install()
-    orders = orders_on_disk(CACHE / "data", rows, PARTS)
-    with lake(lake_on_disk(orders)) as server, product(orders.parts) as running:
+    INGESTR.install()
+    orders, events = orders_on_disk(CACHE / "data", rows, PARTS), events_on_disk(CACHE / "data", rows // 2)
+    with lake(lake_on_disk(orders)) as server, product(CACHE / "data") as running:
         server_seconds = {form: round(server.fetch(form), 3) for form in FORMATS}
-        loads = Loads(running, server, orders)
-        where = machine(postgres=loads.product.database.version, dlt=DLT.version("dlt"))
+        loads = Loads(running, server, orders, events)
+        versions = {"dlt": DLT.version("dlt"), "ingestr": INGESTR.version("ingestr")}
+        where = machine(postgres=loads.product.database.version, **versions)
         seconds = alternate(loads.contenders(), rounds, tell)
-        sizes = {form: server.size(form) for form in FORMATS}
+        sizes = {**{form: server.size(form) for form in FORMATS}, NESTED: events.path.stat().st_size}
     peaks = {name: peak.most // MEBI for name, peak in loads.peaks.items()}
     show(rows, seconds, peaks, {"bytes": sizes, "fetch_seconds": server_seconds, "machine": where})
 
@@ -124,11 +158,17 @@ def show(rows: int, seconds: Mapping[str, list[float]], peaks: Mapping[str, int]
     """Publish the result."""
     middle = medians(seconds)
     ratio = {form: round(middle[f"dataproc {form}"] / middle[f"dlt {form}"], 3) for form in FORMATS}
-    lines = [(*line, f"{peaks[name]:,}") for name, line in lines_of(rows, seconds).items()]
+    nested = round(middle[f"dataproc {NESTED}"] / middle[f"ingestr {NESTED}"], 3)
+    counted = {name: rows // 2 if name.endswith(NESTED) else rows for name in seconds}
+    lines = [
+        (*lines_of(counted[name], {name: seconds[name]})[name], f"{peaks[name]:,}" if name in peaks else "")
+        for name in seconds
+    ]
     columns = ("", "median s", "least s", "most s", "rows/s", "peak MiB")
-    figures = {**figures_of(rows, seconds), "ratio": ratio, "peak_mib": dict(peaks), **more}
+    figures = {**figures_of(rows, seconds), "ratio": {**ratio, NESTED: nested}, "peak_mib": dict(peaks), **more}
     marks = [Mark(f"dataproc / dlt, {form}", share, LIMIT) for form, share in ratio.items()]
-    publish("files", figures, table_of(f"{rows:,} orders from S3", columns, lines), marks)
+    marks.append(Mark(f"dataproc / ingestr, {NESTED}", nested, NESTED_LIMIT))
+    publish("files", figures, table_of(f"{rows:,} orders from S3, {rows // 2:,} nested events", columns, lines), marks)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,11 +12,11 @@ from dataproc.domain.chunk import with_positions
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.row_text import written
 from dataproc.domain.source_columns import SQL_TYPE, type_name
+from dataproc.sources.inference import LARGEST, SMALLEST
 from dataproc.sources.rejects import Reject, reject_table, row_text
 from dataproc.sources.schemas import checked_names
 
 Row = Mapping[str, object]
-SMALLEST, LARGEST = -(2**63), 2**63 - 1
 NULLS = frozenset({"NaTType", "NAType"})
 """What pandas has for null beside None."""
 
