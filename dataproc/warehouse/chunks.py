@@ -220,11 +220,14 @@ class Copying:
         return sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(TEXTS, sql.SQL(", ").join(columns))
 
     def cast_texts(self, staging: sql.Identifier) -> sql.Composed:
-        """Return the statement that casts the values in the temporary table, and moves them to staging."""
+        """Return the statement that casts the values in the temporary table, and moves them to staging.
+
+        A cast to `bit(3)` would cut a value that is too long; the insert into a column of that type refuses it.
+        """
         values = (
-            sql.SQL("{}::{}" if c.is_text else "{}").format(
-                sql.Identifier(c.name), *([sql.SQL(c.sql_type)] if c.is_text else [])
-            )
+            sql.SQL("{}::{}").format(sql.Identifier(c.name), sql.SQL(c.without_limits))
+            if c.is_text
+            else sql.Identifier(c.name)
             for c in self.columns
         )
         return sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(

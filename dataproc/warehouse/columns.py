@@ -47,6 +47,12 @@ class Column:
         return self.coding == "text"
 
     @property
+    def without_limits(self) -> str:
+        """The type of the values without the limits of the column, and below a domain."""
+        name = LIMITS.sub("", self.base_sql_type or self.sql_type)
+        return UNLIMITED.get(name, name)
+
+    @property
     def is_array(self) -> bool:
         """Whether the column holds arrays of PostgreSQL."""
         return self.sql_type.endswith("[]")
@@ -102,6 +108,8 @@ TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*( [a-z]+)*(\(\d+(,-?\d+)?\))?( with(out)
 FULL_NAMES = {"timestamp": "timestamp without time zone", "time": "time without time zone"}
 """Types of new columns, as PostgreSQL calls them."""
 LIMITS = re.compile(r"\((\d+)(,-?\d+)?\)")
+UNLIMITED = {"bit": "bit varying", "bit[]": "bit varying[]", "character": "bpchar", "character[]": "bpchar[]"}
+"""Types that have the length 1 when none is given, and those that have none then."""
 TEXTS = frozenset({"text", "character varying", "character", "bpchar"})
 NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)")
 EVERYTHING = frozenset({"bool", "int", "float", "decimal", "text", "binary", "date", "time", "timestamp"})

@@ -34,7 +34,8 @@ FORMATS = ("csv", "jsonl", "json")
 TYPES = (
     "text", "varchar(5)", "char(4)", "numeric", "numeric(10,2)", "numeric(20,0)", "numeric(5,-2)", "smallint",
     "integer", "bigint", "real", "double precision", "boolean", "date", "time", "timestamp", "timestamp(3)",
-    "timestamptz", "uuid", "bytea", "interval", "int[]", "inet", "money",
+    "timestamptz", "uuid", "bytea", "interval", "int[]", "inet", "money", "bit(3)", "bit varying(3)", '"char"',
+    "varchar(3)[]", "char(3)[]", "numeric(4,1)[]", "short_text", "short_bits",
 )  # fmt: skip
 SPELLINGS = (
     "00501", "0012345", "1E5", "1.5E3", "0x1F", "0b101", "1_000", "1.50", "2.555", "5.", ".5", "-0", "+5", " 5", "5 ",
@@ -46,7 +47,7 @@ SPELLINGS = (
     "23:59:59.9999996", "epoch",
     "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "{a0eebc999c0b4ef8bb6d6bb9bd380a11}", "A0EEBC999C0B4EF8BB6D6BB9BD380A11",
     "\\x00ff", "\\x0", "\\000a", "a\\b", "äöü", "\U0001f388", "{1,2}", "1 day", "P1D", "10.0.0.1", "$1.005", "abcdef",
-    "abc  ", "x,y", 'say "x"', "NULL ",
+    "101", "1011", "{abcdef}", "{abc,1.55}", "abc  ", "x,y", 'say "x"', "NULL ",
 )  # fmt: skip
 """What cells look like, and what is easily taken for something else."""
 
@@ -122,6 +123,8 @@ def test_text_reaches_an_existing_column_as_copy_reads_it(
 ) -> None:
     trial = Trial(tmp_path, going(warehouse, way))
     query("CREATE SCHEMA sales")
+    query("CREATE DOMAIN short_text AS varchar(3)")
+    query("CREATE DOMAIN short_bits AS bit(3)")
     query(f"CREATE TABLE sales.t (id int, v {sql_type})")
     trial.write(form, SPELLINGS)
     expected = copied(query.url, sql_type, SPELLINGS)
