@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataproc.domain.errors import BadDataError, ContractViolationError
@@ -143,6 +143,7 @@ nested = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(nested, st.integers(1, 9))
 def test_the_depth_is_that_of_the_value_wherever_the_text_is_cut(value: object, size: int) -> None:
     data = json.dumps(value).encode()
@@ -153,6 +154,7 @@ def test_the_depth_is_that_of_the_value_wherever_the_text_is_cut(value: object, 
     assert structure.depth == 0
 
 
+@settings(max_examples=50)
 @given(st.lists(nested, max_size=5), st.integers(1, 9), st.integers(1, 40))
 def test_the_elements_are_those_of_the_array_wherever_the_text_is_cut(
     values: list[object], size: int, block: int

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataproc.domain.errors import BadDataError, ContractViolationError
@@ -56,6 +56,7 @@ def test_a_row_that_was_set_aside_by_one_expression_is_no_trouble_for_the_next()
     assert (columns(after)["m"], positions(after), after.rejected) == ([2, 5], [0, 2], 1)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.text("0123456789x", max_size=3) | st.none(), max_size=30), st.integers(0, 30))
 def test_it_does_not_matter_where_chunks_end(values: list[str | None], at: int) -> None:
     demand_same_in_pieces(derive(n="b::int * 2", long="length(b) > 1"), a_chunk(b=pa.array(values, pa.string())), at)

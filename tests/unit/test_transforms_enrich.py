@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataproc.domain.errors import ContractViolationError, SetupError
@@ -112,6 +112,7 @@ def test_keys_of_the_lookup_take_the_type_of_the_rows(keys: Any) -> None:
     assert columns(applied(step, a_chunk(c=keys)))["v"] == ["two", "one", None]
 
 
+@settings(max_examples=30)
 @given(
     st.lists(st.sampled_from(["a", "b", "c", None]), max_size=30),
     st.integers(0, 30),

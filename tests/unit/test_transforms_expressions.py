@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataproc.domain.errors import BadDataError, ContractViolationError
@@ -132,6 +132,7 @@ def test_threads_do_not_disturb_each_other() -> None:
     assert found == [[2 * number + at for at in range(100)] for number in range(50)]
 
 
+@settings(max_examples=30)
 @given(st.lists(st.one_of(st.none(), st.integers(-(2**31), 2**31)), max_size=50), st.integers(0, 50))
 def test_rows_in_two_pieces_give_the_same_as_the_whole(values: list[int | None], cut: int) -> None:
     rows, rule = pa.table({"n": pa.array(values, pa.int64())}), Expression("n % 3 = 0 and n > 5")

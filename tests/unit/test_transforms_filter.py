@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataproc.domain.errors import BadDataError, ContractViolationError
@@ -25,6 +25,7 @@ def test_rows_for_which_the_condition_is_false_or_null_leave_and_are_counted() -
     assert (columns(after), positions(after), after.filtered) == ({"a": [2], "b": ["y"]}, [6], 4)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(-9, 9) | st.none(), max_size=30), st.integers(0, 30))
 def test_it_does_not_matter_where_chunks_end(values: list[int | None], at: int) -> None:
     chunk = a_chunk(a=pa.array(values, pa.int64()))

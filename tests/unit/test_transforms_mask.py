@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataproc.domain.document import read_spec
@@ -155,6 +155,7 @@ def test_a_blind_index_finds_equal_values_and_is_a_column_of_its_own() -> None:
     assert index[0] == index[2] != index[1]
 
 
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(st.text(max_size=9) | st.none(), st.integers(-99, 99) | st.none()), max_size=30),
     st.integers(0, 30),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataproc.domain.chunk import Chunk
@@ -93,6 +93,7 @@ def test_a_query_that_cannot_be_computed_for_a_row_fails_the_run_and_shows_no_va
     assert "secret" not in str(caught.value)
 
 
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(st.integers(-9, 9) | st.none(), st.text(max_size=5) | st.none()), max_size=30),
     st.integers(0, 30),
