@@ -36,8 +36,11 @@ EMPTY, METADATA, WAREHOUSE = "template0", "metadata_template", "warehouse_templa
 """Databases to copy from: with nothing in it, with the newest schema of the jobs, and a prepared warehouse."""
 DEFAULT_MAJOR = int(os.environ.get("DATAPROC_TEST_POSTGRES", "18"))
 """The server of every test that does not name one; `make test-all` runs them on the oldest supported one, too."""
-WITHOUT_FSYNC = {**SERVER_SETTINGS, "fsync": "off"}
-"""Settings of an embedded server that loses nothing when its processes are killed, and all when the machine is."""
+TEST_SETTINGS = {**SERVER_SETTINGS, "fsync": "off", "autovacuum": "off"}
+"""Settings of an embedded server that loses nothing when its processes are killed, and all when the machine is.
+
+Autovacuum writes at any time, so that two snapshots of the same rows differ.
+"""
 
 settings.register_profile("dataproc", deadline=None, print_blob=True)
 settings.load_profile("dataproc")
@@ -102,7 +105,7 @@ def open_folder() -> Iterator[Path]:
 @contextmanager
 def embedded_18() -> Iterator[Callable[[str], str]]:
     """Give the URLs of the embedded server's databases."""
-    with open_folder() as folder, EmbeddedPostgres(folder, server_settings=WITHOUT_FSYNC) as server:
+    with open_folder() as folder, EmbeddedPostgres(folder, server_settings=TEST_SETTINGS) as server:
         yield server.url
 
 
@@ -118,7 +121,7 @@ def installed_15() -> Iterator[Callable[[str], str]]:
         account.run(
             INSTALLED_15 / "initdb", "-A", "trust", "-U", "postgres", "-E", "UTF8", "-D", data
         ).check_returncode()
-        options = f"-c listen_addresses='' -c fsync=off -k {data}"
+        options = f"-c listen_addresses='' -c fsync=off -c autovacuum=off -k {data}"
         pg_ctl = (INSTALLED_15 / "pg_ctl", "-w", "-D", data)
         account.run(*pg_ctl, "-l", data / "log", "-o", options, "start").check_returncode()
         try:

@@ -17,7 +17,7 @@ from psycopg import sql
 from dataproc.embedded.postgres import EmbeddedPostgres
 from dataproc.repositories.migrate import migrate
 from dataproc.warehouse.setup import prepare
-from tests.conftest import WITHOUT_FSYNC, open_folder
+from tests.conftest import TEST_SETTINGS, open_folder
 
 TEMPLATE = "fault_template"
 OBSERVER = "observer"
@@ -118,7 +118,7 @@ class Ballast:
 @contextmanager
 def fault_server() -> Iterator[FaultServer]:
     """Give a server in a folder of its own."""
-    with open_folder() as folder, EmbeddedPostgres(folder, server_settings=WITHOUT_FSYNC) as postgres:
+    with open_folder() as folder, EmbeddedPostgres(folder, server_settings=TEST_SETTINGS) as postgres:
         yield FaultServer(postgres)
 
 
@@ -138,7 +138,7 @@ def small_disk() -> Iterator[Path]:
 @contextmanager
 def server_on_small_disk() -> Iterator[tuple[FaultServer, Ballast]]:
     """Give a server on a small disk, and what fills it."""
-    with small_disk() as folder, EmbeddedPostgres(folder, server_settings=WITHOUT_FSYNC) as postgres:
+    with small_disk() as folder, EmbeddedPostgres(folder, server_settings=TEST_SETTINGS) as postgres:
         yield FaultServer(postgres), Ballast(folder / "ballast")
 
 
