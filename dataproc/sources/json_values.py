@@ -5,11 +5,11 @@ No number passes through a float: a value stays the characters of the source unt
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
-from decimal import Decimal
-from typing import NoReturn, TypeAlias
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from functools import partial
+from typing import TypeAlias
 
 import msgspec
 import pyarrow as pa
@@ -17,7 +17,7 @@ import pyarrow.types as t
 
 from dataproc.domain.source_columns import Field, Kind, sql_type_of
 from dataproc.sources.files.cells import values_of, words_in
-from dataproc.sources.inference import BOOLEAN, JSON, LARGEST, NULL, SMALLEST, TEXT, number_kind
+from dataproc.sources.inference import BOOLEAN, JSON, NULL, TEXT, is_bigint, is_exact_double, number_kind
 
 Raw: TypeAlias = bytes
 """The characters of one value, in UTF-8."""
@@ -40,19 +40,40 @@ class BadLineError(ValueError):
         self.rule, self.reason, self.column = rule, reason, column
 
 
-def object_of(line: bytes) -> dict[str, Raw]:
-    """Return the object that a line holds; of a repeated key, the last value."""
+class Casting(Enum):
+    """How values become those of a column that is not text."""
+
+    NATIVE = auto()
+    """Numbers of JSON are values of number columns, and its truth values those of boolean ones."""
+    EXACT = auto()
+    """The same, without numbers that a floating-point column would round."""
+    DECLARED = auto()
+    """The text of a value is cast, be it a number, a string or anything else: `"7"` is a whole number."""
+
+
+def object_of(line: bytes, noun: str = "line") -> dict[str, Raw]:
+    """Return the object that a line or other text holds; of a repeated key, the last value."""
     try:
         line.decode()
         return {name: bytes(value) for name, value in OBJECT.decode(line).items()}
     except UnicodeDecodeError as exc:
-        raise BadLineError("parse", "the line is not UTF-8") from exc
+        raise BadLineError("parse", f"the {noun} is not UTF-8") from exc
     except msgspec.ValidationError as exc:
-        raise BadLineError("parse", "the line is not a JSON object") from exc
+        raise BadLineError("parse", f"the {noun} is not a JSON object") from exc
     except msgspec.DecodeError as exc:
-        raise BadLineError("parse", f"the line is not JSON: {problem_of(exc)}") from exc
+        raise BadLineError("parse", f"the {noun} is not JSON: {problem_of(exc)}") from exc
     except RecursionError as exc:
-        raise BadLineError("parse", "the line is not JSON that can be read: too deep") from exc
+        raise BadLineError("parse", f"the {noun} is not JSON that can be read: too deep") from exc
+
+
+def member_decoder(name: str) -> Callable[[bytes], Raw]:
+    """Return what gives the value of one member of an object; null where the object lacks it.
+
+    The function raises `msgspec.DecodeError` or `RecursionError` for text that is not an object of JSON.
+    """
+    fields = [("value", msgspec.Raw, msgspec.Raw(b"null"))]
+    decode = msgspec.json.Decoder(msgspec.defstruct("Member", fields, rename={"value": name}, gc=False)).decode
+    return lambda record: bytes(decode(record).value)  # type: ignore[attr-defined]  # the type is made above
 
 
 def problem_of(exc: msgspec.DecodeError) -> str:
@@ -71,9 +92,9 @@ def raws_of(record: object) -> dict[str, Raw]:
         raise BadLineError("parse", "the record has half of a surrogate pair, which is not a character") from exc
 
 
-def refuse(name: str) -> NoReturn:
-    """Raise for NaN and Infinity, which JSON does not have."""
-    raise ValueError(name)
+def text_of_object(members: Mapping[str, Raw]) -> Raw:
+    """Return the text of an object with these members."""
+    return b"{%b}" % b", ".join(EXACT.encode(name) + b": " + value for name, value in members.items())
 
 
 def kind_of(raw: Raw) -> Kind:
@@ -93,23 +114,20 @@ def text_of(raw: Raw) -> str:
     return STRING.decode(raw) if raw[0] == TEXT_STARTS else raw.decode()
 
 
-def converter(column: Field) -> Callable[[Raw], object]:
+def converter(column: Field, casting: Casting = Casting.NATIVE) -> Callable[[Raw], object]:
     """Return the function that makes a value of a column from the characters of a value other than null."""
     dtype, sql_type = column.type, sql_type_of(column)
     if sql_type == "jsonb":
         return bytes.decode
+    if t.is_string(dtype):
+        return partial(exact_number, column=column) if sql_type == "numeric" else text_of
+    if casting is Casting.DECLARED:
+        return partial(cast_text, column=column)
     if t.is_boolean(dtype):
-        return partial_of(truth, column)
+        return partial(truth, column=column)
     if t.is_integer(dtype):
-        return partial_of(whole, column)
-    if not t.is_string(dtype):
-        return partial_of(other, column)
-    return partial_of(exact_number, column) if sql_type == "numeric" else text_of
-
-
-def partial_of(make: Callable[[Raw, Field], object], column: Field) -> Callable[[Raw], object]:
-    """Return `make` for one column."""
-    return lambda raw: make(raw, column)
+        return partial(whole, column=column)
+    return partial(exact_other if casting is Casting.EXACT else other, column=column)
 
 
 def misfit(column: Field) -> BadLineError:
@@ -127,9 +145,9 @@ def truth(raw: Raw, column: Field) -> bool:
 
 def whole(raw: Raw, column: Field) -> int:
     """Return a whole number of 64 bits."""
-    if not WHOLE.fullmatch(raw) or not SMALLEST <= (value := int(raw)) <= LARGEST:
+    if not WHOLE.fullmatch(raw) or not is_bigint(raw):
         raise misfit(column)
-    return value
+    return int(raw)
 
 
 def exact_number(raw: Raw, column: Field) -> str:
@@ -146,16 +164,20 @@ def other(raw: Raw, column: Field) -> object:
     is_number = raw[0] in NUMBER_STARTS
     if raw[0] in OPENING or (t.is_floating(column.type) and not is_number):
         raise misfit(column)
+    return cast_text(raw, column)
+
+
+def exact_other(raw: Raw, column: Field) -> object:
+    """Return the same, unless it is a number that the column would round."""
+    value = other(raw, column)
+    if t.is_floating(column.type) and not is_exact_double(raw.decode()):
+        raise misfit(column)
+    return value
+
+
+def cast_text(raw: Raw, column: Field) -> object:
+    """Return a value cast from its text."""
     values, bad = values_of(pa.array([text_of(raw)]), column.type)
     if bad.any():
         raise misfit(column)
     return values[0].as_py()
-
-
-def to_text(value: object) -> str:
-    """Return a parsed value as text: the characters of numbers, and JSON for what is nested."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Decimal):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False)

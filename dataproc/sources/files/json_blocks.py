@@ -1,11 +1,11 @@
-"""Blocks of JSON Lines as Arrow rows, where every line is an object whose values fit."""
+"""Blocks of JSON records as Arrow rows, where every record is an object whose values fit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -18,7 +18,8 @@ from dataproc.arrow.numbers import edges_and_bytes
 from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.source_columns import Field, sql_type_of
 from dataproc.sources.files.cells import values_of, words_in
-from dataproc.sources.json_values import NUMBER_STARTS, OPENING, TEXT_STARTS, text_of
+from dataproc.sources.inference import is_exact_double
+from dataproc.sources.json_values import NUMBER_STARTS, OPENING, TEXT_STARTS, Casting, text_of
 
 NULL = pa.scalar("null")
 PLAIN: tuple[tuple[Callable[[pa.DataType], bool], type], ...] = (
@@ -30,21 +31,35 @@ PLAIN: tuple[tuple[Callable[[pa.DataType], bool], type], ...] = (
 Bytes = npt.NDArray[np.uint8]
 
 
+Decode: TypeAlias = Callable[[bytes], msgspec.Struct]
+
+
 @dataclass(frozen=True, slots=True)
 class BlockDecoder:
-    """Decodes blocks of lines into the columns of a schema; each line into one record of a fixed type."""
+    """Decodes records into the columns of a schema, each into an object of a fixed type.
+
+    A key that is not a column is an error, unless `ignores_unknown`.
+    """
 
     schema: pa.Schema
-    decode: Callable[[bytes], msgspec.Struct] = field(init=False)
+    casting: Casting = Casting.NATIVE
+    ignores_unknown: bool = False
+    decoders: tuple[Decode, Decode] = field(init=False)
     columns: tuple[tuple[Callable[[msgspec.Struct], Any], Field], ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the type of the records; a key that is not a column is an error."""
-        names = {f"f{at}": name for at, name in enumerate(self.schema.names)}
-        fields = [field_of(key, column) for key, column in zip(names, self.schema, strict=True)]
-        record = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
-        object.__setattr__(self, "decode", msgspec.json.Decoder(record).decode)
-        object.__setattr__(self, "columns", tuple(zip(map(attrgetter, names), self.schema, strict=True)))
+        """Make the types of the records: one whose decoder makes values, and one that keeps all their characters."""
+        keys = [f"f{at}" for at in range(len(self.schema))]
+        typed = [field_of(key, column) for key, column in zip(keys, self.schema, strict=True)]
+        object.__setattr__(self, "decoders", (self.decoder(typed), self.decoder([raw_field(key) for key in keys])))
+        object.__setattr__(self, "columns", tuple(zip(map(attrgetter, keys), self.schema, strict=True)))
+
+    def decoder(self, fields: Sequence[tuple[str, Any, Any]]) -> Decode:
+        """Return what decodes a record with these fields."""
+        names = {key: name for (key, *_), name in zip(fields, self.schema.names, strict=True)}
+        is_strict = not self.ignores_unknown
+        record = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=is_strict, gc=False)
+        return msgspec.json.Decoder(record).decode
 
     def rows(self, block: bytes) -> pa.Table | None:
         """Return the rows of a block, one a line; `None`: a line is blank, damaged, or does not fit."""
@@ -54,11 +69,25 @@ class BlockDecoder:
         try:
             # The decoder takes the bytes of values that are kept as they are for UTF-8.
             block.decode()
-            records = list(map(self.decode, found))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UnicodeDecodeError:
+            return None
+        return self.rows_of(found)
+
+    def rows_of(self, records: Sequence[bytes]) -> pa.Table | None:
+        """Return the rows of records in UTF-8; `None`: one is not an object, or does not fit."""
+        typed, raw = self.decoders
+        rows = self.decoded(records, typed)
+        # Values of several types stand in one column of text, or a number is too large for its column.
+        return self.decoded(records, raw) if rows is None else rows
+
+    def decoded(self, records: Sequence[bytes], decode: Decode) -> pa.Table | None:
+        """Return the rows that a decoder makes of records."""
+        try:
+            found = list(map(decode, records))
+        except (msgspec.DecodeError, RecursionError):
             return None
         # A list for each column takes half the time of a tuple for each record, which Python's collector looks at.
-        cells = [cells_of(list(map(value_of, records)), column) for value_of, column in self.columns]
+        cells = [cells_of(list(map(value_of, found)), column, self.casting) for value_of, column in self.columns]
         fitting = [each for each in cells if each is not None]
         return pa.table(fitting, schema=self.schema) if len(fitting) == len(cells) else None
 
@@ -66,10 +95,15 @@ class BlockDecoder:
 def field_of(key: str, column: Field) -> tuple[str, Any, Any]:
     """Return the field of the records for a column."""
     made = None if sql_type_of(column) else next((kind for is_such, kind in PLAIN if is_such(column.type)), None)
-    return (key, msgspec.Raw, msgspec.Raw(b"null")) if made is None else (key, made | None, None)
+    return raw_field(key) if made is None else (key, made | None, None)
 
 
-def cells_of(values: Sequence[Any], column: Field) -> Cells | None:
+def raw_field(key: str) -> tuple[str, Any, Any]:
+    """Return a field that keeps the characters of its value."""
+    return (key, msgspec.Raw, msgspec.Raw(b"null"))
+
+
+def cells_of(values: Sequence[Any], column: Field, casting: Casting) -> Cells | None:
     """Return the values of a column; `None`: one does not fit."""
     if not values or not isinstance(values[0], msgspec.Raw):
         try:
@@ -78,10 +112,10 @@ def cells_of(values: Sequence[Any], column: Field) -> Cells | None:
             return None
         return made
     raws: Cells = pa.array(list(map(bytes, values)), pa.binary())
-    return cells_of_raws(raws.cast(pa.string()), column)
+    return cells_of_raws(raws.cast(pa.string()), column, casting)
 
 
-def cells_of_raws(raws: Cells, column: Field) -> Cells | None:
+def cells_of_raws(raws: Cells, column: Field, casting: Casting) -> Cells | None:
     """Return values from their characters, `null` among them; `None`: one does not fit."""
     present: Cells = pc.if_else(pc.equal(raws, NULL), None, raws)
     if sql_type_of(column) == "jsonb":
@@ -94,10 +128,27 @@ def cells_of_raws(raws: Cells, column: Field) -> Cells | None:
         texts = unquoted(present, is_text)
         is_wrong = sql_type_of(column) == "numeric" and is_text.any() and words_in(texts).any()
         return None if is_wrong else texts
-    if np.isin(starts, list(OPENING)).any() or (t.is_floating(column.type) and is_text.any()):
+    if casting is not Casting.DECLARED and has_strange_values(starts, column.type):
         return None
-    values, bad = values_of(unquoted(present, is_text), column.type)
-    return None if bad.any() else values
+    texts = unquoted(present, is_text)
+    values, bad = values_of(texts, column.type)
+    is_wrong = bad.any() or (casting is Casting.EXACT and t.is_floating(column.type) and not are_exact(texts))
+    return None if is_wrong else values
+
+
+def has_strange_values(starts: Bytes, dtype: pa.DataType) -> bool:
+    """Return whether a value is of a type of JSON that a column does not take; a number or word is cast instead."""
+    strange = set(OPENING)
+    if t.is_boolean(dtype) or t.is_integer(dtype) or t.is_floating(dtype):
+        strange.add(TEXT_STARTS)
+    if t.is_boolean(dtype):
+        strange |= NUMBER_STARTS
+    return bool(np.isin(starts, list(strange)).any())
+
+
+def are_exact(texts: Cells) -> bool:
+    """Return whether a double holds each of the numbers."""
+    return all(each is None or is_exact_double(each) for each in texts.to_pylist())
 
 
 def are_numbers(starts: Bytes, raws: Cells) -> bool:
