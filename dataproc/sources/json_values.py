@@ -17,7 +17,7 @@ import pyarrow.types as t
 
 from dataproc.domain.source_columns import Field, Kind, sql_type_of
 from dataproc.sources.files.cells import values_of, words_in
-from dataproc.sources.inference import BOOLEAN, JSON, NULL, TEXT, is_bigint, is_exact_double, number_kind
+from dataproc.sources.inference import BOOLEAN, JSON, NULL, TEXT, is_bigint, number_kind
 
 Raw: TypeAlias = bytes
 """The characters of one value, in UTF-8."""
@@ -114,20 +114,18 @@ def text_of(raw: Raw) -> str:
     return STRING.decode(raw) if raw[0] == TEXT_STARTS else raw.decode()
 
 
-def converter(column: Field, casting: Casting = Casting.NATIVE) -> Callable[[Raw], object]:
+def converter(column: Field) -> Callable[[Raw], object]:
     """Return the function that makes a value of a column from the characters of a value other than null."""
     dtype, sql_type = column.type, sql_type_of(column)
     if sql_type == "jsonb":
         return bytes.decode
-    if t.is_string(dtype):
-        return partial(exact_number, column=column) if sql_type == "numeric" else text_of
-    if casting is Casting.DECLARED:
-        return partial(cast_text, column=column)
     if t.is_boolean(dtype):
         return partial(truth, column=column)
     if t.is_integer(dtype):
         return partial(whole, column=column)
-    return partial(exact_other if casting is Casting.EXACT else other, column=column)
+    if not t.is_string(dtype):
+        return partial(other, column=column)
+    return partial(exact_number, column=column) if sql_type == "numeric" else text_of
 
 
 def misfit(column: Field) -> BadLineError:
@@ -164,19 +162,6 @@ def other(raw: Raw, column: Field) -> object:
     is_number = raw[0] in NUMBER_STARTS
     if raw[0] in OPENING or (t.is_floating(column.type) and not is_number):
         raise misfit(column)
-    return cast_text(raw, column)
-
-
-def exact_other(raw: Raw, column: Field) -> object:
-    """Return the same, unless it is a number that the column would round."""
-    value = other(raw, column)
-    if t.is_floating(column.type) and not is_exact_double(raw.decode()):
-        raise misfit(column)
-    return value
-
-
-def cast_text(raw: Raw, column: Field) -> object:
-    """Return a value cast from its text."""
     values, bad = values_of(pa.array([text_of(raw)]), column.type)
     if bad.any():
         raise misfit(column)

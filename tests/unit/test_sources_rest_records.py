@@ -14,7 +14,6 @@ from dataproc.domain.chunk import POSITION, Piece
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.source_columns import EVERYTHING_INFERRED
 from dataproc.domain.sources.rest import RestIncremental
-from dataproc.sources.files.json_rows import JsonRows
 from dataproc.sources.json_values import Raw
 from dataproc.sources.rest.columns import declared, sampled
 from dataproc.sources.rest.cursor import Window, asked
@@ -93,16 +92,20 @@ def test_declared_values_fit_or_are_set_aside_by_name(kind: str, good: list[str]
 
 
 @pytest.mark.parametrize(("kind", "good", "bad"), JUDGED)
-def test_a_value_is_the_same_alone_and_among_others(kind: str, good: list[str], bad: list[str]) -> None:
+def test_a_value_is_the_same_beside_one_that_is_set_aside(kind: str, good: list[str], bad: list[str]) -> None:
     types = declared({"a": kind})
-    shape = Shape(types, is_declared=True, refuses_unknown=True, window=None, path="/orders")
-    together = piece(records_with(*good), types)
-    alone = JsonRows("/orders", types, str, casting=shape.casting)
 
-    one_by_one = alone.numbered_piece(enumerate(records_with(*good, *bad)), shape.known, bytes.decode)
+    fitting, sifted = piece(records_with(*good), types), piece([*records_with(*good, *bad), b"5"], types)
 
-    assert together.rows.equals(one_by_one.rows)
-    assert one_by_one.rejects.num_rows == len(bad)
+    assert fitting.rows.equals(sifted.rows)
+    assert sifted.rejects.num_rows == len(bad) + 1
+
+
+def test_records_without_columns_are_counted() -> None:
+    found = piece(parsed("[{}, 5, {}]"))
+
+    assert found.rows[POSITION].to_pylist() == [0, 2]
+    assert found.rejects["position"].to_pylist() == [1]
 
 
 def test_a_value_beyond_the_sample_is_set_aside_with_its_record() -> None:

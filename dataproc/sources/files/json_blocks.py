@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.types as t
 
 from dataproc.arrow.numbers import edges_and_bytes
-from dataproc.domain.cells import Cells, Mask
+from dataproc.domain.cells import Cells, Mask, cleared
+from dataproc.domain.chunk import POSITION_FIELD
 from dataproc.domain.source_columns import Field, sql_type_of
 from dataproc.sources.files.cells import values_of, words_in
 from dataproc.sources.inference import is_exact_double
@@ -32,6 +33,18 @@ Bytes = npt.NDArray[np.uint8]
 
 
 Decode: TypeAlias = Callable[[bytes], msgspec.Struct]
+
+
+@dataclass(frozen=True, slots=True)
+class SiftedRecords:
+    """The rows of records whose values fit, numbered by `POSITION`, and the places of the others in their list.
+
+    `broken` are those that are not an object or have an unknown key; `misfits` have a place for each wrong value.
+    """
+
+    rows: pa.Table
+    broken: Sequence[int]
+    misfits: Sequence[tuple[int, Field]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,26 @@ class BlockDecoder:
         # Values of several types stand in one column of text, or a number is too large for its column.
         return self.decoded(records, raw) if rows is None else rows
 
+    def sifted(self, records: Sequence[bytes], positions: Sequence[int]) -> SiftedRecords:
+        """Return the rows of those records in UTF-8 that fit, and which do not."""
+        found, places, broken = list[msgspec.Struct](), list[int](), list[int]()
+        decode = self.decoders[1]
+        for place, record in enumerate(records):
+            try:
+                found.append(decode(record))
+                places.append(place)
+            except (msgspec.DecodeError, RecursionError):
+                broken.append(place)
+        fits, misfits, columns = np.ones(len(found), np.bool_), list[tuple[int, Field]](), list[Cells]()
+        for value_of, column in self.columns:
+            cells, bad = judged(raws_of(list(map(value_of, found))), column, self.casting)
+            columns.append(cells)
+            fits &= ~bad
+            misfits += [(places[at], column) for at in bad.nonzero()[0]]
+        numbers = pa.array([positions[place] for place in places], pa.int64())
+        rows = pa.table([*columns, numbers], schema=self.schema.append(POSITION_FIELD))
+        return SiftedRecords(rows.filter(pa.array(fits)), broken, misfits)
+
     def decoded(self, records: Sequence[bytes], decode: Decode) -> pa.Table | None:
         """Return the rows that a decoder makes of records."""
         try:
@@ -111,51 +144,52 @@ def cells_of(values: Sequence[Any], column: Field, casting: Casting) -> Cells | 
         except (pa.ArrowInvalid, OverflowError):
             return None
         return made
+    found, bad = judged(raws_of(values), column, casting)
+    return None if bad.any() else found
+
+
+def raws_of(values: Sequence[msgspec.Raw]) -> Cells:
+    """Return the characters of values."""
     raws: Cells = pa.array(list(map(bytes, values)), pa.binary())
-    return cells_of_raws(raws.cast(pa.string()), column, casting)
+    return raws.cast(pa.string())
 
 
-def cells_of_raws(raws: Cells, column: Field, casting: Casting) -> Cells | None:
-    """Return values from their characters, `null` among them; `None`: one does not fit."""
+def judged(raws: Cells, column: Field, casting: Casting) -> tuple[Cells, Mask]:
+    """Return values from their characters, `null` among them, and which of them do not fit."""
     present: Cells = pc.if_else(pc.equal(raws, NULL), None, raws)
     if sql_type_of(column) == "jsonb":
-        return present
+        return present, np.zeros(len(raws), np.bool_)
     starts = first_bytes(raws)
     is_text = starts == TEXT_STARTS
     if t.is_string(column.type):
-        if sql_type_of(column) == "numeric" and not are_numbers(starts[~is_text], raws.filter(pa.array(~is_text))):
-            return None
         texts = unquoted(present, is_text)
-        is_wrong = sql_type_of(column) == "numeric" and is_text.any() and words_in(texts).any()
-        return None if is_wrong else texts
-    if casting is not Casting.DECLARED and has_strange_values(starts, column.type):
-        return None
-    texts = unquoted(present, is_text)
+        return texts, misnumbered(texts, starts, is_text, column)
+    strange = np.isin(starts, list(strange_starts(column.type, casting)))
+    texts = unquoted(cleared(present, strange), is_text)
     values, bad = values_of(texts, column.type)
-    is_wrong = bad.any() or (casting is Casting.EXACT and t.is_floating(column.type) and not are_exact(texts))
-    return None if is_wrong else values
+    if casting is Casting.EXACT and t.is_floating(column.type):
+        bad = bad | np.array(
+            [text is not None and not is_exact_double(text) for text in cleared(texts, bad).to_pylist()], np.bool_
+        )
+    return values, strange | bad
 
 
-def has_strange_values(starts: Bytes, dtype: pa.DataType) -> bool:
-    """Return whether a value is of a type of JSON that a column does not take; a number or word is cast instead."""
-    strange = set(OPENING)
-    if t.is_boolean(dtype) or t.is_integer(dtype) or t.is_floating(dtype):
-        strange.add(TEXT_STARTS)
-    if t.is_boolean(dtype):
-        strange |= NUMBER_STARTS
-    return bool(np.isin(starts, list(strange)).any())
+def misnumbered(texts: Cells, starts: Bytes, is_text: Mask, column: Field) -> Mask:
+    """Return which values of a text column are not numbers, where it is one of exact numbers."""
+    if sql_type_of(column) != "numeric":
+        return np.zeros(len(texts), np.bool_)
+    is_number = np.isin(starts, list(NUMBER_STARTS)) | np.asarray(pc.is_null(texts), np.bool_)
+    words = words_in(texts) if is_text.any() else np.zeros(len(texts), np.bool_)
+    return np.where(is_text, words, ~is_number)
 
 
-def are_exact(texts: Cells) -> bool:
-    """Return whether a double holds each of the numbers."""
-    return all(each is None or is_exact_double(each) for each in texts.to_pylist())
-
-
-def are_numbers(starts: Bytes, raws: Cells) -> bool:
-    """Return whether values are numbers or null."""
-    return bool(np.isin(starts, list(NUMBER_STARTS)).all()) or bool(
-        (np.isin(starts, list(NUMBER_STARTS)) | np.asarray(pc.equal(raws, NULL))).all()
-    )
+def strange_starts(dtype: pa.DataType, casting: Casting) -> frozenset[int]:
+    """Return the first characters of values of JSON that a column does not take; a number or word is cast instead."""
+    if casting is Casting.DECLARED:
+        return frozenset()
+    is_counted = t.is_boolean(dtype) or t.is_integer(dtype) or t.is_floating(dtype)
+    numbers = NUMBER_STARTS if t.is_boolean(dtype) else frozenset[int]()
+    return OPENING | numbers | (frozenset({TEXT_STARTS}) if is_counted else frozenset())
 
 
 def first_bytes(raws: Cells) -> Bytes:

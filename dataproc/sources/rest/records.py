@@ -5,17 +5,13 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from dataproc.domain.chunk import POSITION_FIELD, Piece, no_rejects
+from dataproc.domain.chunk import POSITION_FIELD, Piece
 from dataproc.domain.errors import ContractViolationError
 from dataproc.sources.files.json_blocks import BlockDecoder
-from dataproc.sources.files.json_rows import JsonRows
-from dataproc.sources.json_values import BadLineError, Casting, Raw, object_of, text_of_object
+from dataproc.sources.json_values import BadLineError, Casting, Raw, misfit, object_of, text_of_object
 from dataproc.sources.rejects import Reject, reject_table
 from dataproc.sources.rest.cursor import Window
 from dataproc.sources.rest.paging import Spot
-
-FEW = 16
-"""Records that are read one by one where they cannot be read together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,39 +24,32 @@ class Shape:
     window: Window | None
     path: str
     names: frozenset[str] = field(init=False)
-    decoder: BlockDecoder | None = field(init=False)
+    decoder: BlockDecoder = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the decoder; without columns, every record is read alone."""
+        """Make the decoder, which takes values from their text where columns are declared."""
+        casting = Casting.DECLARED if self.is_declared else Casting.EXACT
+        decoder = BlockDecoder(self.types, casting, ignores_unknown=not self.refuses_unknown)
         object.__setattr__(self, "names", frozenset(self.types.names))
-        made = BlockDecoder(self.types, self.casting, ignores_unknown=not self.refuses_unknown)
-        object.__setattr__(self, "decoder", made if self.types.names else None)
+        object.__setattr__(self, "decoder", decoder)
 
-    @property
-    def casting(self) -> Casting:
-        """How values become those of a column."""
-        return Casting.DECLARED if self.is_declared else Casting.EXACT
-
-    def pieces(self, records: Sequence[Raw], positions: Sequence[int]) -> Iterable[Piece]:
-        """Yield the rows and rejects of records; those around one that cannot be read are read together."""
-        rows = None if self.decoder is None else self.decoder.rows_of(records)
+    def read(self, records: Sequence[Raw], positions: Sequence[int]) -> tuple[pa.Table, list[Reject]]:
+        """Return the rows of records, and what is set aside."""
+        # A table without columns does not know how many rows it has.
+        rows = self.decoder.rows_of(records) if self.types.names else None
         if rows is not None:
-            numbers = pa.array(positions, pa.int64())
-            yield Piece(rows.append_column(POSITION_FIELD, numbers), no_rejects())
-        elif len(records) <= FEW:
-            one_by_one = JsonRows(self.path, self.types, place_of, casting=self.casting)
-            yield one_by_one.numbered_piece(zip(positions, records, strict=True), self.known, text_of)
-        else:
-            half = len(records) // 2
-            yield from self.pieces(records[:half], positions[:half])
-            yield from self.pieces(records[half:], positions[half:])
+            return rows.append_column(POSITION_FIELD, pa.array(positions, pa.int64())), []
+        sifted = self.decoder.sifted(records, positions)
+        wrong = [(place, self.problem_of(records[place])) for place in sifted.broken]
+        wrong += [(place, misfit(column)) for place, column in sifted.misfits]
+        return sifted.rows, [reject(positions[place], exc, records[place]) for place, exc in wrong]
 
-    def known(self, record: Raw) -> Mapping[str, Raw]:
-        """Return the fields of a record that are columns; refuse others, where the job says so."""
-        found = object_of(record, "record")
-        if self.refuses_unknown and not self.names.issuperset(found):
-            raise unknown(found, self)
-        return {name: value for name, value in found.items() if name in self.names}
+    def problem_of(self, record: Raw) -> BadLineError:
+        """Return why a record cannot be decoded; refuse one with a field that is not a column."""
+        try:
+            raise unknown(object_of(record, "record"), self)
+        except BadLineError as exc:
+            return exc
 
 
 @dataclass(slots=True)
@@ -99,10 +88,8 @@ class Gathered:
 
     def piece(self, there: Spot) -> Piece:
         """Return what was gathered, with the mark of where the next page is."""
-        pieces = list(self.shape.pieces(self.records, self.positions))
-        rows = pa.concat_tables([piece.rows for piece in pieces])
-        rejects = pa.concat_tables([reject_table(self.rejects), *(piece.rejects for piece in pieces)])
-        return Piece(rows, rejects.sort_by("position"), there.mark, self.high, self.filtered)
+        rows, rejects = self.shape.read(self.records, self.positions)
+        return Piece(rows, reject_table([*self.rejects, *rejects]), there.mark, self.high, self.filtered)
 
 
 @dataclass(frozen=True, slots=True)
