@@ -53,12 +53,17 @@ def number_kind(text: str, *, powers_are_numbers: bool) -> Kind:
     With `powers_are_numbers`, as in JSON, a whole number with an exponent is a number.
     """
     if WHOLE.fullmatch(text):
-        return BIGINT if len(text) < len(str(LARGEST)) or SMALLEST <= int(text) <= LARGEST else numeric(0)
+        return BIGINT if is_bigint(text) else numeric(0)
     if FRACTION.fullmatch(text):
         return numeric(len(text) - text.index(".") - 1)
     if WITH_POWER.fullmatch(text) or (powers_are_numbers and WHOLE_WITH_POWER.fullmatch(text)):
         return DOUBLE if is_exact_double(text) else numeric(0)
     return DOUBLE if text.lower() in WORDS else TEXT
+
+
+def is_bigint(digits: str | bytes) -> bool:
+    """Return whether a whole number without leading zeros has 64 bits; Python refuses to read very long ones."""
+    return len(digits) <= len(str(SMALLEST)) and SMALLEST <= int(digits) <= LARGEST
 
 
 def is_exact_double(text: str) -> bool:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from decimal import Decimal
+from enum import Enum, auto
+from functools import partial
 from typing import NoReturn, TypeAlias
 
 import msgspec
@@ -18,7 +19,7 @@ import pyarrow.types as t
 
 from dataproc.domain.source_columns import Field, Kind, sql_type_of
 from dataproc.sources.files.cells import values_of, words_in
-from dataproc.sources.inference import BOOLEAN, JSON, LARGEST, NULL, SMALLEST, TEXT, number_kind
+from dataproc.sources.inference import BOOLEAN, JSON, NULL, TEXT, is_bigint, number_kind
 
 Raw: TypeAlias = bytes
 """The characters of one value, in UTF-8."""
@@ -42,6 +43,17 @@ class BadLineError(ValueError):
         self.rule, self.reason, self.column = rule, reason, column
 
 
+class Casting(Enum):
+    """How values become those of a column that is not text."""
+
+    NATIVE = auto()
+    """Numbers of JSON are values of number columns, and its truth values those of boolean ones."""
+    EXACT = auto()
+    """The same, without numbers that a floating-point column would round."""
+    DECLARED = auto()
+    """The text of a value is cast, be it a number, a string or anything else: `"7"` is a whole number."""
+
+
 def object_of(text: bytes, noun: str = "line") -> dict[str, Raw]:
     """Return the object that a line, or what `noun` names, holds; of a repeated key, the last value."""
     try:
@@ -55,6 +67,16 @@ def object_of(text: bytes, noun: str = "line") -> dict[str, Raw]:
         raise BadLineError("parse", f"the {noun} is not JSON: {problem_of(text, exc)}") from exc
     except RecursionError as exc:
         raise BadLineError("parse", f"the {noun} is not JSON that can be read: too deep") from exc
+
+
+def member_decoder(name: str) -> Callable[[bytes], Raw]:
+    """Return what gives the value of one member of an object; null where the object lacks it.
+
+    The function raises `msgspec.DecodeError` or `RecursionError` for text that is not an object of JSON.
+    """
+    fields = [("value", msgspec.Raw, msgspec.Raw(b"null"))]
+    decode = msgspec.json.Decoder(msgspec.defstruct("Member", fields, rename={"value": name}, gc=False)).decode
+    return lambda record: bytes(decode(record).value)  # type: ignore[attr-defined]  # the type is made above
 
 
 def problem_of(text: bytes, exc: msgspec.DecodeError) -> str:
@@ -76,6 +98,11 @@ def is_json(text: bytes) -> bool:
     return True
 
 
+def refuse(name: str) -> NoReturn:
+    """Raise for NaN and Infinity, which JSON does not have."""
+    raise ValueError(name)
+
+
 def raws_of(record: object) -> dict[str, Raw]:
     """Return the values of a parsed object, whose numbers are `int` or `Decimal`, as their characters."""
     if not isinstance(record, dict):
@@ -86,9 +113,9 @@ def raws_of(record: object) -> dict[str, Raw]:
         raise BadLineError("parse", "the record has half of a surrogate pair, which is not a character") from exc
 
 
-def refuse(name: str) -> NoReturn:
-    """Raise for NaN and Infinity, which JSON does not have."""
-    raise ValueError(name)
+def text_of_object(members: Mapping[str, Raw]) -> Raw:
+    """Return the text of an object with these members."""
+    return b"{%b}" % b", ".join(EXACT.encode(name) + b": " + value for name, value in members.items())
 
 
 def kind_of(raw: Raw) -> Kind:
@@ -114,17 +141,12 @@ def converter(column: Field) -> Callable[[Raw], object]:
     if sql_type == "jsonb":
         return bytes.decode
     if t.is_boolean(dtype):
-        return partial_of(truth, column)
+        return partial(truth, column=column)
     if t.is_integer(dtype):
-        return partial_of(whole, column)
+        return partial(whole, column=column)
     if not t.is_string(dtype):
-        return partial_of(other, column)
-    return partial_of(exact_number, column) if sql_type == "numeric" else text_of
-
-
-def partial_of(make: Callable[[Raw, Field], object], column: Field) -> Callable[[Raw], object]:
-    """Return `make` for one column."""
-    return lambda raw: make(raw, column)
+        return partial(other, column=column)
+    return partial(exact_number, column=column) if sql_type == "numeric" else text_of
 
 
 def misfit(column: Field) -> BadLineError:
@@ -142,9 +164,9 @@ def truth(raw: Raw, column: Field) -> bool:
 
 def whole(raw: Raw, column: Field) -> int:
     """Return a whole number of 64 bits."""
-    if not WHOLE.fullmatch(raw) or not SMALLEST <= (value := int(raw)) <= LARGEST:
+    if not WHOLE.fullmatch(raw) or not is_bigint(raw):
         raise misfit(column)
-    return value
+    return int(raw)
 
 
 def exact_number(raw: Raw, column: Field) -> str:
@@ -165,12 +187,3 @@ def other(raw: Raw, column: Field) -> object:
     if bad.any():
         raise misfit(column)
     return values[0].as_py()
-
-
-def to_text(value: object) -> str:
-    """Return a parsed value as text: the characters of numbers, and JSON for what is nested."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Decimal):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False)

@@ -97,7 +97,7 @@ def test_what_passes_is_tried_again_until_it_has(api: Api) -> None:
     faults = [Reply({}, 503), None]
     api.routes["/orders"] = lambda _: faults.pop() if faults else Reply([])
 
-    assert get(api.url, attempts=3).json() == []
+    assert json.loads(get(api.url, attempts=3).json_text()) == []
 
 
 @pytest.mark.parametrize(
@@ -228,15 +228,19 @@ def test_a_packed_answer_is_read(api: Api) -> None:
     packed = gzip.compress(json.dumps(orders(500)).encode())
     api.routes["/orders"] = lambda _: Reply(packed, headers=(("Content-Encoding", "gzip"),))
 
-    assert get(api.url).json() == orders(500)
+    assert json.loads(get(api.url).json_text()) == orders(500)
 
 
 @pytest.mark.parametrize(
     ("body", "content_type", "message"),
     [
         (b"<html>log in</html>", "text/html", "not JSON"), (b"{}", None, "nothing"),
-        (b"[1", "application/json", "no JSON"),
-        (b"[NaN]", "application/json", "no JSON"), (b"[" * 200_000, "application/json", "no JSON"),
+        (b"[1", "application/json", "not JSON: it is cut off"),
+        (b"[NaN]", "application/json", r"not JSON: invalid character \(byte 1\)"),
+        (b"[1, Infinity]", "application/json", r"not JSON: invalid character \(byte 4\)"),
+        (b"[1] x", "application/json", r"not JSON: trailing characters"),
+        (rb'["\ud800", x]', "application/json", r"not JSON: invalid character \(byte 11\)"),
+        (b"[" * 200_000, "application/json", "not JSON: it is nested too deep"),
         (b'["\xff"]', "application/json", "utf-8"), (b"[]", "application/json; charset=klingon", "klingon"),
     ],
 )  # fmt: skip
@@ -244,7 +248,7 @@ def test_an_answer_that_is_no_json_is_told(api: Api, body: bytes, content_type: 
     api.routes["/orders"] = lambda _: Reply(body, content_type=content_type)
 
     with pytest.raises(BadDataError, match=message):
-        get(api.url).json()
+        get(api.url).json_text()
 
 
 @pytest.mark.parametrize(
@@ -257,7 +261,7 @@ def test_an_answer_that_is_no_json_is_told(api: Api, body: bytes, content_type: 
 def test_json_is_read_in_the_charset_that_it_is_told_to_be_in(api: Api, content_type: str, charset: str) -> None:
     api.routes["/orders"] = lambda _: Reply('["Zoë"]'.encode(charset), content_type=content_type)
 
-    assert get(api.url).json() == ["Zoë"]
+    assert json.loads(get(api.url).json_text()) == ["Zoë"]
 
 
 def test_a_server_that_trickles_is_left_after_the_time_for_the_whole_request() -> None:
@@ -289,7 +293,7 @@ def test_a_body_that_breaks_off_is_tried_again(api: Api) -> None:
     replies = [Reply([]), Reply(b"[", headers=(("Content-Length", "99"), ("Connection", "close")))]
     api.routes["/orders"] = lambda _: replies.pop()
 
-    assert get(api.url).json() == []
+    assert json.loads(get(api.url).json_text()) == []
 
 
 def test_the_certificate_of_a_client_is_shown_at_home_and_strangers_are_not_trusted() -> None:

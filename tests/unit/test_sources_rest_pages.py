@@ -1,5 +1,6 @@
 """Paging, rates and specifications of REST APIs."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -73,6 +74,39 @@ def test_an_api_that_does_not_know_the_parameter_is_told(api: Api, kind: str) ->
 
     with pytest.raises(BadDataError, match=f"know `{kind}`"):
         read(api, paging={"kind": kind})
+
+
+@pytest.mark.parametrize(
+    ("cursor", "sent"),
+    [
+        ("7", "7"),
+        ("1.50", "1.50"),
+        ("1E2", "1E2"),
+        ('"é \\u0041"', "é A"),
+        ("9" * 30, "9" * 30),
+        ("9" * 5000, "9" * 5000),
+    ],
+)
+def test_a_cursor_is_sent_as_it_was_written(api: Api, cursor: str, sent: str) -> None:
+    calls = list[Call]()
+
+    def route(call: Call) -> Reply:
+        calls.append(call)
+        return Reply(f'{{"data": [{{"id": {len(calls)}}}], "next": {cursor if not call.query else "null"}}}')
+
+    api.routes["/orders"] = route
+
+    read(api, records="$.data[*]", paging={"kind": "cursor", "next": "$.next"})
+
+    assert calls[-1].query == {"cursor": sent}
+
+
+@pytest.mark.parametrize("cursor", ["[1]", "{}", "true", r'"\ud800"'])
+def test_a_cursor_that_cannot_be_sent_is_refused(api: Api, cursor: str) -> None:
+    api.routes["/orders"] = lambda _: Reply(f'{{"data": [{{"id": 1}}], "next": {cursor}}}')
+
+    with pytest.raises(BadDataError, match="cursor in the answer"):
+        read(api, records="$.data[*]", paging={"kind": "cursor", "next": "$.next"})
 
 
 def test_a_cursor_that_stays_when_there_is_nothing_more_is_the_end(api: Api) -> None:
@@ -152,13 +186,42 @@ NESTED = st.recursive(
 def test_a_plain_path_finds_what_the_standard_says(body: Any, path: str) -> None:
     standard = compiled(path).findall(body) if isinstance(body, dict | list) else None
 
-    assert standard in (None, all_at(path, body))
+    found = [json.loads(value) for value in all_at(path, json.dumps(body).encode())]
+
+    assert standard in (None, found)
+
+
+@pytest.mark.parametrize(
+    ("path", "texts"),
+    [
+        ("$", None), ("$.a[*].n", ["1.50", "1e400", "-0"]), ("$..n", ["1.50", "1e400", "-0"]), ("$.a[-1].n", ["-0"]),
+        ("$.a[?@.k == 'x'].n", ["1e400"]), ("$.a[?@.n > 1].k", ['"x"']), ("$['b c'][0]", ['"\\u00e9"']),
+        ("$.d", ["2"]), ("$.a.n", []), ("$.x", []), ("$.a[7]", []), ("$['b c'].x", []),
+    ],
+)  # fmt: skip
+def test_values_at_any_path_are_the_characters_of_the_answer(path: str, texts: list[str] | None) -> None:
+    body = r'{"a": [{"n": 1.50}, {"n": 1e400, "k": "x"}, {"n": -0}], "b c": ["\u00e9"], "d": 1, "d": 2}'
+
+    assert [value.decode() for value in all_at(path, body.encode())] == ([body] if texts is None else texts)
+
+
+@pytest.mark.parametrize("path", ["$.data[*]", "$.data[:]"])
+def test_half_of_a_surrogate_pair_hides_nothing_but_its_record(path: str) -> None:
+    records = [
+        r'{"a": "\ud800"}',
+        r'{"a": "\\ud800 \ud83d\ude00", "b": 1.50}',
+        r'{"\udc00": "\ufffd"}',
+        r'["\udbff\u0041"]',
+    ]
+    body = r'{"title": "\ud8ff", "data": [' + ", ".join(records) + "]}"
+
+    assert [value.decode() for value in all_at(path, body.encode())] == records
 
 
 @pytest.mark.parametrize("value", [True, -1, "many", [], 10**30])
 def test_a_total_that_is_no_count_is_told(value: object) -> None:
     with pytest.raises(BadDataError, match="no count"):
-        total_in(Total(path="$.total"), an_answer(), {"total": value})
+        total_in(Total(path="$.total"), an_answer(), json.dumps({"total": value}).encode())
 
 
 @given(

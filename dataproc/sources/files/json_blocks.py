@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.types as t
 
 from dataproc.arrow.numbers import edges_and_bytes
-from dataproc.domain.cells import Cells, Mask
+from dataproc.domain.cells import Cells, Mask, cleared
+from dataproc.domain.chunk import POSITION_FIELD
 from dataproc.domain.source_columns import Field, sql_type_of
 from dataproc.sources.files.cells import values_of, words_in
-from dataproc.sources.json_values import NUMBER_STARTS, OPENING, TEXT_STARTS, text_of
+from dataproc.sources.inference import is_exact_double
+from dataproc.sources.json_values import NUMBER_STARTS, OPENING, TEXT_STARTS, Casting, text_of
 
 NULL = pa.scalar("null")
 PLAIN: tuple[tuple[Callable[[pa.DataType], bool], type], ...] = (
@@ -30,60 +32,138 @@ PLAIN: tuple[tuple[Callable[[pa.DataType], bool], type], ...] = (
 Bytes = npt.NDArray[np.uint8]
 
 
+Decode: TypeAlias = Callable[[bytes], msgspec.Struct]
+
+
+@dataclass(frozen=True, slots=True)
+class SiftedRecords:
+    """The rows of records whose values fit, numbered by `POSITION`, and the places of the others in their list.
+
+    `broken` are those that are not an object or have an unknown key; `misfits` have a place for each wrong value.
+    """
+
+    rows: pa.Table
+    broken: Sequence[int]
+    misfits: Sequence[tuple[int, Field]]
+
+
 @dataclass(frozen=True, slots=True)
 class BlockDecoder:
-    """Decodes blocks of records into the columns of a schema, by a record of a fixed type."""
+    """Decodes records into the columns of a schema, each into an object of a fixed type.
+
+    A key that is not a column is an error, unless `ignores_unknown`.
+    """
 
     schema: pa.Schema
-    decode: Callable[[bytes], msgspec.Struct] = field(init=False)
+    casting: Casting = Casting.NATIVE
+    ignores_unknown: bool = False
+    decoders: tuple[Decode, Decode] = field(init=False)
     decode_array: Callable[[bytes], list[msgspec.Struct]] = field(init=False)
     columns: tuple[tuple[Callable[[msgspec.Struct], Any], Field], ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the type of the records; a key that is not a column is an error."""
-        names = {f"f{at}": name for at, name in enumerate(self.schema.names)}
-        fields = [field_of(key, column) for key, column in zip(names, self.schema, strict=True)]
-        record = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
-        object.__setattr__(self, "decode", msgspec.json.Decoder(record).decode)
+        """Make the types of the records: one whose decoder makes values, and one that keeps all their characters."""
+        keys = [f"f{at}" for at in range(len(self.schema))]
+        typed = [field_of(key, column) for key, column in zip(keys, self.schema, strict=True)]
+        record = self.record(typed)
+        decoders = (decoder_of(record), decoder_of(self.record([raw_field(key) for key in keys])))
+        object.__setattr__(self, "decoders", decoders)
         object.__setattr__(self, "decode_array", msgspec.json.Decoder(list[record]).decode)  # type: ignore[valid-type]  # it is made here
-        object.__setattr__(self, "columns", tuple(zip(map(attrgetter, names), self.schema, strict=True)))
+        object.__setattr__(self, "columns", tuple(zip(map(attrgetter, keys), self.schema, strict=True)))
+
+    def record(self, fields: Sequence[tuple[str, Any, Any]]) -> type[msgspec.Struct]:
+        """Return the type of records with these fields."""
+        names = {key: name for (key, *_), name in zip(fields, self.schema.names, strict=True)}
+        is_strict = not self.ignores_unknown
+        return msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=is_strict, gc=False)
 
     def rows_of_lines(self, block: bytes) -> pa.Table | None:
         """Return the rows of a block, one a line; `None`: a line is blank, damaged, or does not fit."""
         found = block.split(b"\n")
         if not found[-1]:
             found.pop()
-        return self.rows(block, lambda: list(map(self.decode, found)))
+        return self.rows_of(found) if are_utf8([block]) else None
 
     def rows_of(self, records: Sequence[bytes]) -> pa.Table | None:
-        """Return the rows of single records; `None`: one is damaged, or does not fit."""
-        return self.rows(b"\n".join(records), lambda: list(map(self.decode, records)))
+        """Return the rows of records in UTF-8; `None`: one is not an object, or does not fit."""
+        typed, raw = self.decoders
+        rows = self.decoded(records, typed)
+        # Values of several types stand in one column of text, or a number is too large for its column.
+        return self.decoded(records, raw) if rows is None else rows
 
     def rows_of_array(self, elements: bytes) -> pa.Table | None:
         """Return the rows of the elements of an array, given without brackets; `None`: one does not fit."""
-        return self.rows(elements, lambda: self.decode_array(b"[%b]" % elements))
-
-    def rows(self, text: bytes, decode: Callable[[], list[msgspec.Struct]]) -> pa.Table | None:
-        """Return the rows of the records that `decode` makes of a text; `None`: one does not fit."""
-        try:
-            # The decoder takes the bytes of values that are kept as they are for UTF-8.
-            text.decode()
-            records = decode()
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if not are_utf8([elements]):
             return None
+        try:
+            records = self.decode_array(b"[%b]" % elements)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        return self.table(records)
+
+    def sifted(self, records: Sequence[bytes], positions: Sequence[int]) -> SiftedRecords:
+        """Return the rows of those records in UTF-8 that fit, and which do not."""
+        found, places, broken = list[msgspec.Struct](), list[int](), list[int]()
+        decode = self.decoders[1]
+        for place, record in enumerate(records):
+            try:
+                found.append(decode(record))
+                places.append(place)
+            except (msgspec.DecodeError, RecursionError):
+                broken.append(place)
+        fits, misfits, columns = np.ones(len(found), np.bool_), list[tuple[int, Field]](), list[Cells]()
+        for value_of, column in self.columns:
+            cells, bad = judged(raws_of(list(map(value_of, found))), column, self.casting)
+            columns.append(cells)
+            fits &= ~bad
+            misfits += [(places[at], column) for at in bad.nonzero()[0]]
+        numbers = pa.array([positions[place] for place in places], pa.int64())
+        rows = pa.table([*columns, numbers], schema=self.schema.append(POSITION_FIELD))
+        return SiftedRecords(rows.filter(pa.array(fits)), broken, misfits)
+
+    def decoded(self, records: Sequence[bytes], decode: Decode) -> pa.Table | None:
+        """Return the rows that a decoder makes of records."""
+        try:
+            found = list(map(decode, records))
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        return self.table(found)
+
+    def table(self, found: Sequence[msgspec.Struct]) -> pa.Table | None:
+        """Return decoded records as rows; `None`: a value does not fit."""
         # A list for each column takes half the time of a tuple for each record, which Python's collector looks at.
-        cells = [cells_of(list(map(value_of, records)), column) for value_of, column in self.columns]
+        cells = [cells_of(list(map(value_of, found)), column, self.casting) for value_of, column in self.columns]
         fitting = [each for each in cells if each is not None]
         return pa.table(fitting, schema=self.schema) if len(fitting) == len(cells) else None
+
+
+def decoder_of(record: type[msgspec.Struct]) -> Decode:
+    """Return what decodes a record of a type."""
+    return msgspec.json.Decoder(record).decode
+
+
+def are_utf8(texts: Iterable[bytes]) -> bool:
+    """Return whether texts are UTF-8; the decoder does not look at the bytes of values that are kept as they are."""
+    try:
+        for text in texts:
+            text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def field_of(key: str, column: Field) -> tuple[str, Any, Any]:
     """Return the field of the records for a column."""
     made = None if sql_type_of(column) else next((kind for is_such, kind in PLAIN if is_such(column.type)), None)
-    return (key, msgspec.Raw, msgspec.Raw(b"null")) if made is None else (key, made | None, None)
+    return raw_field(key) if made is None else (key, made | None, None)
 
 
-def cells_of(values: Sequence[Any], column: Field) -> Cells | None:
+def raw_field(key: str) -> tuple[str, Any, Any]:
+    """Return a field that keeps the characters of its value."""
+    return (key, msgspec.Raw, msgspec.Raw(b"null"))
+
+
+def cells_of(values: Sequence[Any], column: Field, casting: Casting) -> Cells | None:
     """Return the values of a column; `None`: one does not fit."""
     if not values or not isinstance(values[0], msgspec.Raw):
         try:
@@ -91,34 +171,52 @@ def cells_of(values: Sequence[Any], column: Field) -> Cells | None:
         except (pa.ArrowInvalid, OverflowError):
             return None
         return made
+    found, bad = judged(raws_of(values), column, casting)
+    return None if bad.any() else found
+
+
+def raws_of(values: Sequence[msgspec.Raw]) -> Cells:
+    """Return the characters of values."""
     raws: Cells = pa.array(list(map(bytes, values)), pa.binary())
-    return cells_of_raws(raws.cast(pa.string()), column)
+    return raws.cast(pa.string())
 
 
-def cells_of_raws(raws: Cells, column: Field) -> Cells | None:
-    """Return values from their characters, `null` among them; `None`: one does not fit."""
+def judged(raws: Cells, column: Field, casting: Casting) -> tuple[Cells, Mask]:
+    """Return values from their characters, `null` among them, and which of them do not fit."""
     present: Cells = pc.if_else(pc.equal(raws, NULL), None, raws)
     if sql_type_of(column) == "jsonb":
-        return present
+        return present, np.zeros(len(raws), np.bool_)
     starts = first_bytes(raws)
     is_text = starts == TEXT_STARTS
     if t.is_string(column.type):
-        if sql_type_of(column) == "numeric" and not are_numbers(starts[~is_text], raws.filter(pa.array(~is_text))):
-            return None
         texts = unquoted(present, is_text)
-        is_wrong = sql_type_of(column) == "numeric" and is_text.any() and words_in(texts).any()
-        return None if is_wrong else texts
-    if np.isin(starts, list(OPENING)).any() or (t.is_floating(column.type) and is_text.any()):
-        return None
-    values, bad = values_of(unquoted(present, is_text), column.type)
-    return None if bad.any() else values
+        return texts, misnumbered(texts, starts, is_text, column)
+    strange = np.isin(starts, list(strange_starts(column.type, casting)))
+    texts = unquoted(cleared(present, strange), is_text)
+    values, bad = values_of(texts, column.type)
+    if casting is Casting.EXACT and t.is_floating(column.type):
+        bad = bad | np.array(
+            [text is not None and not is_exact_double(text) for text in cleared(texts, bad).to_pylist()], np.bool_
+        )
+    return values, strange | bad
 
 
-def are_numbers(starts: Bytes, raws: Cells) -> bool:
-    """Return whether values are numbers or null."""
-    return bool(np.isin(starts, list(NUMBER_STARTS)).all()) or bool(
-        (np.isin(starts, list(NUMBER_STARTS)) | np.asarray(pc.equal(raws, NULL))).all()
-    )
+def misnumbered(texts: Cells, starts: Bytes, is_text: Mask, column: Field) -> Mask:
+    """Return which values of a text column are not numbers, where it is one of exact numbers."""
+    if sql_type_of(column) != "numeric":
+        return np.zeros(len(texts), np.bool_)
+    is_number = np.isin(starts, list(NUMBER_STARTS)) | np.asarray(pc.is_null(texts), np.bool_)
+    words = words_in(texts) if is_text.any() else np.zeros(len(texts), np.bool_)
+    return np.where(is_text, words, ~is_number)
+
+
+def strange_starts(dtype: pa.DataType, casting: Casting) -> frozenset[int]:
+    """Return the first characters of values of JSON that a column does not take; a number or word is cast instead."""
+    if casting is Casting.DECLARED:
+        return frozenset()
+    is_counted = t.is_boolean(dtype) or t.is_integer(dtype) or t.is_floating(dtype)
+    numbers = NUMBER_STARTS if t.is_boolean(dtype) else frozenset[int]()
+    return OPENING | numbers | (frozenset({TEXT_STARTS}) if is_counted else frozenset())
 
 
 def first_bytes(raws: Cells) -> Bytes:

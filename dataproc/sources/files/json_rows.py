@@ -14,7 +14,7 @@ from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.source_columns import Kind
 from dataproc.sources.drift import RULE, Drift
-from dataproc.sources.files.json_blocks import BlockDecoder
+from dataproc.sources.files.json_blocks import BlockDecoder, are_utf8
 from dataproc.sources.inference import NULL, joined
 from dataproc.sources.json_values import BadLineError, Raw, converter, kind_of
 from dataproc.sources.rejects import Reject, reject_table
@@ -133,7 +133,8 @@ class RecordReader:
             size = max(FEW, -(-len(records) // GROUPS))
             for at in range(0, len(records), size):
                 group = records[at : at + size]
-                if (decoded := self.decoder.rows_of(group)) is None:
+                decoded = self.decoder.rows_of(group) if are_utf8(group) else None
+                if decoded is None:
                     yield from self.pieces(group, object_of, text_of)
                 else:
                     yield self.piece(decoded, (), object_of, text_of)

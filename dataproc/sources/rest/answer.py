@@ -1,35 +1,22 @@
-"""What an API answers: bounded, of a type that holds JSON, and read without loss."""
+"""What an API answers: bounded, and of a type that holds JSON."""
 
 import codecs
-import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import Message
-from typing import Any
+
+import msgspec
 
 from dataproc.domain.errors import BadDataError
-from dataproc.sources.json_values import refuse
+from dataproc.sources.json_values import Raw, problem_of
+from dataproc.sources.rest.jsonpaths import value_of
 from dataproc.sources.rest.urls import shown
 
 GZIP = 16 + zlib.MAX_WBITS
 PLENTY = 1024 * 1024
 """Bytes that a step of decompression gives at most."""
-
-
-class Written(float):
-    """A number with a fraction that knows how it was written."""
-
-    __slots__ = ("text",)
-
-    def __new__(cls, text: str) -> "Written":
-        """Return the number; every digit of its text is kept."""
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
-
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +38,23 @@ class Answer:
         """When the server says that it sent this."""
         return moment(self.header("date"))
 
-    def json(self, content_types: Iterable[str] = ()) -> Any:
-        """Return what the body holds."""
-        try:
-            return json.loads(self.text(content_types), parse_float=Written, parse_constant=refuse)
-        except (ValueError, RecursionError) as exc:
-            where = f" at character {exc.pos + 1}" if isinstance(exc, json.JSONDecodeError) else ""
-            raise BadDataError(f"{shown(self.url)} answered what is no JSON{where}", status=self.status) from exc
+    def json_text(self, content_types: Iterable[str] = ()) -> Raw:
+        """Return the value that the body holds, as its characters in UTF-8.
 
-    def text(self, content_types: Iterable[str]) -> str:
-        """Return the body as text, if its type is right and its charset is known."""
+        Raises:
+            BadDataError: the body is not JSON, of another content type, or of an unknown charset.
+        """
+        text = self.text(content_types)
+        try:
+            return value_of(text)
+        except (msgspec.DecodeError, RecursionError) as exc:
+            problem = problem_of(text, exc) if isinstance(exc, msgspec.DecodeError) else "it is nested too deep"
+            raise BadDataError(
+                f"{shown(self.url)} answered text that is not JSON: {problem}", status=self.status
+            ) from exc
+
+    def text(self, content_types: Iterable[str]) -> bytes:
+        """Return the body in UTF-8, if its type is right and its charset is known."""
         said = Message()
         said["content-type"] = self.header("content-type") or ""
         kind = said.get_content_type() if self.header("content-type") else "nothing"
@@ -70,7 +64,7 @@ class Answer:
         charset = str(said.get_param("charset") or "utf-8").strip().lower()
         try:
             codec = "utf-8-sig" if charset in ("utf-8", "utf8", "us-ascii") else codecs.lookup(charset).name
-            return self.body.decode(codec)
+            return self.body.decode(codec).encode()
         except (LookupError, UnicodeError) as exc:
             raise BadDataError(f"{shown(self.url)} answered text that is not {charset[:40]!r}") from exc
 

@@ -10,7 +10,7 @@ from dataproc.ports.secrets import Secrets
 from dataproc.ports.throttle import Throttle
 from dataproc.sources.rest.asks import Ask
 from dataproc.sources.rest.client import open_client
-from dataproc.sources.rest.columns import kinds_in
+from dataproc.sources.rest.columns import sampled
 from dataproc.sources.rest.connection import RestConnection
 from dataproc.sources.rest.pages import PageReader
 from dataproc.sources.rest.paging import Spot
@@ -36,7 +36,7 @@ class RestConnector:
         with open_client(self.connection, self.secrets, self.throttle) as client:
             for name, listed in sorted(self.connection.resources.items()):
                 resource = Resource(path=listed.path, records=listed.records)
-                kinds = kinds_in(PageReader(client, resource).page(Spot()).records)
+                kinds = sampled(PageReader(client, resource).page(Spot()).records)
                 columns = tuple((each.name, type_name(each)) for each in EVERYTHING_INFERRED.schema(kinds))
                 found.append(Discovered(name, columns))
         return found

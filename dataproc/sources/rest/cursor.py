@@ -1,15 +1,24 @@
 """Records beyond a watermark."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, assert_never
+from typing import assert_never
+
+import msgspec
 
 from dataproc.domain.memory import CursorKind, order_of
 from dataproc.domain.sources.rest import RestIncremental
-from dataproc.sources.json_values import BadLineError, to_text
-from dataproc.sources.rest.answer import Written
+from dataproc.sources.json_values import (
+    NUMBER_STARTS,
+    TEXT_STARTS,
+    BadLineError,
+    Raw,
+    member_decoder,
+    object_of,
+    text_of,
+)
 from dataproc.sources.rest.urls import Pairs
 
 
@@ -22,13 +31,14 @@ class Window:
     since: str | None
     until: str | None
 
-    def sift(self, records: Sequence[Any]) -> "Sifted":
+    def sift(self, records: Sequence[Raw]) -> "Sifted":
         """Return which records are taken."""
+        cursor_of = member_decoder(self.cursor)
         taken, bad, filtered = list[int](), dict[int, BadLineError](), 0
         high: str | None = None
         for at, record in enumerate(records):
             try:
-                value = self.value_of(record)
+                value = self.value_of(record, cursor_of)
             except BadLineError as exc:
                 bad[at] = exc
                 continue
@@ -39,15 +49,18 @@ class Window:
             high = value if high is None or self.is_after(value, high) else high
         return Sifted(taken, bad, filtered, high)
 
-    def value_of(self, record: object) -> str:
+    def value_of(self, record: Raw, cursor_of: Callable[[Raw], Raw]) -> str:
         """Return the cursor of a record, as watermarks are kept."""
-        value = record.get(self.cursor) if isinstance(record, Mapping) else None
-        if value is None or isinstance(value, bool | dict | list):
+        try:
+            value = cursor_of(record)
+        except (msgspec.DecodeError, RecursionError):
+            value = object_of(record, "record").get(self.cursor, b"null")
+        if value[0] != TEXT_STARTS and value[0] not in NUMBER_STARTS:
             raise BadLineError("cursor", f"the cursor {self.cursor!r} has no value", self.cursor)
         try:
-            return normal(value.text if isinstance(value, Written) else to_text(value), self.kind)
+            return normal(text_of(value), self.kind)
         except (ValueError, ArithmeticError) as exc:
-            raise BadLineError("cursor", f"the cursor {self.cursor!r} is no {self.kind}", self.cursor) from exc
+            raise BadLineError("cursor", f"the cursor {self.cursor!r} is not a {self.kind}", self.cursor) from exc
 
     def holds(self, value: str) -> bool:
         """Whether a record of this cursor is taken."""

@@ -1,6 +1,7 @@
 """OAuth 2 client credentials: one token a process, taken anew before it ends."""
 
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -72,8 +73,9 @@ class OAuth2Signer:
 
     def taken(self) -> tuple[str, float]:
         """Return a new token and the seconds that it lives."""
-        told = self.exchange(self.request()).json()
+        answer = self.exchange(self.request()).json_text()
         try:
+            told = json.loads(answer)
             token, lives = str(told["access_token"]), float(told.get("expires_in") or USUAL)
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise BadDataError("auth/token_url: the answer holds no access_token that can be read") from exc

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from dataproc.domain.errors import BadDataError, SourceChangedError
 from dataproc.domain.sources.rest import LinkPaging, NextUrlPaging, OffsetPaging, PagePaging, Resource
+from dataproc.sources.json_values import Raw
 from dataproc.sources.rest.answer import Answer
 from dataproc.sources.rest.client import RestClient
 from dataproc.sources.rest.connection import ApiKeyAuth
@@ -20,15 +20,16 @@ from dataproc.sources.rest.urls import Pairs, led_to, shown, with_query
 class Page:
     """The records of a page, where it stands, and where the next one does; `None`: it is the last."""
 
-    records: list[Any] = field(repr=False)
+    records: list[Raw] = field(repr=False)
     here: Spot
     there: Spot | None
     total: int | None
     size: int
 
 
-Fetched = tuple[Answer, Any]
-"""An answer, and what its body holds."""
+Fetched = tuple[Answer, Raw]
+"""An answer, and the value that its body holds."""
+EMPTY: Raw = b"[]"
 
 
 @dataclass(slots=True)
@@ -76,7 +77,7 @@ class PageReader:
 
     client: RestClient
     resource: Resource
-    values: dict[str, object] = field(default_factory=dict, repr=False)
+    values: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     extra: Pairs = ()
     stop: int | None = None
     step: int | None = None
@@ -112,7 +113,7 @@ class PageReader:
         base = self.client.connection.base_url
         ask = ask_for(self.resource, base, self.values, self.extra, following, stop=self.stop)
         answer = self.client.send(ask)
-        return answer, answer.json(self.client.connection.content_types) if answer.body else []
+        return answer, answer.json_text(self.client.connection.content_types) if answer.body else EMPTY
 
     def page_of(self, spot: Spot, fetched: Fetched) -> Page:
         """Return what was fetched as the page at a spot."""
@@ -126,13 +127,13 @@ class PageReader:
         there = replace(spot, next=following, page=spot.page + 1, at=spot.at + len(records))
         return Page(records, spot, None if following is None else there, self.total_of(answer, body), len(answer.body))
 
-    def within(self, spot: Spot, records: list[Any]) -> list[Any]:
+    def within(self, spot: Spot, records: list[Raw]) -> list[Raw]:
         """Return those records that stand before the end, where the API gave more than it was asked for."""
         if self.stop is None or not isinstance(self.resource.paging, OffsetPaging):
             return records
         return records[: self.stop - int(spot.next or 0)]
 
-    def usable(self, following: Next, answer: Answer, records: list[Any]) -> Next:
+    def usable(self, following: Next, answer: Answer, records: list[Raw]) -> Next:
         """Return what leads to the next page, if that is within what is read; refuse to go round in circles."""
         if following is None or (self.stop is not None and int(following) >= self.stop):
             return None
@@ -155,7 +156,7 @@ class PageReader:
         secret = frozenset({key.name}) if isinstance(key, ApiKeyAuth) and key.place == "query" else frozenset[str]()
         return with_query(found, (), without=secret)
 
-    def refuse_a_repeated(self, answer: Answer, records: list[Any]) -> None:
+    def refuse_a_repeated(self, answer: Answer, records: list[Raw]) -> None:
         """Refuse the same page twice in a row: the API does not know the parameter."""
         if not records or not isinstance(self.resource.paging, PagePaging | OffsetPaging):
             return
@@ -165,7 +166,7 @@ class PageReader:
             raise BadDataError(f"{shown(answer.url)} answers two pages alike; does the API know `{name}`?")
         self.latest = digest
 
-    def total_of(self, answer: Answer, body: object) -> int | None:
+    def total_of(self, answer: Answer, body: Raw) -> int | None:
         """Return the total that a page tells, if it is as it was planned."""
         total = self.resource.paging.total
         told = None if total is None else total_in(total, answer, body)

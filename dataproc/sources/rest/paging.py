@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, assert_never
 
+import msgspec
+
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.sources.rest import (
     CursorPaging,
@@ -17,9 +19,10 @@ from dataproc.domain.sources.rest import (
     Resource,
     Total,
 )
-from dataproc.sources.rest.answer import Answer, Written
+from dataproc.sources.json_values import NUMBER_STARTS, TEXT_STARTS, WHOLE, Raw, text_of
+from dataproc.sources.rest.answer import Answer
 from dataproc.sources.rest.asks import Ask
-from dataproc.sources.rest.jsonpaths import all_at, found
+from dataproc.sources.rest.jsonpaths import LIST_START, all_at, first_at, members_of
 from dataproc.sources.rest.urls import Pairs, filled, shown, with_query
 
 Next = str | int | None
@@ -29,6 +32,8 @@ LINK = re.compile(r"<([^>]*)>([^<]*)")
 RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
 JSON_BODY = ("Content-Type", "application/json")
 LARGEST = 2**53
+MAX_DIGITS = 4_000
+"""Digits of a cursor that is sent as a number; Python does not read much longer ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ def plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def after(resource: Resource, spot: Spot, answer: Answer, body: object, count: int) -> Next:
+def after(resource: Resource, spot: Spot, answer: Answer, body: Raw, count: int) -> Next:
     """Return what leads to the page after the one that was read; `None`: nothing does."""
     match paging := resource.paging:
         case NoPaging():
@@ -131,25 +136,28 @@ def after(resource: Resource, spot: Spot, answer: Answer, body: object, count: i
         case OffsetPaging():
             return int(spot.next or 0) + count if count else None
         case CursorPaging():
-            return cursor_in(answer.header(paging.header) if paging.header else found(paging.next or "$", body))
+            return (answer.header(paging.header) or None) if paging.header else cursor_at(paging.next or "$", body)
         case LinkPaging():
             return next_link(answer.headers.get("link", ()))
         case NextUrlPaging():
-            return cursor_in(found(paging.next, body))
+            return cursor_at(paging.next, body)
         case _:
             assert_never(paging)
 
 
-def cursor_in(value: object) -> Next:
-    """Return a cursor; nothing, false and an empty text are none."""
-    if value is None or value is False or value == "":
+def cursor_at(path: str, body: Raw) -> Next:
+    """Return the cursor at a path; nothing, false and an empty text are none."""
+    value = first_at(path, body)
+    if value is None or value in (b"false", b'""'):
         return None
-    if isinstance(value, Written):
-        return value.text
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        return value
-    msg = "paging: the answer's cursor is no text and no number; check `next`"
-    raise BadDataError(msg)
+    if WHOLE.fullmatch(value) and len(value) <= MAX_DIGITS:
+        return int(value)
+    try:
+        if value[0] == TEXT_STARTS or value[0] in NUMBER_STARTS:
+            return text_of(value)
+    except msgspec.DecodeError as exc:
+        raise BadDataError("paging: the cursor in the answer has half of a surrogate pair") from exc
+    raise BadDataError("paging: the cursor in the answer is not a text or a number; check `next`")
 
 
 def next_link(headers: Iterable[str]) -> str | None:
@@ -161,36 +169,37 @@ def next_link(headers: Iterable[str]) -> str | None:
     return None
 
 
-def records_of(resource: Resource, answer: Answer, body: Any) -> list[Any]:
+def records_of(resource: Resource, answer: Answer, body: Raw) -> list[Raw]:
     """Return the records of an answer."""
     values = all_at(resource.records, body)
-    if values and values != [None]:
-        first = values[0]
-        if len(values) == 1 and isinstance(first, list) and not resource.records.endswith("]"):
-            return list(first)
-        return list(values)
-    lists = sorted(name for name, value in body.items() if isinstance(value, list)) if isinstance(body, dict) else []
-    if lists and any(body[name] for name in lists) and not names_an_empty_list(resource.records, body):
-        msg = f"records: {shown(answer.url)} has nothing at {resource.records}, but a list at {', '.join(lists)}"
+    if values and values != [b"null"]:
+        is_list = len(values) == 1 and values[0][0] == LIST_START and not resource.records.endswith("]")
+        return all_at("$[*]", values[0]) if is_list else values
+    lists = {name: value for name, value in members_of(body).items() if value[0] == LIST_START}
+    has_items = any(all_at("$[*]", value) for value in lists.values())
+    if has_items and not names_an_empty_list(resource.records, body):
+        listed = ", ".join(sorted(lists))
+        msg = f"records: {shown(answer.url)} has nothing at {resource.records}, but a list at {listed}"
         raise BadDataError(msg)
     return []
 
 
-def names_an_empty_list(path: str, body: object) -> bool:
+def names_an_empty_list(path: str, body: Raw) -> bool:
     """Whether the list of which a path means the items is there."""
     holder = path.removesuffix("[*]").removesuffix(".*")
     return holder != path and bool(all_at(holder, body))
 
 
-def total_in(total: Total, answer: Answer, body: object) -> int | None:
+def total_in(total: Total, answer: Answer, body: Raw) -> int | None:
     """Return the total that an answer tells; `None`: it tells none."""
-    value = answer.header(total.header) if total.header else found(total.path or "$", body)
-    if value is None:
+    value = None if total.header else first_at(total.path or "$", body)
+    told = answer.header(total.header) if total.header else value
+    if told is None:
         return None
     try:
-        number = int(str(value))
+        number = int(told if isinstance(told, str) else text_of(told))
     except ValueError:
         number = -1
-    if not 0 <= number < LARGEST or isinstance(value, bool):
+    if not 0 <= number < LARGEST:
         raise BadDataError(f"paging/total: {shown(answer.url)} tells what is no count; check path or header")
     return number

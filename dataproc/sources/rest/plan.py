@@ -4,10 +4,11 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from dataproc.domain.errors import BadDataError, ContractViolationError, SourceNotFoundError
@@ -16,11 +17,13 @@ from dataproc.domain.source_columns import EVERYTHING_INFERRED, SourceColumns
 from dataproc.domain.sources.rest import NoPaging, OffsetPaging, PagePaging, Parents, RestSource, Total
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import Memory
+from dataproc.sources.files.json_rows import kinds_in
 from dataproc.sources.inference import TEXT
+from dataproc.sources.json_values import OPENING, Raw, text_of, text_of_object
 from dataproc.sources.rest.client import RestClient
-from dataproc.sources.rest.columns import declared, json_text, kinds_in
+from dataproc.sources.rest.columns import declared, sampled, without_null
 from dataproc.sources.rest.cursor import Window, asked, window_of
-from dataproc.sources.rest.jsonpaths import found
+from dataproc.sources.rest.jsonpaths import first_at
 from dataproc.sources.rest.pages import Page, PageReader
 from dataproc.sources.rest.paging import Spot
 from dataproc.sources.rest.urls import shown
@@ -34,8 +37,8 @@ SAMPLED_PARENTS = 10
 class Parent:
     """What a path needs of a parent, and what goes into its rows."""
 
-    values: Mapping[str, object]
-    carried: Mapping[str, object]
+    values: Mapping[str, str | None]
+    carried: Mapping[str, Raw]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +90,22 @@ class Planner:
         """Return the first page as the units will read it."""
         return self.reader({}, window).page(Spot())
 
-    def reader(self, values: Mapping[str, object], window: Window | None) -> PageReader:
+    def reader(self, values: Mapping[str, str | None], window: Window | None) -> PageReader:
         """Return a reader of the resource for one parent's values."""
         extra = asked(self.spec.incremental, window.since) if self.spec.incremental and window else ()
-        return PageReader(self.client, self.spec, dict(values), extra)
+        return PageReader(self.client, self.spec, values, extra)
 
-    def sample(self, page: Page, window: Window | None) -> Sequence[Any]:
+    def sample(self, page: Page, window: Window | None) -> Sequence[Raw]:
         """Return records that show the types; where nothing is new, old ones do."""
         if page.records or self.spec.columns or window is None or window.since is None:
             return page.records
         return self.reader({}, None).page(Spot()).records
 
-    def types(self, sample: Sequence[Any]) -> pa.Schema:
+    def types(self, sample: Sequence[Raw]) -> pa.Schema:
         """Return the types of the columns."""
         if self.spec.columns:
             return declared(self.spec.columns)
-        kinds = kinds_in(sample)
+        kinds = sampled(sample)
         checked_names(kinds, self.spec.path)
         return self.columns.schema(kinds)
 
@@ -170,7 +173,7 @@ class Planner:
         if part.window is not None:
             several = part.parents or part.start.next is not None
             told += [part.window.since, part.window.until if several else None]
-        told += [json_text([dict(parent.values), dict(parent.carried)]) for parent in part.parents]
+        told += [[parent.values, text_of_object(parent.carried).decode()] for parent in part.parents]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     def of_parents(self, parents: Parents, window: Window | None, move: CursorMove | None) -> SourcePlan:
@@ -189,11 +192,12 @@ class Planner:
         seen = set[str]()
         for page in PageReader(self.client, parents).pages(Spot()):
             for record in page.records:
-                values = {name: found(path, record) for name, path in parents.bind.items()}
-                key = json_text(values)
+                values = {name: path_text(first_at(path, record)) for name, path in parents.bind.items()}
+                key = json.dumps(values)
                 if key not in seen:
                     seen.add(key)
-                    yield Parent(values, {name: found(path, record) for name, path in parents.carry.items()})
+                    carried = {name: first_at(path, record) or b"null" for name, path in parents.carry.items()}
+                    yield Parent(values, carried)
 
     def first_of(self, parents: Sequence[Parent], window: Window | None) -> Page:
         """Return the first page of the first parent that has records, with what is carried into them."""
@@ -217,6 +221,15 @@ class Planner:
             if missing := sorted(spec.carry.keys() - self.spec.columns.keys()):
                 raise ContractViolationError(f"parents/carry: {missing[0]!r} is not among `columns`; add it")
             return types
-        carried = kinds_in([{**dict.fromkeys(spec.carry), **parent.carried} for parent in parents])
+        carried = without_null(kinds_in(parent.carried for parent in parents))
         kept = [one for one in types if one.name not in spec.carry]
         return pa.schema([*kept, *(self.columns.field(name, carried.get(name, TEXT)) for name in spec.carry)])
+
+
+def path_text(value: Raw | None) -> str | None:
+    """Return a value of a parent as it stands in a path; `None`: it cannot stand there."""
+    if value is None or value[0] in OPENING:
+        return None
+    with suppress(msgspec.DecodeError):  # half of a surrogate pair
+        return text_of(value)
+    return None

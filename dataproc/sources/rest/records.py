@@ -2,17 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from dataproc.domain.chunk import POSITION_FIELD, Piece
 from dataproc.domain.errors import ContractViolationError
-from dataproc.sources.json_values import BadLineError
+from dataproc.sources.files.json_blocks import BlockDecoder
+from dataproc.sources.json_values import BadLineError, Casting, Raw, misfit, object_of, text_of_object
 from dataproc.sources.rejects import Reject, reject_table
-from dataproc.sources.rest.columns import Bad, column_of, json_text
 from dataproc.sources.rest.cursor import Window
 from dataproc.sources.rest.paging import Spot
 
@@ -27,10 +24,32 @@ class Shape:
     window: Window | None
     path: str
     names: frozenset[str] = field(init=False)
+    decoder: BlockDecoder = field(init=False)
 
     def __post_init__(self) -> None:
-        """Put the names of the columns where they are found fast."""
+        """Make the decoder, which takes values from their text where columns are declared."""
+        casting = Casting.DECLARED if self.is_declared else Casting.EXACT
+        decoder = BlockDecoder(self.types, casting, ignores_unknown=not self.refuses_unknown)
         object.__setattr__(self, "names", frozenset(self.types.names))
+        object.__setattr__(self, "decoder", decoder)
+
+    def read(self, records: Sequence[Raw], positions: Sequence[int]) -> tuple[pa.Table, list[Reject]]:
+        """Return the rows of records, and what is set aside."""
+        # A table without columns does not know how many rows it has.
+        rows = self.decoder.rows_of(records) if self.types.names else None
+        if rows is not None:
+            return rows.append_column(POSITION_FIELD, pa.array(positions, pa.int64())), []
+        sifted = self.decoder.sifted(records, positions)
+        wrong = [(place, self.problem_of(records[place])) for place in sifted.broken]
+        wrong += [(place, misfit(column)) for place, column in sifted.misfits]
+        return sifted.rows, [reject(positions[place], exc, records[place]) for place, exc in wrong]
+
+    def problem_of(self, record: Raw) -> BadLineError:
+        """Return why a record cannot be decoded; refuse one with a field that is not a column."""
+        try:
+            raise unknown(object_of(record, "record"), self)
+        except BadLineError as exc:
+            return exc
 
 
 @dataclass(slots=True)
@@ -38,7 +57,7 @@ class Gathered:
     """Records of some pages, on their way to become a piece; positions are those in the unit."""
 
     shape: Shape
-    records: list[Any] = field(default_factory=list)
+    records: list[Raw] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     filtered: int = 0
@@ -47,62 +66,30 @@ class Gathered:
     pages: int = 0
     size: int = 0
 
-    def add(self, records: Sequence[Any], carried: Mapping[str, object], first: int, size: int = 0) -> None:
+    def add(self, records: Sequence[Raw], carried: Mapping[str, Raw], first: int, size: int = 0) -> None:
         """Add the records of a page, with the values of their parent; `size` is that of the answer in bytes."""
         self.count, self.pages, self.size = self.count + len(records), self.pages + 1, self.size + size
-        found = [{**one, **carried} if isinstance(one, dict) else one for one in records] if carried else records
-        window = self.shape.window
-        taken: Sequence[int] = range(len(found))
-        if window is not None:
-            sifted = window.sift(found)
-            taken, self.filtered = sifted.taken, self.filtered + sifted.filtered
-            self.reject({first + at: exc for at, exc in sifted.bad.items()}, found, first)
-            highs = [high for high in (self.high, sifted.high) if high is not None]
-            self.high = max(highs, key=lambda high: Order(window, high), default=None)
-        if window is None and all(type(one) is dict for one in found):
-            self.demand_known(found)
+        found = [with_members(record, carried) for record in records] if carried else records
+        if self.shape.window is None:
             self.records += found
             self.positions += range(first, first + len(found))
-            return
-        for at in taken:
-            self.take(found[at], first + at)
+        else:
+            self.sift(self.shape.window, found, first)
 
-    def demand_known(self, records: Sequence[dict[str, Any]]) -> None:
-        """Refuse a field that is no column, where the job says so."""
-        if self.shape.refuses_unknown and not self.shape.names.issuperset(chain.from_iterable(records)):
-            raise unknown(chain.from_iterable(records), self.shape)
-
-    def take(self, record: object, position: int) -> None:
-        """Add one record, if it is one."""
-        if not isinstance(record, dict):
-            self.reject({position: BadLineError("parse", "the record is no JSON object")}, [record], position)
-            return
-        self.demand_known([record])
-        self.records.append(record)
-        self.positions.append(position)
-
-    def reject(self, bad: Bad, records: Sequence[object], first: int) -> None:
-        """Set records aside."""
-        for position, exc in bad.items():
-            reason = f"record {position + 1}: {exc.reason}"
-            text = json_text(records[position - first]).encode(errors="replace").decode()
-            self.rejects.append(Reject(position, exc.rule, exc.column, reason, text))
+    def sift(self, window: Window, records: Sequence[Raw], first: int) -> None:
+        """Add those records that are within a window."""
+        sifted = window.sift(records)
+        self.filtered += sifted.filtered
+        self.rejects += [reject(first + at, exc, records[at]) for at, exc in sifted.bad.items()]
+        highs = [high for high in (self.high, sifted.high) if high is not None]
+        self.high = max(highs, key=lambda high: Order(window, high), default=None)
+        self.records += [records[at] for at in sifted.taken]
+        self.positions += [first + at for at in sifted.taken]
 
     def piece(self, there: Spot) -> Piece:
         """Return what was gathered, with the mark of where the next page is."""
-        fits = np.ones(len(self.records), np.bool_)
-        columns = []
-        for one in self.shape.types:
-            values = [record.get(one.name) for record in self.records]
-            cells, bad = column_of(values, one, is_declared=self.shape.is_declared)
-            columns.append(cells)
-            fits[list(bad)] = False
-            for at, exc in bad.items():
-                self.reject({self.positions[at]: exc}, [self.records[at]], self.positions[at])
-        columns.append(pa.array(self.positions, pa.int64()))
-        rows = pa.table(columns, schema=self.shape.types.append(POSITION_FIELD))
-        kept = rows if fits.all() else rows.filter(pa.array(fits))
-        return Piece(kept, reject_table(self.rejects), there.mark, self.high, self.filtered)
+        rows, rejects = self.shape.read(self.records, self.positions)
+        return Piece(rows, reject_table([*self.rejects, *rejects]), there.mark, self.high, self.filtered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +102,30 @@ class Order:
     def __lt__(self, other: "Order") -> bool:
         """Whether this comes before."""
         return self.window.is_after(other.value, self.value)
+
+
+def place_of(position: int) -> str:
+    """Return the place of a record, for reasons."""
+    return f"record {position + 1}"
+
+
+def text_of(record: Raw) -> str:
+    """Return a record as text."""
+    return record.decode(errors="replace")
+
+
+def reject(position: int, exc: BadLineError, record: Raw) -> Reject:
+    """Return the reject of a record."""
+    return Reject(position, exc.rule, exc.column, f"{place_of(position)}: {exc.reason}", text_of(record))
+
+
+def with_members(record: Raw, members: Mapping[str, Raw]) -> Raw:
+    """Return an object with further members at its end, which count over those of the same name; others as they are."""
+    if not record.startswith(b"{"):
+        return record
+    inner = record[1:-1].strip()
+    added = text_of_object(members)[1:-1]
+    return b"{%b, %b}" % (inner, added) if inner else b"{%b}" % added
 
 
 def unknown(names: Iterable[str], shape: Shape) -> ContractViolationError:

@@ -115,7 +115,7 @@ class Reading:
         since, part = self.shape.window.since if self.shape.window else None, self.part
         extra = asked(self.spec.incremental, since) if self.spec.incremental else ()
         at_once = 1 if part.step is None else self.spec.at_once
-        values = dict(parent.values)
+        values = parent.values
         reader = PageReader(self.client, self.spec, values, extra, part.stop, part.step, part.total, at_once)
         try:
             yield from reader.pages(start)
