@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -30,9 +31,8 @@ PLAIN: tuple[tuple[Callable[[pa.DataType], bool], type], ...] = (
 )
 """The types that the decoder of a line makes; all other columns come as the characters of their values."""
 Bytes = npt.NDArray[np.uint8]
-
-
 Decode: TypeAlias = Callable[[bytes], msgspec.Struct]
+DecodeArray: TypeAlias = Callable[[bytes], list[msgspec.Struct]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +58,16 @@ class BlockDecoder:
     casting: Casting = Casting.NATIVE
     ignores_unknown: bool = False
     decoders: tuple[Decode, Decode] = field(init=False)
-    decode_array: Callable[[bytes], list[msgspec.Struct]] = field(init=False)
+    array_decoders: tuple[DecodeArray, DecodeArray] = field(init=False)
     columns: tuple[tuple[Callable[[msgspec.Struct], Any], Field], ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the types of the records: one whose decoder makes values, and one that keeps all their characters."""
         keys = [f"f{at}" for at in range(len(self.schema))]
         typed = [field_of(key, column) for key, column in zip(keys, self.schema, strict=True)]
-        record = self.record(typed)
-        decoders = (decoder_of(record), decoder_of(self.record([raw_field(key) for key in keys])))
-        object.__setattr__(self, "decoders", decoders)
-        object.__setattr__(self, "decode_array", msgspec.json.Decoder(list[record]).decode)  # type: ignore[valid-type]  # it is made here
+        records = self.record(typed), self.record([raw_field(key) for key in keys])
+        object.__setattr__(self, "decoders", tuple(map(decoder_of, records)))
+        object.__setattr__(self, "array_decoders", tuple(map(array_decoder_of, records)))
         object.__setattr__(self, "columns", tuple(zip(map(attrgetter, keys), self.schema, strict=True)))
 
     def record(self, fields: Sequence[tuple[str, Any, Any]]) -> type[msgspec.Struct]:
@@ -86,20 +85,28 @@ class BlockDecoder:
 
     def rows_of(self, records: Sequence[bytes]) -> pa.Table | None:
         """Return the rows of records in UTF-8; `None`: one is not an object, or does not fit."""
-        typed, raw = self.decoders
-        rows = self.decoded(records, typed)
-        # Values of several types stand in one column of text, or a number is too large for its column.
-        return self.decoded(records, raw) if rows is None else rows
+        return self.fitting(partial(decoded, decode, records) for decode in self.decoders)
 
     def rows_of_array(self, elements: bytes) -> pa.Table | None:
         """Return the rows of the elements of an array, given without brackets; `None`: one does not fit."""
         if not are_utf8([elements]):
             return None
-        try:
-            records = self.decode_array(b"[%b]" % elements)
-        except (msgspec.DecodeError, RecursionError):
-            return None
-        return self.table(records)
+        return self.fitting(partial(decode, b"[%b]" % elements) for decode in self.array_decoders)
+
+    def fitting(self, attempts: Iterable[Callable[[], Sequence[msgspec.Struct]]]) -> pa.Table | None:
+        """Return the rows of the first attempt to decode records that succeeds.
+
+        The second one keeps all characters: values of several types stand in one column of text, or a number is too
+        large for its column.
+        """
+        for attempt in attempts:
+            try:
+                found = attempt()
+            except (msgspec.DecodeError, RecursionError):
+                continue
+            if (rows := self.table(found)) is not None:
+                return rows
+        return None
 
     def sifted(self, records: Sequence[bytes], positions: Sequence[int]) -> SiftedRecords:
         """Return the rows of those records in UTF-8 that fit, and which do not."""
@@ -121,14 +128,6 @@ class BlockDecoder:
         rows = pa.table([*columns, numbers], schema=self.schema.append(POSITION_FIELD))
         return SiftedRecords(rows.filter(pa.array(fits)), broken, misfits)
 
-    def decoded(self, records: Sequence[bytes], decode: Decode) -> pa.Table | None:
-        """Return the rows that a decoder makes of records."""
-        try:
-            found = list(map(decode, records))
-        except (msgspec.DecodeError, RecursionError):
-            return None
-        return self.table(found)
-
     def table(self, found: Sequence[msgspec.Struct]) -> pa.Table | None:
         """Return decoded records as rows; `None`: a value does not fit."""
         # A list for each column takes half the time of a tuple for each record, which Python's collector looks at.
@@ -137,9 +136,19 @@ class BlockDecoder:
         return pa.table(fitting, schema=self.schema) if len(fitting) == len(cells) else None
 
 
+def decoded(decode: Decode, records: Iterable[bytes]) -> list[msgspec.Struct]:
+    """Return decoded records."""
+    return list(map(decode, records))
+
+
 def decoder_of(record: type[msgspec.Struct]) -> Decode:
     """Return what decodes a record of a type."""
     return msgspec.json.Decoder(record).decode
+
+
+def array_decoder_of(record: type[msgspec.Struct]) -> DecodeArray:
+    """Return what decodes an array of records of a type."""
+    return msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]  # it is made of a schema
 
 
 def are_utf8(texts: Iterable[bytes]) -> bool:
