@@ -155,7 +155,11 @@ def test_a_value_that_a_sampled_column_would_change_is_set_aside(sample: str, ba
     ],
 )  # fmt: skip
 def test_values_of_a_parent_count_over_fields_of_the_same_name(record: str, row: dict[str, object]) -> None:
-    gathered = Gathered(Shape(declared({"a": "int64", "b": "string"}), True, True, None, "/orders"))  # noqa: FBT003 - it is the value that is written
+    gathered = Gathered(
+        Shape(
+            declared({"a": "int64", "b": "string"}), is_declared=True, refuses_unknown=True, window=None, path="/orders"
+        )
+    )
     gathered.add([record.encode(), b"5"], {"b": b'"x"'}, 0)
 
     found = gathered.piece(Spot())
