@@ -15,6 +15,8 @@ import pyarrow as pa
 SQL_TYPE = b"sql_type"
 """Key of a field's metadata: the PostgreSQL type that the characters of a text column stand for in a new table."""
 
+DOUBLE = "double precision"
+
 Field: TypeAlias = "pa.Field[Any]"
 
 
@@ -61,11 +63,10 @@ class SourceColumns:
         column = self.target_of(name)
         if not self.is_computed(name):
             as_characters = column is not None or kind.sql_type in ("numeric", "jsonb")
-            return text_field(name, kind.sql_type) if as_characters else pa.field(name, kind.dtype)
+            return text_field(name, kind.sql_type) if as_characters else inferred_field(name, kind)
         if column is not None and column.dtype is not None:
             return pa.field(name, column.dtype)
-        metadata = {SQL_TYPE: b"numeric"} if kind.sql_type == "numeric" else None
-        return text_field(name, "jsonb") if kind.sql_type == "jsonb" else pa.field(name, kind.dtype, metadata=metadata)
+        return text_field(name, "jsonb") if kind.sql_type == "jsonb" else inferred_field(name, kind)
 
     def schema(self, kinds: Mapping[str, Kind]) -> pa.Schema:
         """Return how columns with values of inferred kinds are read."""
@@ -83,6 +84,17 @@ class SourceColumns:
 
 EVERYTHING_INFERRED = SourceColumns()
 """Nothing declared, no target, no step."""
+
+
+def inferred_field(name: str, kind: Kind) -> Field:
+    """Return the field of a column of an inferred type; of numbers, it carries that no digit may be lost."""
+    is_number = kind.sql_type in ("numeric", DOUBLE)
+    return pa.field(name, kind.dtype, metadata={SQL_TYPE: kind.sql_type.encode()} if is_number else None)
+
+
+def is_inferred_double(column: Field) -> bool:
+    """Return whether a column is `double precision` because of its values: one that it would round does not fit."""
+    return sql_type_of(column) == DOUBLE
 
 
 def text_field(name: str, sql_type: str) -> Field:

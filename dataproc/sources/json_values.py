@@ -17,7 +17,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.types as t
 
-from dataproc.domain.source_columns import Field, Kind, sql_type_of
+from dataproc.domain.source_columns import Field, Kind, is_inferred_double, sql_type_of
 from dataproc.sources.files.cells import values_of, words_in
 from dataproc.sources.inference import BOOLEAN, JSON, NULL, TEXT, is_bigint, number_kind
 
@@ -48,8 +48,6 @@ class Casting(Enum):
 
     NATIVE = auto()
     """Numbers of JSON are values of number columns, and its truth values those of boolean ones."""
-    EXACT = auto()
-    """The same, without numbers that a floating-point column would round."""
     DECLARED = auto()
     """The text of a value is cast, be it a number, a string or anything else: `"7"` is a whole number."""
 
@@ -183,7 +181,7 @@ def other(raw: Raw, column: Field) -> object:
     is_number = raw[0] in NUMBER_STARTS
     if raw[0] in OPENING or (t.is_floating(column.type) and not is_number):
         raise misfit(column)
-    values, bad = values_of(pa.array([text_of(raw)]), column.type)
+    values, bad = values_of(pa.array([text_of(raw)]), column.type, is_exact=is_inferred_double(column))
     if bad.any():
         raise misfit(column)
     return values[0].as_py()

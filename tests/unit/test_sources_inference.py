@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dataproc.domain.contract import Contract
+from dataproc.sources.files.lines import SAMPLE
 from dataproc.sources.inference import (
     BIGINT,
     BOOLEAN,
@@ -83,3 +85,26 @@ def test_a_contract_that_freezes_or_discards_keeps_the_first_kind() -> None:
     contract = Contract.model_validate({"columns": {"a": "freeze", "b": "discard_row", "c": "evolve"}})
 
     assert kinds_of(samples, contract) == {"a": BIGINT, "b": BIGINT, "c": TEXT}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "json"])
+@pytest.mark.parametrize("number", ["0.12345678901234567890", "9007199254740993"])
+def test_a_number_that_a_double_would_round_is_set_aside_beyond_the_sample(
+    tmp_path: Path, form: str, number: str
+) -> None:
+    cells = ["1.5E10"] * (SAMPLE // 16) + [number, "2.5"]
+    records = [f'{{"a": {cell}, "b": "x"}}' for cell in cells]
+    text = {
+        "csv": "a,b\n" + "".join(f"{cell},xxxxxxxxxx\n" for cell in cells),
+        "jsonl": "\n".join(records),
+        "json": f"[{','.join(records)}]",
+    }[form]
+    Folder(tmp_path).put(f"a.{form}", text.encode())
+    source = Folder(tmp_path).source(f"a.{form}")
+    plan = source.plan()
+    chunks = [chunk for unit in plan.units for chunk in source.read(unit)]
+
+    assert plan.schema.field("a").type == pa.float64()
+    assert [value for chunk in chunks for value in chunk.rows["a"].to_pylist()][-2:] == [1.5e10, 2.5]
+    rejects = [row for chunk in chunks for row in chunk.rejects.to_pylist()]
+    assert [(row["position"], row["rule"], row["column"]) for row in rejects] == [(len(cells) - 2, "type", "a")]

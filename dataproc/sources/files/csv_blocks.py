@@ -14,7 +14,7 @@ from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.chunk import POSITION, POSITION_FIELD, Piece, texts_of
 from dataproc.domain.contract import Contract
 from dataproc.domain.errors import BadDataError, ContractViolationError
-from dataproc.domain.source_columns import sql_type_of
+from dataproc.domain.source_columns import is_inferred_double, sql_type_of
 from dataproc.domain.sources.files import CsvOptions
 from dataproc.domain.unit import Unit
 from dataproc.sources.drift import RULE, Drift, refuse_missing
@@ -61,9 +61,9 @@ class BlockReader:
 
     def read(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:
         """Return the rows of a block, their positions, and its rejects."""
-        # Decimals are read as text first: Arrow's reader gives wrong numbers for some that are too long.
-        decimals = [name for name in self.names if t.is_decimal(self.type_of(name))]
-        types = {name: self.type_of(name) for name in self.names} | dict.fromkeys(decimals, pa.string())
+        # Arrow's reader gives other decimals for some that are too long, and rounds doubles.
+        as_text = [name for name in self.names if t.is_decimal(self.type_of(name)) or self.is_double(name)]
+        types = {name: self.type_of(name) for name in self.names} | dict.fromkeys(as_text, pa.string())
         ragged: list[pa_csv.InvalidRow] = []
         try:
             rows = parsed_csv(block, self.options, self.names, types, ragged)
@@ -71,8 +71,8 @@ class BlockReader:
             return self.read_slowly(block)
         if self.is_suspicious(block, ragged) or self.may_have_changed(block, rows) or self.has_words(rows):
             return self.read_slowly(block)
-        for name in decimals:
-            values, bad = values_of(rows[name].combine_chunks(), self.type_of(name))
+        for name in as_text:
+            values, bad = values_of(rows[name].combine_chunks(), self.type_of(name), is_exact=self.is_double(name))
             if bad.any():
                 return self.read_slowly(block)
             rows = rows.set_column(rows.schema.get_field_index(name), name, values)
@@ -143,7 +143,7 @@ class BlockReader:
         left_out: dict[str, Mask] = {}
         for name in self.names:
             text, not_text = text_of(cells[name].combine_chunks())
-            columns[name], not_fit = values_of(text, self.type_of(name))
+            columns[name], not_fit = values_of(text, self.type_of(name), is_exact=self.is_double(name))
             if self.is_exact(name) and t.is_string(self.type_of(name)):
                 not_fit = words_in(text)
             if not_fit.any() and self.drift.leaves_out(name, self.told(name, int(positions[not_fit.argmax()]))):
@@ -156,6 +156,10 @@ class BlockReader:
         self.drift.counts.update({name: int((mask & ~bad).sum()) for name, mask in left_out.items()})
         good = pa.table(columns).filter(pa.array(~bad))
         return good, positions[~bad], rejects
+
+    def is_double(self, name: str) -> bool:
+        """Whether a column is one of doubles because of its values."""
+        return name in self.schema.names and is_inferred_double(self.schema.field(name))
 
     def kind_of(self, name: str) -> str:
         """Return the name of a column's type for error messages."""

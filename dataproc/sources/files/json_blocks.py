@@ -18,9 +18,8 @@ import pyarrow.types as t
 from dataproc.arrow.numbers import edges_and_bytes
 from dataproc.domain.cells import Cells, Mask, cleared
 from dataproc.domain.chunk import POSITION_FIELD
-from dataproc.domain.source_columns import Field, sql_type_of
+from dataproc.domain.source_columns import Field, is_inferred_double, sql_type_of
 from dataproc.sources.files.cells import values_of, words_in
-from dataproc.sources.inference import is_exact_double
 from dataproc.sources.json_values import NUMBER_STARTS, OPENING, TEXT_STARTS, Casting, text_of
 
 NULL = pa.scalar("null")
@@ -202,11 +201,7 @@ def judged(raws: Cells, column: Field, casting: Casting) -> tuple[Cells, Mask]:
         return texts, misnumbered(texts, starts, is_text, column)
     strange = np.isin(starts, list(strange_starts(column.type, casting)))
     texts = unquoted(cleared(present, strange), is_text)
-    values, bad = values_of(texts, column.type)
-    if casting is Casting.EXACT and t.is_floating(column.type):
-        bad = bad | np.array(
-            [text is not None and not is_exact_double(text) for text in cleared(texts, bad).to_pylist()], np.bool_
-        )
+    values, bad = values_of(texts, column.type, is_exact=is_inferred_double(column))
     return values, strange | bad
 
 

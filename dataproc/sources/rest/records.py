@@ -28,7 +28,7 @@ class Shape:
 
     def __post_init__(self) -> None:
         """Make the decoder, which takes values from their text where columns are declared."""
-        casting = Casting.DECLARED if self.is_declared else Casting.EXACT
+        casting = Casting.DECLARED if self.is_declared else Casting.NATIVE
         decoder = BlockDecoder(self.types, casting, ignores_unknown=not self.refuses_unknown)
         object.__setattr__(self, "names", frozenset(self.types.names))
         object.__setattr__(self, "decoder", decoder)
