@@ -1,6 +1,7 @@
 """Specifications as people write them: a YAML or JSON document in, a `JobSpec` or every mistake out."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,11 @@ from dataproc.domain.spec import JobSpec
 
 LARGEST = 1_000_000
 """Characters that a document may have."""
+
+DEEPEST = 100
+"""Brackets that may be open at once; the time of the parser grows with the square of their number."""
+BRACKETS = re.compile(r"[\[\]{}]")
+TOO_DEEP = "the document is nested too deeply: a job needs no more than ten levels"
 
 TAG = "tag:yaml.org,2002:"
 
@@ -142,15 +148,32 @@ def compose(text: str) -> Node:
     if len(text) > LARGEST:
         message = f"the document has {len(text):,} characters: at most {LARGEST:,} are read"
         raise invalid([Problem("", message)])
+    if (place := too_deep(text)) is not None:
+        raise invalid([Problem("", TOO_DEEP, place.line, place.column)])
     try:
         node = YAML(typ="safe", pure=True).compose(text)
     except YAMLError as exc:
         raise invalid([syntax_problem(exc, text)]) from exc
     except RecursionError as exc:
-        raise invalid([Problem("", "the document is nested too deeply: a job needs no more than ten levels")]) from exc
+        raise invalid([Problem("", TOO_DEEP)]) from exc
     if not isinstance(node, Node):
         raise invalid([Problem("", "the document is empty: write a job with name, source and destination", 1, 1)])
     return node
+
+
+def too_deep(text: str) -> Place | None:
+    """Return where too many brackets are open, those in strings among them; `None`: nowhere."""
+    depth = 0
+    for bracket in BRACKETS.finditer(text):
+        depth = depth + 1 if bracket[0] in "[{" else max(depth - 1, 0)
+        if depth > DEEPEST:
+            return place_at(text, bracket.start())
+    return None
+
+
+def place_at(text: str, position: int) -> Place:
+    """Return the line and the column of a character."""
+    return Place(text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position))
 
 
 def syntax_problem(error: YAMLError, text: str) -> Problem:
@@ -160,9 +183,8 @@ def syntax_problem(error: YAMLError, text: str) -> Problem:
             message = f"this is no YAML or JSON: {error.problem}"
             return Problem("", message, mark.line + 1, mark.column + 1)
         case ReaderError(position=int(position)):
-            before = text[:position]
-            column = position - (before.rfind("\n") + 1) + 1
-            return Problem("", "this character may not stand in a document: remove it", before.count("\n") + 1, column)
+            place = place_at(text, position)
+            return Problem("", "this character may not stand in a document: remove it", place.line, place.column)
         case _:
             return Problem("", "this is no YAML or JSON: check the document")
 

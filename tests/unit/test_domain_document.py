@@ -138,7 +138,11 @@ def test_a_document_that_is_too_large_is_not_read() -> None:
 
 
 def test_a_document_that_is_nested_too_deeply_is_refused() -> None:
-    assert "nested too deeply" in only_problem_in("[" * 100_000).message
+    problem = only_problem_in("name: a\nb: " + "[" * 100_000)
+
+    assert "nested too deeply" in problem.message
+    assert (problem.line, problem.column) == (2, 104)
+    assert "nested too deeply" in only_problem_in("\n".join(f"{' ' * n}a:" for n in range(1000))).message
 
 
 def test_a_character_that_may_not_stand_in_a_document_is_shown() -> None:
