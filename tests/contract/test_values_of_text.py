@@ -131,6 +131,13 @@ def api() -> Iterator[Api]:
         yield running
 
 
+def make_schema(query: Query) -> None:
+    """Make the schema of the tables, and the domains among the types."""
+    query("CREATE SCHEMA sales")
+    query("CREATE DOMAIN short_text AS varchar(3)")
+    query("CREATE DOMAIN short_bits AS bit(3)")
+
+
 @pytest.fixture(params=WAYS)
 def trial(request: pytest.FixtureRequest, warehouse: PostgresWarehouse, tmp_path: Path, api: Api) -> Trial:
     return Trial(tmp_path, going(warehouse, request.param), api)
@@ -142,9 +149,7 @@ def test_text_reaches_an_existing_column_as_copy_reads_it(
     warehouse: PostgresWarehouse, query: Query, tmp_path: Path, api: Api, *, form: str, way: str, sql_type: str
 ) -> None:
     trial = Trial(tmp_path, going(warehouse, way), api)
-    query("CREATE SCHEMA sales")
-    query("CREATE DOMAIN short_text AS varchar(3)")
-    query("CREATE DOMAIN short_bits AS bit(3)")
+    make_schema(query)
     query(f"CREATE TABLE sales.t (id int, v {sql_type})")
     trial.write(form, SPELLINGS)
     expected = copied(query.url, sql_type, SPELLINGS)
@@ -195,7 +200,7 @@ def test_text_that_workers_read_is_loaded_directly_as_copy_reads_it(
 
 
 def test_text_of_an_api_reaches_existing_columns_as_copy_reads_it(trial: Trial, query: Query) -> None:
-    query("CREATE SCHEMA sales")
+    make_schema(query)
     found, expected, refused = dict[str, dict[int, str]](), dict[str, dict[int, str]](), 0
 
     # One database serves all types, because making one takes longer than a load; each type has a share of the cells.

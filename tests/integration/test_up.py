@@ -83,30 +83,19 @@ def left_of(folder: Path) -> dict[int, str]:
     return found
 
 
-def test_up_runs_a_job_and_ctrl_c_ends_exactly_what_it_started(folder: Path) -> None:
+def test_up_brings_back_what_was_killed_and_ctrl_c_ends_exactly_what_it_started(folder: Path) -> None:
     pq.write_table(orders(1_000), folder / "orders.parquet")
     with started(folder, "dataproc.cli.app", "up") as process:
         said = read_until(process, "Ctrl-C")
         api = re.search(r"http://127\.0\.0\.1:\d+(?=/docs)", said)
         assert api, said
         assert all(name in said for name in ("Ray dashboard", "Metadata", "Warehouse", "Logs"))
-
         assert run_a_job(api[0]) == ("COMPLETED", 1_000)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=PATIENCE) == 0
-    assert left_of(folder) == {}
-
-
-def test_up_brings_back_what_was_killed_where_it_was_and_still_ends_all_of_it(folder: Path) -> None:
-    pq.write_table(orders(1_000), folder / "orders.parquet")
-    with started(folder, "dataproc.cli.app", "up", "--json") as process:
-        said = read_until(process, "}")
-        api = json.loads(said[said.index("{") :])["api"]
 
         for killed, name in ((kill_ray, "Ray"), (kill_postgres, "PostgreSQL")):
             killed(process, folder)
             read_until(process, f"{name} is back")
-        assert run_a_job(api) == ("COMPLETED", 1_000)
+        assert run_a_job(api[0]) == ("COMPLETED", 1_000)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=PATIENCE) == 0
     assert left_of(folder) == {}
