@@ -1,7 +1,6 @@
 """Specifications as people write them: a YAML or JSON document in, a `JobSpec` or every mistake out."""
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,16 +12,12 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from dataproc.domain.errors import InvalidSpecError, Problem
+from dataproc.domain.nesting import TOO_DEEP, too_deep
 from dataproc.domain.schema import Schema, child, field_names, path_in_document
 from dataproc.domain.spec import JobSpec
 
 LARGEST = 1_000_000
 """Characters that a document may have."""
-
-DEEPEST = 100
-"""Brackets that may be open at once; the time of the parser grows with the square of their number."""
-BRACKETS = re.compile(r"[\[\]{}]")
-TOO_DEEP = "the document is nested too deeply: a job needs no more than ten levels"
 
 TAG = "tag:yaml.org,2002:"
 
@@ -148,8 +143,8 @@ def compose(text: str) -> Node:
     if len(text) > LARGEST:
         message = f"the document has {len(text):,} characters: at most {LARGEST:,} are read"
         raise invalid([Problem("", message)])
-    if (place := too_deep(text)) is not None:
-        raise invalid([Problem("", TOO_DEEP, place.line, place.column)])
+    if (position := too_deep(text)) is not None:
+        raise invalid([problem_at(TOO_DEEP, text, position)])
     try:
         node = YAML(typ="safe", pure=True).compose(text)
     except YAMLError as exc:
@@ -161,19 +156,9 @@ def compose(text: str) -> Node:
     return node
 
 
-def too_deep(text: str) -> Place | None:
-    """Return where too many brackets are open, those in strings among them; `None`: nowhere."""
-    depth = 0
-    for bracket in BRACKETS.finditer(text):
-        depth = depth + 1 if bracket[0] in "[{" else max(depth - 1, 0)
-        if depth > DEEPEST:
-            return place_at(text, bracket.start())
-    return None
-
-
-def place_at(text: str, position: int) -> Place:
-    """Return the line and the column of a character."""
-    return Place(text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position))
+def problem_at(message: str, text: str, position: int) -> Problem:
+    """Return the problem with the line and the column of a character."""
+    return Problem("", message, text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position))
 
 
 def syntax_problem(error: YAMLError, text: str) -> Problem:
@@ -183,8 +168,7 @@ def syntax_problem(error: YAMLError, text: str) -> Problem:
             message = f"this is no YAML or JSON: {error.problem}"
             return Problem("", message, mark.line + 1, mark.column + 1)
         case ReaderError(position=int(position)):
-            place = place_at(text, position)
-            return Problem("", "this character may not stand in a document: remove it", place.line, place.column)
+            return problem_at("this character may not stand in a document: remove it", text, position)
         case _:
             return Problem("", "this is no YAML or JSON: check the document")
 
