@@ -1,6 +1,11 @@
 """Ports of the loopback address for servers that cannot choose one themselves and tell it."""
 
+import random
 import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 
 import psutil  # type: ignore[import-untyped] # it has no types
 
@@ -8,6 +13,68 @@ from dataproc.domain.errors import SetupError
 
 ATTEMPTS = 3
 """How often such a server is started; another process may take a port between its choice and its use."""
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+"""The ports that Linux gives to outgoing connections, and to servers that ask for any port."""
+LOWEST, HIGHEST, BLOCK = 20_000, 65_535, 256
+"""Where blocks of ports lie: above the ports of Ray's workers, 10002 to 19999."""
+
+
+@dataclass(slots=True)
+class PortBlock:
+    """Consecutive ports that are free, and that no other block holds while this one is open.
+
+    The last port of the block is bound without a listener, so the kernel refuses it to other blocks, of any user.
+    """
+
+    first: int
+    guard: socket.socket
+
+    def __getitem__(self, index: int) -> int:
+        """Return the port at `index`, of the 255 before the guard."""
+        if not 0 <= index < BLOCK - 1:
+            raise IndexError(index)
+        return self.first + index
+
+    def close(self) -> None:
+        """Give the ports back."""
+        self.guard.close()
+
+
+def free_block() -> PortBlock:
+    """Return a block of free ports, outside those that the kernel gives away where there is one."""
+    lows = range(LOWEST, HIGHEST - BLOCK, BLOCK)
+    below = [low for low in lows if low + BLOCK <= lowest_ephemeral()]
+    for low in (*shuffled(below), *shuffled(lows)):
+        if (guard := guard_of(low)) is not None:
+            return PortBlock(low, guard)
+    raise SetupError(f"no {BLOCK} ports of 127.0.0.1 in a row are free")
+
+
+def guard_of(low: int) -> socket.socket | None:
+    """Return the bound guard of the block at `low`; `None` where one of its ports is taken."""
+    with ExitStack() as stack:
+        guard = stack.enter_context(socket.socket())
+        try:
+            guard.bind(("127.0.0.1", low + BLOCK - 1))
+        except OSError:
+            return None
+        if not all(is_free(port) for port in range(low, low + BLOCK - 1)):
+            return None
+        stack.pop_all()
+        return guard
+
+
+def lowest_ephemeral() -> int:
+    """Return the lowest port that the system gives away; other systems than Linux begin at 49152, as IANA says."""
+    try:
+        return int(EPHEMERAL.read_text().split()[0])
+    except OSError:
+        return 49_152
+
+
+def shuffled(lows: Sequence[int]) -> list[int]:
+    """Return the blocks in a random order."""
+    return random.sample(lows, len(lows))
 
 
 def free_port(wanted: int = 0) -> int:

@@ -19,7 +19,7 @@ import httpx2
 import psutil  # type: ignore[import-untyped] # it has no types
 
 from dataproc.domain.errors import SetupError
-from dataproc.embedded.ports import ATTEMPTS, free_port
+from dataproc.embedded.ports import ATTEMPTS, PortBlock, free_block, is_free
 
 START_SECONDS = 300.0
 STOP_SECONDS = 5.0
@@ -40,8 +40,13 @@ class RayHead:
     environment: Mapping[str, str] = field(repr=False)
     process: subprocess.Popen[bytes] | None = None
     mark: str = field(default_factory=lambda: str(uuid4()))
-    port: int = 0
+    ports: PortBlock | None = None
     dashboard_port: int = 0
+
+    @property
+    def port(self) -> int:
+        """Where Ray's control store (GCS) is."""
+        return 0 if self.ports is None else self.ports[0]
 
     @property
     def address(self) -> str:
@@ -75,7 +80,7 @@ class RayHead:
         """
         self.log.unlink(missing_ok=True)
         for attempt in range(1, ATTEMPTS + 1):
-            self.port, self.dashboard_port = free_port(), free_port(DASHBOARD_PORT)
+            self.take_ports()
             self.launch()
             if self.comes_up():
                 return
@@ -83,6 +88,19 @@ class RayHead:
             self.stop()
             if is_slow or attempt == ATTEMPTS:
                 raise SetupError(f"Ray did not start; {self.log} says why")
+
+    def take_ports(self) -> PortBlock:
+        """Choose the ports of everything that cannot report its own: a block that no other Ray of dataproc gets."""
+        self.release_ports()
+        self.ports = free_block()
+        self.dashboard_port = DASHBOARD_PORT if is_free(DASHBOARD_PORT) else self.ports[1]
+        return self.ports
+
+    def release_ports(self) -> None:
+        """Let others have the ports."""
+        if self.ports is not None:
+            self.ports.close()
+            self.ports = None
 
     def restart(self, is_over: Callable[[], bool]) -> None:
         """Start Ray again where it was, for all who know its address; what is left of the one that died is killed."""
@@ -102,21 +120,22 @@ class RayHead:
 
         In a session of its own: Ctrl-C in a terminal reaches us alone, and we end Ray when all who need it have ended.
         """
+        ports = self.ports or self.take_ports()
         shutil.rmtree(self.temp_dir, ignore_errors=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own words, no shell
-                self.command(),
-                env={**os.environ, **switches(), **self.environment, MARK: self.mark},
+                self.command(ports),
+                env={**os.environ, **switches(ports), **self.environment, MARK: self.mark},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - it only tells the kernel to end the child with us
             )
 
-    def command(self) -> list[str]:
+    def command(self, block: PortBlock) -> list[str]:
         """Return the command; `--block` makes Ray's processes children of one that ends them all."""
         ports = {"port": self.port, "dashboard-port": self.dashboard_port}
-        ports |= {name: free_port() for name in AGENT_PORTS}
+        ports |= {name: block[index] for index, name in enumerate(AGENT_PORTS, start=2)}
         ray = str(Path(sys.executable).with_name("ray"))
         words = [ray, "start", "--head", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
         words += ["--dashboard-host=127.0.0.1", f"--temp-dir={self.temp_dir}"]
@@ -125,7 +144,7 @@ class RayHead:
     def wait(self, is_over: Callable[[], bool]) -> None:
         """Wait until Ray works, or nobody wants it any more."""
         if not self.comes_up(is_over):
-            self.stop()
+            self.end()
             raise SetupError(f"Ray did not start; {self.log} says why")
 
     def comes_up(self, is_over: Callable[[], bool] = lambda: False) -> bool:
@@ -151,6 +170,11 @@ class RayHead:
 
     def stop(self) -> None:
         """End exactly what `start` started."""
+        self.end()
+        self.release_ports()
+
+    def end(self) -> None:
+        """End the processes; the ports stay ours."""
         if self.process is None:
             return
         self.process.send_signal(signal.SIGTERM)
@@ -193,7 +217,7 @@ def kill_marked(mark: str) -> None:
         psutil.wait_procs(left, timeout=STOP_SECONDS)
 
 
-def switches() -> dict[str, str]:
+def switches(ports: PortBlock) -> dict[str, str]:
     """Return what Ray and Serve are told by variables.
 
     HAProxy answers six times the requests a second of Serve's own Python proxy. The ports between it and the
@@ -202,16 +226,15 @@ def switches() -> dict[str, str]:
     looks after its replicas ten times a second by default, which takes 3 % of a processor where nothing happens.
     Workers are niced by default, for the sake of a busy head; here they would only wait for PostgreSQL.
     """
-    lowest = free_port()
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
-        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(free_port()),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(lowest),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(min(lowest + 200, 65_535)),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(ports[10]),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports[11]),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports[12]),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports[13]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ports[20]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ports[220]),
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",

@@ -28,7 +28,6 @@ from dataproc.domain.job import JobId
 from dataproc.domain.sources.files import FilesSource
 from dataproc.domain.unit import Unit
 from dataproc.embedded.orders import orders, share
-from dataproc.embedded.ports import free_port
 from dataproc.ports.pipeline import Step, Transform
 from dataproc.ports.warehouse import LoadId
 from dataproc.services.monitor import Monitor
@@ -239,7 +238,7 @@ def write_files(folder: Path) -> None:
 def three_nodes(folder: Path) -> Iterator[Nodes]:
     """Give a Ray of three nodes on free ports, whose files are all in `folder`; its head works on nothing."""
     os.environ["RAY_TMPDIR"] = str(folder)
-    head = {"num_cpus": 0, "include_dashboard": False, "dashboard_port": free_port(), "_system_config": HASTE}
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": HASTE}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         (nodes := Nodes(cluster)).fill()

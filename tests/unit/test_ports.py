@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from typing_extensions import override
 
 from dataproc.cli.stack import deployed
 from dataproc.domain.errors import SetupError
-from dataproc.embedded.ports import ATTEMPTS, free_port, is_free, listening_port
+from dataproc.embedded.ports import ATTEMPTS, free_block, free_port, guard_of, is_free, listening_port, lowest_ephemeral
 from dataproc.embedded.ray_head import RayHead
 from dataproc.embedded.serve_api import ServeApi
 from tests.processes import program, reserved_port, server_process
@@ -51,6 +52,30 @@ def test_a_port_that_is_wanted_is_taken_if_it_is_free(other: OtherProcess) -> No
 
         assert not is_free(wanted)
         assert free_port(wanted) not in (0, wanted)
+
+
+def test_blocks_of_ports_are_free_and_never_overlap() -> None:
+    found = [free_block() for _ in range(5)]
+
+    ports = [block[index] for block in found for index in range(255)]
+    assert len(set(ports)) == len(ports)
+    assert max(ports) < lowest_ephemeral()
+    for block in found:
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", block.first + 255))
+        block.close()
+    with pytest.raises(IndexError):
+        found[0][255]
+
+
+@pytest.mark.parametrize("index", [0, 100, 254])
+def test_a_block_with_a_port_that_is_taken_is_given_to_nobody(index: int) -> None:
+    with closing(free_block()) as block, socket.create_server(("127.0.0.1", block[index])):
+        block.close()
+
+        assert guard_of(block.first) is None
 
 
 LISTEN = """
@@ -102,6 +127,7 @@ def test_ray_is_started_again_on_other_ports(tmp_path: Path, other: OtherProcess
 
     assert len(head.tried) == 2
     assert head.tried[0] != head.tried[1] == head.port
+    head.stop()
 
 
 def test_ray_is_not_started_for_ever(tmp_path: Path, other: OtherProcess) -> None:
