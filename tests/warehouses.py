@@ -16,6 +16,7 @@ from dataproc.domain.job import JobId
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.warehouse import Load, LoadId, Published
 from dataproc.warehouse.warehouse import PostgresWarehouse
+from tests.sessions import SESSIONS
 
 TABLE = "sales.orders"
 ALWAYS_DIRECT = 2**40
@@ -129,9 +130,7 @@ class Query:
 
     def __call__(self, statement: str, *parameters: object, binary: bool = False) -> list[tuple[Any, ...]]:
         """Run a statement; return its rows. Binary ones are exact: as text, a real has fewer digits than its value."""
-        with psycopg.connect(self.url, autocommit=True) as conn:
-            cursor = conn.execute(statement.encode(), parameters or None, binary=binary)
-            return cursor.fetchall() if cursor.description else []
+        return SESSIONS.rows(self.url, statement, *parameters, binary=binary)
 
     def table(self, name: str = TABLE, *, binary: bool = False) -> list[tuple[Any, ...]]:
         """Return the rows of a table, in order; an empty list if there is no such table."""

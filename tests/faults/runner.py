@@ -5,6 +5,7 @@ those that `bootstrap` puts together; only the engine runs the work on units in 
 """
 
 import asyncio
+import gc
 import json
 import os
 import queue
@@ -284,7 +285,8 @@ class FaultRunner:
 
 
 def main(conn: Connection, settings: Settings, log: Path, mailbox: Path) -> None:
-    """Be a runner, with all that it says in a file."""
+    """Be a runner, with all that it says in a file; what it shares with other runners is no garbage to look through."""
+    gc.freeze()
     with log.open("ab") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())

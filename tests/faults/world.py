@@ -21,7 +21,8 @@ from tests.faults.modes import APPEND, FILES, ROWS_IN_FILE, LoadMode, Row, sourc
 from tests.faults.process import RunnerProcess
 from tests.faults.proxy import Proxy
 from tests.faults.runner import Order
-from tests.faults.server import OBSERVER, FaultServer, fetch
+from tests.faults.server import OBSERVER, FaultServer
+from tests.sessions import SESSIONS
 
 SECRET = "hunter-5d1f0c"
 """Planted in the password, as `PERSONAL` is in every row; neither may show where it has no business."""
@@ -140,12 +141,11 @@ class World:
 
     def fetch(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Ask the database."""
-        return fetch(self.url, statement, *parameters)
+        return SESSIONS.rows(self.url, statement, *parameters)
 
     def act(self, statement: str, *parameters: object) -> None:
         """Change the database."""
-        with psycopg.connect(self.url, autocommit=True) as conn:
-            conn.execute(statement.encode(), parameters or None)
+        self.fetch(statement, *parameters)
 
     def runner(self) -> RunnerProcess:
         """Return a runner that has nothing to do."""
@@ -236,5 +236,6 @@ def new_world(server: FaultServer) -> Iterator[World]:
         write_files(folder / "orders")
         metadata_proxy, warehouse_proxy = (stack.enter_context(Proxy(server.socket_path)) for _ in range(2))
         world = World(server, database, folder, metadata_proxy, warehouse_proxy)
+        stack.enter_context(SESSIONS.keeping(world.url))
         stack.callback(world.close)
         yield world
