@@ -1,0 +1,62 @@
+"""Sessions that tests keep: a new one costs the server some milliseconds, which is more than most statements."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+
+@dataclass(slots=True)
+class KeptSession:
+    """A session that is made when it is first needed, and again after a fault has ended it."""
+
+    url: str
+    connection: "psycopg.Connection[tuple[Any, ...]] | None" = None
+
+    def run(self, statement: str, *parameters: object, binary: bool = False) -> "psycopg.Cursor[tuple[Any, ...]]":
+        """Run a statement in a transaction of its own."""
+        if self.connection is not None:
+            try:
+                return self.connection.execute(statement.encode(), parameters or None, binary=binary)
+            except psycopg.OperationalError:
+                if not self.connection.closed:
+                    raise
+        self.connection = psycopg.connect(self.url, autocommit=True, prepare_threshold=None)
+        return self.connection.execute(statement.encode(), parameters or None, binary=binary)
+
+    def close(self) -> None:
+        """End the session."""
+        if self.connection is not None:
+            self.connection.close()
+
+
+@dataclass(slots=True)
+class KeptSessions:
+    """Sessions by the URLs of the databases for which they are kept."""
+
+    by_url: dict[str, KeptSession] = field(default_factory=dict)
+
+    @contextmanager
+    def keeping(self, url: str) -> Iterator[None]:
+        """Keep a session for a database within the block."""
+        self.by_url[url] = KeptSession(url)
+        try:
+            yield
+        finally:
+            self.by_url.pop(url).close()
+
+    def rows(self, url: str, statement: str, *parameters: object, binary: bool = False) -> list[tuple[Any, ...]]:
+        """Run a statement, in the session that is kept for the database if one is; return its rows."""
+        kept = self.by_url.get(url)
+        session = KeptSession(url) if kept is None else kept
+        try:
+            cursor = session.run(statement, *parameters, binary=binary)
+            return cursor.fetchall() if cursor.description else []
+        finally:
+            if kept is None:
+                session.close()
+
+
+SESSIONS = KeptSessions()
