@@ -1,5 +1,9 @@
 """Text of numbers: digits that are none, and values that a floating-point type cannot hold."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -25,9 +29,9 @@ def out_of_range(text: Cells, values: Cells) -> Mask:
     return found
 
 
-def is_true(answers: Cells) -> Mask:
+def is_true(answers: Cells | pa.ChunkedArray[Any]) -> Mask:
     """Return where an answer is true, and neither false nor null."""
-    return np.asarray(answers.fill_null(False), np.bool_)  # noqa: FBT003 - Arrow names it otherwise
+    return np.asarray(pc.coalesce(answers, pa.scalar(value=False)), np.bool_)
 
 
 def has_strange_bytes(text: Cells) -> bool:

@@ -6,6 +6,9 @@ PostgreSQL reads the fraction as a double, multiplies it by a million and rounds
 
 from __future__ import annotations
 
+from datetime import date, datetime
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -42,6 +45,21 @@ def times_of(text: Cells) -> tuple[Cells, Mask]:
     moments, bad = timestamps_of(joined_text("1970-01-01T", text), pa.timestamp("us"))
     late = is_true(pc.greater_equal(moments.cast(pa.int64()), pa.scalar(DAY)))
     return cleared(moments, late).cast(pa.time64("us")), bad | late
+
+
+def since_year_one(values: Cells, bad: Mask) -> tuple[Cells, Mask]:
+    """Return days and times without those of the year 0, which PostgreSQL does not have, and which do not fit."""
+    early = early_in(values)
+    return (cleared(values, early), bad | early) if early.any() else (values, bad)
+
+
+def early_in(values: Cells | pa.ChunkedArray[Any]) -> Mask:
+    """Return which days or times are before the year 1; nanoseconds begin in 1677."""
+    dtype = values.type
+    if isinstance(dtype, pa.TimestampType) and dtype.unit == "ns":
+        return np.zeros(len(values), np.bool_)
+    first = pa.scalar(date.min if t.is_date(dtype) else datetime.min).cast(dtype)  # noqa: DTZ901 - all are in UTC
+    return is_true(pc.less(values, first))
 
 
 def without_fine_fractions(text: Cells) -> tuple[Cells, Cells | None]:

@@ -15,7 +15,14 @@ import pyarrow as pa
 SQL_TYPE = b"sql_type"
 """Key of a field's metadata: the PostgreSQL type that the characters of a text column stand for in a new table."""
 
+INFERRED = b"inferred"
+"""Key of a field's metadata: the type is that of sampled values, so that a value written otherwise does not fit."""
+AS_CHARACTERS = b"as_characters"
+"""Key of a field's metadata: an existing column that takes any text decides, not the type that the samples show."""
+
 DOUBLE = "double precision"
+NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", DOUBLE)
+DOCUMENTS = ("json", "jsonb")
 
 Field: TypeAlias = "pa.Field[Any]"
 
@@ -56,21 +63,27 @@ class SourceColumns:
         """Return the same with the columns of an existing target."""
         return replace(self, target=target)
 
-    def field(self, name: str, kind: Kind) -> Field:
-        """Return how a column with values of an inferred kind is read."""
+    def field(self, name: str, kind: Kind, *, is_json: bool = False) -> Field:
+        """Return how a column with values of an inferred kind is read; with `is_json`, from values of JSON.
+
+        A value of JSON is one in a column of documents, whatever the others are: the string `"42"` stays a string.
+        """
         if name in self.declared:
             return pa.field(name, pa.string())
         column = self.target_of(name)
+        if is_json and column is not None and column.sql_type in DOCUMENTS:
+            return text_field(name, "jsonb")
         if not self.is_computed(name):
-            as_characters = column is not None or kind.sql_type in ("numeric", "jsonb")
-            return text_field(name, kind.sql_type) if as_characters else inferred_field(name, kind)
+            if column is not None:
+                return targeted_field(name, kind, column)
+            return inferred_text(name, kind) if kind.sql_type in ("numeric", "jsonb") else inferred_field(name, kind)
         if column is not None and column.dtype is not None:
             return pa.field(name, column.dtype)
         return text_field(name, "jsonb") if kind.sql_type == "jsonb" else inferred_field(name, kind)
 
-    def schema(self, kinds: Mapping[str, Kind]) -> pa.Schema:
+    def schema(self, kinds: Mapping[str, Kind], *, is_json: bool = False) -> pa.Schema:
         """Return how columns with values of inferred kinds are read."""
-        return pa.schema([self.field(name, kind) for name, kind in kinds.items()])
+        return pa.schema([self.field(name, kind, is_json=is_json) for name, kind in kinds.items()])
 
     def is_computed(self, name: str) -> bool:
         """Return whether a step needs the values of a column, not only its characters."""
@@ -88,13 +101,30 @@ EVERYTHING_INFERRED = SourceColumns()
 
 def inferred_field(name: str, kind: Kind) -> Field:
     """Return the field of a column of an inferred type; of numbers, it carries that no digit may be lost."""
-    is_number = kind.sql_type in ("numeric", DOUBLE)
-    return pa.field(name, kind.dtype, metadata={SQL_TYPE: kind.sql_type.encode()} if is_number else None)
+    told = {SQL_TYPE: kind.sql_type.encode()} if kind.sql_type in ("numeric", DOUBLE) else {}
+    return pa.field(name, kind.dtype, metadata={**told, INFERRED: b"yes"})
+
+
+def inferred_text(name: str, kind: Kind) -> Field:
+    """Return the field of a column whose characters stand for values of an inferred type."""
+    return pa.field(name, pa.string(), metadata={SQL_TYPE: kind.sql_type.encode(), INFERRED: b"yes"})
+
+
+def is_inferred(column: Field) -> bool:
+    """Return whether a column has its type because of its values."""
+    return INFERRED in (column.metadata or {})
 
 
 def is_inferred_double(column: Field) -> bool:
     """Return whether a column is `double precision` because of its values: one that it would round does not fit."""
     return sql_type_of(column) == DOUBLE
+
+
+def targeted_field(name: str, kind: Kind, column: TargetColumn) -> Field:
+    """Return the field of a column whose characters go into an existing column."""
+    if column.sql_type.partition("(")[0] in NUMBERS or kind.sql_type not in ("numeric", "jsonb"):
+        return text_field(name, kind.sql_type)
+    return pa.field(name, pa.string(), metadata={SQL_TYPE: kind.sql_type.encode(), AS_CHARACTERS: b"yes"})
 
 
 def text_field(name: str, sql_type: str) -> Field:
@@ -106,6 +136,11 @@ def sql_type_of(column: Field) -> str | None:
     """Return the PostgreSQL type that a field carries besides its Arrow type; `None`: it carries none."""
     found = (column.metadata or {}).get(SQL_TYPE)
     return None if found is None else found.decode(errors="replace")
+
+
+def read_as(column: Field) -> str | None:
+    """Return the PostgreSQL type as whose values a text column is read; `None`: each of its texts is taken as it is."""
+    return None if AS_CHARACTERS in (column.metadata or {}) else sql_type_of(column)
 
 
 def type_name(column: Field) -> str:

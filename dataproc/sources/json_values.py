@@ -17,7 +17,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.types as t
 
-from dataproc.domain.source_columns import Field, Kind, is_inferred_double, sql_type_of
+from dataproc.domain.source_columns import Field, Kind, is_inferred_double, read_as, sql_type_of
 from dataproc.sources.files.cells import values_of, words_in
 from dataproc.sources.inference import BOOLEAN, JSON, NULL, TEXT, is_bigint, number_kind
 
@@ -135,7 +135,7 @@ def text_of(raw: Raw) -> str:
 
 def converter(column: Field) -> Callable[[Raw], object]:
     """Return the function that makes a value of a column from the characters of a value other than null."""
-    dtype, sql_type = column.type, sql_type_of(column)
+    dtype, sql_type = column.type, read_as(column)
     if sql_type == "jsonb":
         return bytes.decode
     if t.is_boolean(dtype):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
-from dataproc.arrow.timestamps import times_of, timestamps_of
+from dataproc.arrow.timestamps import early_in, since_year_one, times_of, timestamps_of
 from dataproc.domain.cells import Cells, Mask, cleared, failing, has_wrapped, unfit
 from dataproc.transforms.moments import in_zone
 from dataproc.transforms.text_bytes import offsets_and_bytes
@@ -114,14 +114,22 @@ def from_text(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
     if not ((t.is_integer(dtype) and has_letter(text, X)) or (t.is_decimal(dtype) and has_letter(text, E))):
         with suppress(pa.ArrowInvalid):
             found = text.cast(dtype)
-            if not (t.is_decimal(dtype) and has_wrapped(text, found)):
+            has_changed = t.is_decimal(dtype) and has_wrapped(text, found)
+            if not has_changed and not (is_day(dtype) and early_in(found).any()):
                 return found, None
     tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), r"^\+", "")
     if isinstance(dtype, pa.TimestampType) and dtype.tz is not None:
         values, bad = moments_with_zone(tidy, dtype)
     else:
         values, bad = sifted(tidy, dtype)
+    if is_day(dtype):
+        values, bad = since_year_one(values, bad)
     return values, bad if bad.any() else None
+
+
+def is_day(dtype: pa.DataType) -> bool:
+    """Return whether a type is that of days or moments."""
+    return t.is_date(dtype) or t.is_timestamp(dtype)
 
 
 def has_letter(text: Cells, letter: np.uint8) -> bool:

@@ -304,3 +304,37 @@ def test_numbers_within_objects_keep_their_digits_in_jsonb(trial: Trial, query: 
     assert query("SELECT pg_typeof(v)::text, v::text FROM sales.t ORDER BY id") == [
         ("jsonb", '{"a": [1.50, 12345678901234567890.123456789, -0.50]}'), ("jsonb", "[100]"),
     ]  # fmt: skip
+
+
+JSON_VALUES = ('"x"', '"42"', r'"{\"a\": 1}"', "1.50", "[1]")
+"""Values of JSON, some of them strings that are JSON themselves."""
+COMPUTED: dict[str, object] = {"kind": "filter", "where": "v is not null"}
+
+
+@pytest.mark.parametrize(("form", "steps"), [("jsonl", ()), ("jsonl", (COMPUTED,)), ("json", ()), ("rest", ())])
+@pytest.mark.parametrize(("sql_type", "way"), [("text", "direct"), ("jsonb", "staged")])
+@pytest.mark.parametrize("neighbours", [(), ('{"a": 1}',), ("7.25",)], ids=["alone", "object", "decimal"])
+def test_a_value_of_json_in_an_existing_column_does_not_depend_on_its_neighbours(
+    warehouse: PostgresWarehouse,
+    query: Query,
+    tmp_path: Path,
+    api: Api,
+    *,
+    form: str,
+    steps: Sequence[dict[str, object]],
+    sql_type: str,
+    way: str,
+    neighbours: Sequence[str],
+) -> None:
+    trial = Trial(tmp_path, going(warehouse, way), api)
+    query("CREATE SCHEMA sales")
+    query(f"CREATE TABLE sales.t (id int, v {sql_type})")
+
+    for value in JSON_VALUES:
+        query("DELETE FROM sales.t")
+        trial.write(form, [*neighbours, value], quoted=False)
+        trial.load(form, steps=steps)
+
+        is_string = value.startswith('"') and sql_type == "text"
+        expected = str(json.loads(value)) if is_string else value
+        assert query("SELECT v::text FROM sales.t WHERE id = %s", len(neighbours)) == [(expected,)]

@@ -1,6 +1,7 @@
 """Types told from the characters of values: the table of the documentation, and laws of joining."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -108,3 +109,31 @@ def test_a_number_that_a_double_would_round_is_set_aside_beyond_the_sample(
     assert [value for chunk in chunks for value in chunk.rows["a"].to_pylist()][-2:] == [1.5e10, 2.5]
     rejects = [row for chunk in chunks for row in chunk.rejects.to_pylist()]
     assert [(row["position"], row["rule"], row["column"]) for row in rejects] == [(len(cells) - 2, "type", "a")]
+
+
+@pytest.mark.parametrize(
+    ("usual", "wrong", "fits"),
+    [
+        ("1", ["00501", "01067", "-07", "0x1F", "1E5", "+5", "1.0"], ["0", "-0", "7"]),
+        ("1.5", ["00501.5", "007", "-01.5", "0x1F"], ["0.5", "-0.5", "7", ".5", "0"]),
+        ("1.5E10", ["00501", "007.5", "01E5"], ["0.5", "-0.5", "7"]),
+        ("true", ["1", "0", "yes"], ["TRUE", "False"]),
+        ("2026-01-31", ["0000-01-01", "2026-1-1"], ["0001-01-01"]),
+        ("2026-01-31 10:00:00", ["0000-01-01 10:00:00", "10:00"], ["0001-01-01 10:00:00"]),
+        ("2026-01-31 10:00:00Z", ["0000-01-01 10:00:00Z"], ["0001-01-01 10:00:00Z"]),
+    ],
+)
+def test_a_cell_of_a_csv_file_that_is_written_otherwise_is_set_aside_beyond_the_sample(
+    tmp_path: Path, usual: str, wrong: Sequence[str], fits: Sequence[str]
+) -> None:
+    before = SAMPLE // (len(usual) + 2) + 1
+    cells = [usual] * before + [*fits, *wrong]
+    Folder(tmp_path).put("a.csv", b"a,b\n" + "".join(f"{cell},x\n" for cell in cells).encode())
+    source = Folder(tmp_path).source("a.csv")
+    plan = source.plan()
+    chunks = [chunk for unit in plan.units for chunk in source.read(unit)]
+
+    assert sum(chunk.rows.num_rows for chunk in chunks) == before + len(fits)
+    rejects = [row for chunk in chunks for row in chunk.rejects.to_pylist()]
+    expected = [(at, "type", "a") for at in range(before + len(fits), len(cells))]
+    assert [(row["position"], row["rule"], row["column"]) for row in rejects] == expected

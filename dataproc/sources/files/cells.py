@@ -1,12 +1,14 @@
 """Text cells of a file turned into values, and which of them do not fit."""
 
+from __future__ import annotations
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
 from dataproc.arrow.numbers import edges_and_bytes, has_strange_bytes, out_of_range
-from dataproc.arrow.timestamps import times_of, timestamps_of
+from dataproc.arrow.timestamps import since_year_one, times_of, timestamps_of
 from dataproc.domain.cells import Cells, Mask, cleared, failing, unfit
 from dataproc.sources.inference import is_exact_double
 
@@ -23,24 +25,67 @@ def text_of(cells: Cells) -> tuple[Cells, Mask]:
 
 
 def values_of(cells: Cells, dtype: pa.DataType, *, is_exact: bool = False) -> tuple[Cells, Mask]:
-    """Return text cells as values of a type, and which of them do not fit; with `is_exact`, no number is rounded."""
+    """Return text cells as values of a type, and which of them do not fit.
+
+    With `is_exact`, as for inferred types, no number is rounded, and codes such as `00501` are no numbers.
+    """
+    if is_exact and (plain := plain_values(cells, dtype)) is not None:
+        return plain, np.zeros(len(cells), np.bool_)
     text = cells if t.is_string(dtype) else pc.utf8_trim_whitespace(cells)
     if t.is_time(dtype):
         values, bad = times_of(text)
         return values.cast(dtype), bad
     if t.is_timestamp(dtype):
-        return timestamps_of(text, dtype)
+        return since_year_one(*timestamps_of(text, dtype))
     # Arrow takes hexadecimal digits for a whole number.
     strange = failing(pc.match_substring_regex(text, WHOLE)) if t.is_integer(dtype) else np.zeros(len(text), np.bool_)
+    if is_exact:
+        strange |= written_otherwise(text, dtype)
     plausible = cleared(text, strange)
     bad = strange | unfit(plausible, dtype)
     values = cleared(text, bad).cast(dtype)
+    if t.is_date(dtype):
+        return since_year_one(values, bad)
     if not t.is_floating(dtype):
         return values, bad
     lossy = out_of_range(text, values)
     if is_exact:
         lossy |= rounded(cleared(text, bad | lossy))
     return (cleared(values, lossy), bad | lossy) if lossy.any() else (values, bad)
+
+
+def plain_values(cells: Cells, dtype: pa.DataType) -> Cells | None:
+    """Return the values of cells all of which are written as their inferred type is; `None`: look at each of them."""
+    if not (t.is_integer(dtype) or t.is_boolean(dtype) or t.is_floating(dtype)):
+        return None
+    if written_otherwise(cells, dtype).any():
+        return None
+    try:
+        values = cells.cast(dtype)
+    except pa.ArrowInvalid:
+        return None
+    is_lossy = t.is_floating(dtype) and (out_of_range(cells, values).any() or rounded(cells).any())
+    return None if is_lossy else values
+
+
+def written_otherwise(text: Cells, dtype: pa.DataType) -> Mask:
+    """Return which cells are codes where numbers are expected, or `1` and `0` where truth values are."""
+    if t.is_boolean(dtype):
+        edges, _ = edges_and_bytes(text)
+        return np.asarray(np.diff(edges) == 1, np.bool_)
+    return with_leading_zeros(text)
+
+
+def with_leading_zeros(text: Cells) -> Mask:
+    """Return which cells begin with a zero that no point follows, and so would lose it as a number: `007`, `0x1F`."""
+    edges, data = edges_and_bytes(text)
+    found = np.zeros(len(text), np.bool_)
+    lengths = np.diff(edges)
+    some = np.flatnonzero(lengths > 1)
+    starts = edges[some]
+    starts = starts + ((data[starts] == ord("-")) & (lengths[some] > 2))
+    found[some] = (data[starts] == ord("0")) & (data[starts + 1] != ord("."))
+    return found
 
 
 def rounded(text: Cells) -> Mask:

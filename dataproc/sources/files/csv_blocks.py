@@ -10,19 +10,23 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.types as t
 
+from dataproc.arrow.timestamps import early_in
 from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.chunk import POSITION, POSITION_FIELD, Piece, texts_of
 from dataproc.domain.contract import Contract
 from dataproc.domain.errors import BadDataError, ContractViolationError
-from dataproc.domain.source_columns import is_inferred_double, sql_type_of
+from dataproc.domain.source_columns import is_inferred, read_as, sql_type_of
 from dataproc.domain.sources.files import CsvOptions
 from dataproc.domain.unit import Unit
 from dataproc.sources.drift import RULE, Drift, refuse_missing
 from dataproc.sources.files import lines
-from dataproc.sources.files.cells import text_of, values_of, words_in
+from dataproc.sources.files.cells import text_of, values_of, with_leading_zeros, words_in
 from dataproc.sources.files.quoting import last_record_end, repaired
 from dataproc.sources.rejects import Reject, reject_table, row_text
 from dataproc.sources.schemas import checked_names
+
+CODED = (t.is_integer, t.is_boolean, t.is_floating)
+"""Types for which Arrow's reader takes codes: `007` for a number, `1` for a truth value."""
 
 
 @dataclass(slots=True)
@@ -61,8 +65,8 @@ class BlockReader:
 
     def read(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:
         """Return the rows of a block, their positions, and its rejects."""
-        # Arrow's reader gives other decimals for some that are too long, and rounds doubles.
-        as_text = [name for name in self.names if t.is_decimal(self.type_of(name)) or self.is_double(name)]
+        # Arrow's reader gives other decimals for some that are too long, rounds doubles, and takes codes for numbers.
+        as_text = [name for name in self.names if t.is_decimal(self.type_of(name)) or self.is_strict(name)]
         types = {name: self.type_of(name) for name in self.names} | dict.fromkeys(as_text, pa.string())
         ragged: list[pa_csv.InvalidRow] = []
         try:
@@ -72,7 +76,7 @@ class BlockReader:
         if self.is_suspicious(block, ragged) or self.may_have_changed(block, rows) or self.has_words(rows):
             return self.read_slowly(block)
         for name in as_text:
-            values, bad = values_of(rows[name].combine_chunks(), self.type_of(name), is_exact=self.is_double(name))
+            values, bad = values_of(rows[name].combine_chunks(), self.type_of(name), is_exact=self.is_strict(name))
             if bad.any():
                 return self.read_slowly(block)
             rows = rows.set_column(rows.schema.get_field_index(name), name, values)
@@ -87,15 +91,26 @@ class BlockReader:
 
     def has_words(self, rows: pa.Table) -> bool:
         """Whether a column of exact numbers has a cell that is not a number."""
-        return any(words_in(rows[name].combine_chunks()).any() for name in self.names if self.is_exact(name))
+        return any(
+            self.not_numbers(rows[name].combine_chunks(), name).any() for name in self.names if self.is_exact(name)
+        )
+
+    def not_numbers(self, text: Cells, name: str) -> Mask:
+        """Return which cells of a column of exact numbers are words, or codes where the type is inferred."""
+        words = words_in(text)
+        return words | with_leading_zeros(text) if is_inferred(self.schema.field(name)) else words
 
     def is_exact(self, name: str) -> bool:
         """Whether a column has the characters of exact numbers."""
-        return name in self.schema.names and sql_type_of(self.schema.field(name)) == "numeric"
+        return name in self.schema.names and read_as(self.schema.field(name)) == "numeric"
 
     def may_have_changed(self, block: bytes, rows: pa.Table) -> bool:
         """Whether Arrow may have taken hexadecimal digits for a number, or a number out of range for another one."""
         if any(map(t.is_integer, rows.schema.types)) and (b"0x" in block or b"0X" in block):
+            return True
+        if any(
+            early_in(column).any() for column in rows.columns if t.is_date(column.type) or t.is_timestamp(column.type)
+        ):
             return True
         floating = [column for column in rows.columns if t.is_floating(column.type)]
         may_be_tiny = b"e-" in block or b"E-" in block
@@ -143,9 +158,9 @@ class BlockReader:
         left_out: dict[str, Mask] = {}
         for name in self.names:
             text, not_text = text_of(cells[name].combine_chunks())
-            columns[name], not_fit = values_of(text, self.type_of(name), is_exact=self.is_double(name))
+            columns[name], not_fit = values_of(text, self.type_of(name), is_exact=self.is_strict(name))
             if self.is_exact(name) and t.is_string(self.type_of(name)):
-                not_fit = words_in(text)
+                not_fit = self.not_numbers(text, name)
             if not_fit.any() and self.drift.leaves_out(name, self.told(name, int(positions[not_fit.argmax()]))):
                 left_out[name] = not_fit
                 not_fit = np.zeros(len(bad), np.bool_)
@@ -157,9 +172,10 @@ class BlockReader:
         good = pa.table(columns).filter(pa.array(~bad))
         return good, positions[~bad], rejects
 
-    def is_double(self, name: str) -> bool:
-        """Whether a column is one of doubles because of its values."""
-        return name in self.schema.names and is_inferred_double(self.schema.field(name))
+    def is_strict(self, name: str) -> bool:
+        """Whether a column is one of numbers or truth values because of its values."""
+        dtype = self.type_of(name)
+        return any(is_such(dtype) for is_such in CODED) and is_inferred(self.schema.field(name))
 
     def kind_of(self, name: str) -> str:
         """Return the name of a column's type for error messages."""

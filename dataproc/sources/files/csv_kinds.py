@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
+from dataproc.arrow.timestamps import early_in
 from dataproc.domain.source_columns import Kind
 from dataproc.sources.inference import (
     BOOLEAN,
@@ -39,7 +40,8 @@ def is_number(dtype: pa.DataType) -> bool:
 def cell_kind(dtype: pa.DataType, written: "pa.ChunkedArray[Any]") -> Kind:
     """Return the kind of a column that Arrow's reader takes for `dtype`, and that is `written` like that.
 
-    Arrow takes codes such as `007` for numbers, rounds long ones, and takes `1` beside `true` for a truth value.
+    Arrow takes codes such as `007` for numbers, rounds long ones, takes `1` beside `true` for a truth value, and has
+    the year 0.
     """
     if is_number(dtype):
         texts = pc.unique(pc.utf8_trim_whitespace(written)).drop_null()
@@ -47,4 +49,6 @@ def cell_kind(dtype: pa.DataType, written: "pa.ChunkedArray[Any]") -> Kind:
     if t.is_boolean(dtype):
         words = pc.unique(pc.utf8_lower(written)).drop_null().to_pylist()
         return BOOLEAN if {"true", "false"}.issuperset(words) else TEXT
+    if (t.is_date(dtype) or t.is_timestamp(dtype)) and early_in(written).any():
+        return TEXT
     return next((kind for is_such, kind in KINDS if is_such(dtype)), TEXT)

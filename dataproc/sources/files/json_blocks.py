@@ -18,7 +18,7 @@ import pyarrow.types as t
 from dataproc.arrow.numbers import edges_and_bytes
 from dataproc.domain.cells import Cells, Mask, cleared
 from dataproc.domain.chunk import POSITION_FIELD
-from dataproc.domain.source_columns import Field, is_inferred_double, sql_type_of
+from dataproc.domain.source_columns import Field, is_inferred_double, read_as, sql_type_of
 from dataproc.sources.files.cells import values_of, words_in
 from dataproc.sources.json_values import NUMBER_STARTS, OPENING, TEXT_STARTS, Casting, text_of
 
@@ -192,7 +192,7 @@ def raws_of(values: Sequence[msgspec.Raw]) -> Cells:
 def judged(raws: Cells, column: Field, casting: Casting) -> tuple[Cells, Mask]:
     """Return values from their characters, `null` among them, and which of them do not fit."""
     present: Cells = pc.if_else(pc.equal(raws, NULL), None, raws)
-    if sql_type_of(column) == "jsonb":
+    if read_as(column) == "jsonb":
         return present, np.zeros(len(raws), np.bool_)
     starts = first_bytes(raws)
     is_text = starts == TEXT_STARTS
@@ -207,7 +207,7 @@ def judged(raws: Cells, column: Field, casting: Casting) -> tuple[Cells, Mask]:
 
 def misnumbered(texts: Cells, starts: Bytes, is_text: Mask, column: Field) -> Mask:
     """Return which values of a text column are not numbers, where it is one of exact numbers."""
-    if sql_type_of(column) != "numeric":
+    if read_as(column) != "numeric":
         return np.zeros(len(texts), np.bool_)
     is_number = np.isin(starts, list(NUMBER_STARTS)) | np.asarray(pc.is_null(texts), np.bool_)
     words = words_in(texts) if is_text.any() else np.zeros(len(texts), np.bool_)

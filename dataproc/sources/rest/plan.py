@@ -107,7 +107,7 @@ class Planner:
             return declared(self.spec.columns)
         kinds = sampled(sample)
         checked_names(kinds, self.spec.path)
-        return self.columns.schema(kinds)
+        return self.columns.schema(kinds, is_json=True)
 
     def cut(self, page: Page, window: Window | None) -> list[tuple[str, Part, int | None]]:
         """Return the parts that are read, each with a name and the records that it has, if that is known."""
@@ -223,7 +223,9 @@ class Planner:
             return types
         carried = without_null(kinds_in(parent.carried for parent in parents))
         kept = [one for one in types if one.name not in spec.carry]
-        return pa.schema([*kept, *(self.columns.field(name, carried.get(name, TEXT)) for name in spec.carry)])
+        return pa.schema(
+            [*kept, *(self.columns.field(name, carried.get(name, TEXT), is_json=True) for name in spec.carry)]
+        )
 
 
 def path_text(value: Raw | None) -> str | None:
