@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as t
 
 from dataproc.domain.cells import Cells, Mask, failing
 
+FLOAT_DIGITS, DOUBLE_DIGITS = 6, 15
+"""Decimals of so many digits all have a number of single or double precision of their own (FLT_DIG, DBL_DIG of C)."""
+LEAST_PLAIN, LEAST_POWER = 1e-4, -4
+NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 INFINITE = r"(?i)^[+-]?inf(inity)?$"
 NOT_ZERO = r"^[+-]?[0.]*[1-9]"
 
@@ -27,6 +34,38 @@ def out_of_range(text: Cells, values: Cells) -> Mask:
     if zero.any():
         found |= zero & ~failing(pc.match_substring_regex(text, NOT_ZERO))
     return found
+
+
+def float_texts(cells: Cells) -> Cells:
+    """Return floating-point numbers as the texts that PostgreSQL writes: `1e-05`, `NaN`, `Infinity`.
+
+    Arrow's texts have the same digits, the fewest that tell a number from its neighbours, but other exponents.
+    PostgreSQL writes one below 0.0001, and above the digits that a type always keeps (`float8out`, `float4out`). Of
+    whole numbers with more digits than the type has bits for, it may write digits more than the fewest.
+    """
+    texts = cells.cast(pa.string())
+    digits = FLOAT_DIGITS if t.is_float32(cells.type) else DOUBLE_DIGITS
+    numbers = np.abs(np.asarray(cells.fill_null(1).to_numpy(zero_copy_only=False), np.float64))
+    other = ~((numbers >= LEAST_PLAIN) & (numbers < 10.0**digits)) | is_true(pc.match_substring(texts, "e"))
+    if not other.any():
+        return texts
+    told = zip(texts.to_pylist(), other, strict=True)
+    return pa.array(
+        [postgres_text(text, digits) if text and is_other else text for text, is_other in told], pa.string()
+    )
+
+
+def postgres_text(text: str, plain_digits: int) -> str:
+    """Return how PostgreSQL writes a floating-point number; from so many digits on, and below 0.0001, by its power."""
+    if not isfinite(float(text)):
+        return NOT_FINITE[str(float(text))]
+    number = Decimal(text)
+    sign, digits, _ = number.as_tuple()
+    power = number.adjusted()
+    if number and not LEAST_POWER <= power < plain_digits:
+        rest = "".join(map(str, digits[1:])).rstrip("0")
+        return f"{'-' * sign}{digits[0]}{'.' * bool(rest)}{rest}e{'-' if power < 0 else '+'}{abs(power):02}"
+    return format(number, "f")
 
 
 def is_true(answers: Cells | pa.ChunkedArray[Any]) -> Mask:

@@ -37,7 +37,13 @@ def shortened(text: str) -> str:
 
 
 def texts_of(rows: pa.Table) -> list[str]:
-    """Return rows as JSON texts, cut to what a reject may hold; also rows that Python cannot hold."""
+    """Return rows as JSON texts, cut to what a reject may hold; also rows that Python cannot hold.
+
+    A number of single precision has the digits that PostgreSQL shows, not those of the double that Python makes of it.
+    """
+    for at, column in enumerate(rows.schema):
+        if pa.types.is_float32(column.type):
+            rows = rows.set_column(at, column.name, rows[at].cast(pa.string()).cast(pa.float64()))
     try:
         found = rows.to_pylist(maps_as_pydicts="strict")
     except (OverflowError, ValueError, KeyError, TypeError):

@@ -35,7 +35,7 @@ def plain(value: object) -> object:
         case bytes():
             return rf"\x{value.hex()}"
         case float() if not math.isfinite(value):
-            return str(value)
+            return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
         case timedelta():
             return f"PT{Decimal(value // timedelta(microseconds=1)).scaleb(-6):f}S"
         case _:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
+from dataproc.arrow.numbers import float_texts
 from dataproc.domain.cells import Cells, Mask
 
 EXACT_DIGITS = 15
@@ -49,6 +50,8 @@ def cast_exactly(cells: Cells, dtype: pa.DataType) -> Cells:
         return to_floating(cells, dtype)
     if isinstance(dtype, pa.Decimal128Type):
         return to_decimal(cells, dtype)
+    if t.is_string(dtype) and t.is_floating(cells.type):
+        return float_texts(cells)
     after = cells.cast(dtype)
     if t.is_date(dtype) and t.is_timestamp(cells.type) and not after.cast(cells.type).equals(cells):
         msg = "a moment within a day is not a date"

@@ -7,7 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
+from dataproc.arrow.numbers import float_texts
 from dataproc.domain.errors import ContractViolationError
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.conftest import PostgresServers
@@ -126,3 +129,26 @@ def test_a_value_that_does_not_fit_is_refused_without_a_contract(
         LoadTrial(PostgresWarehouse(url, ALWAYS_DIRECT), table=table).run(rows_of([value], dtype))
 
     assert Query(url).table(table) == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@given(
+    doubles=st.lists(st.floats(), min_size=1, max_size=100),
+    floats=st.lists(st.floats(width=32), min_size=1, max_size=100),
+)
+@example(doubles=[1e15, 999999999999999.0, 1e-4, 9.9e-5, 0.0, -0.0], floats=[1e6, 999999.0, 1234567.0, 1e-4, 3.4e38])
+def test_the_text_of_a_floating_point_number_is_the_one_that_postgresql_writes(
+    url: str, doubles: list[float], floats: list[float]
+) -> None:
+    trials = ((doubles, pa.float64(), "float8", 53), (floats, pa.float32(), "float4", 24))
+    for values, dtype, sql_type, bits in trials:
+        cells = pa.array(values, dtype)
+        written = Query(url)(
+            f"SELECT w::{sql_type}::text FROM unnest(%s::text[]) WITH ORDINALITY AS u (w, i) ORDER BY i",
+            cells.cast(pa.string()).to_pylist(),
+        )
+        for found, (expected,) in zip(float_texts(cells), written, strict=True):
+            text = str(found)
+            is_whole = 2.0**bits <= abs(float(expected)) < float("inf")
+            is_same = pa.array([text, expected]).cast(dtype).unique().to_pylist() == [float(expected)]
+            assert text == expected or (is_whole and is_same and len(text) < len(expected))

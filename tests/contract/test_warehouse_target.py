@@ -409,6 +409,7 @@ def test_a_row_that_breaks_a_rule_of_the_table_is_set_aside_by_the_staged_way(
     assert published.account == Account(2, 1, 1)
     assert [row[0] for row in query.table()] == [1]
     assert query("SELECT position, rule, column_name FROM dataproc_load.reject") == [(1, "warehouse", column)]
+    assert query("SELECT reason FROM dataproc_load.reject WHERE reason LIKE '%staging%'") == []
 
 
 @pytest.mark.usefixtures("own_types")

@@ -100,7 +100,7 @@ def test_a_long_text_is_cut_between_two_characters(text: str) -> None:
 def test_a_row_is_told_as_json_with_what_json_lacks_as_text() -> None:
     told = row_text({"a": 1, "b": b"\xff", "c": float("nan"), "d": None, "e": "Zoë\x00"})
 
-    assert json.loads(told) == {"a": 1, "b": "\\xff", "c": "nan", "d": None, "e": "Zoë\x00"}
+    assert json.loads(told) == {"a": 1, "b": "\\xff", "c": "NaN", "d": None, "e": "Zoë\x00"}
     assert "\x00" not in told
     assert "Zoë" in told
 
@@ -112,3 +112,9 @@ def test_a_row_beyond_the_calendar_of_python_is_told_too() -> None:
 
     assert json.loads(first) == {"d": "1970-01-01", "t": "1970-01-01 00:00:00"}
     assert json.loads(second) == {"d": 2**31 - 1, "t": 2**62}
+
+
+def test_a_number_of_single_precision_is_written_with_its_own_digits() -> None:
+    rows = pa.table({"x": pa.array([0.1, 3.4e38, None, 16777216.0], pa.float32())})
+
+    assert texts_of(rows) == ['{"x": 0.1}', '{"x": 3.4e+38}', '{"x": null}', '{"x": 16777216.0}']

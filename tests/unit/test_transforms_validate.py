@@ -108,7 +108,7 @@ def test_values_that_json_lacks_are_written_all_the_same() -> None:
 
     text = validate({"x": "int64"}).apply(chunk).rejects["row"][0].as_py()
 
-    assert json.loads(text) == {"x": "oh", "f": "nan", "b": "\\xff"}
+    assert json.loads(text) == {"x": "oh", "f": "NaN", "b": "\\xff"}
 
 
 def test_dropped_rows_are_only_counted() -> None:

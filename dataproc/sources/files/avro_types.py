@@ -30,7 +30,11 @@ LOGICAL: Mapping[tuple[str, str], pa.DataType] = {
     ("long", "local-timestamp-nanos"): pa.timestamp("ns"),
 }
 REFUSED = frozenset({"duration", "big-decimal"})
-WIDER = ((frozenset({"int", "long"}), "long"), (frozenset({"float", "double"}), "double"))
+WIDER = (
+    (frozenset({"int", "long"}), "long"), (frozenset({"float", "double"}), "double"),
+    (frozenset({"int", "double"}), "double"), (frozenset({"int", "float", "double"}), "double"),
+)  # fmt: skip
+"""Numbers of which one type holds the values of all others."""
 DIGITS = 76
 EXACT = Context(prec=DIGITS)
 
