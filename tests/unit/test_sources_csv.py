@@ -197,6 +197,18 @@ def test_a_newline_in_quotes_ends_no_record() -> None:
     assert last_record_end(b"1,a\n2,b", CSV) == 4
 
 
+@given(block=st.text('ab"\n,', max_size=40).map(str.encode), looked_at=st.integers(0, 50))
+def test_the_last_record_of_a_block_ends_at_a_line_end_after_an_even_number_of_quotes(
+    block: bytes, looked_at: int
+) -> None:
+    ends = [at + 1 for at, byte in enumerate(block) if byte == ord("\n")]
+    outside = [end for end in ends if block[:end].count(b'"') % 2 == 0]
+    last = max(outside, default=0)
+    expected = last if len(block) - last <= looked_at else max(ends, default=0)
+
+    assert last_record_end(block, CSV, looked_at) == (expected if b'"' in block else max(ends, default=0))
+
+
 @given(st.lists(st.text(alphabet='a",\n', max_size=8), max_size=20))
 def test_repair_loses_no_line(cells: list[str]) -> None:
     block = "".join(f"1,{cell}\n" for cell in cells).encode()

@@ -113,6 +113,8 @@ class BlockReader:
         ):
             return True
         floating = [column for column in rows.columns if t.is_floating(column.type)]
+        if not floating:
+            return False
         may_be_tiny = b"e-" in block or b"E-" in block
         return any(
             bool(
@@ -240,7 +242,7 @@ def parsed_csv(
         ragged.append(row)
         return "skip"
 
-    if not block.strip(b"\r\n"):
+    if not block or (block[0] in b"\r\n" and not block.strip(b"\r\n")):
         return pa.schema([(name, types.get(name, pa.string())) for name in names]).empty_table()
     return pa_csv.read_csv(
         cast("IO[bytes]", pa.BufferReader(block)),

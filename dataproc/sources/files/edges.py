@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from dataproc.domain.sources.files import CsvOptions
 from dataproc.sources.files.lines import bytes_at
-from dataproc.sources.files.quoting import Places, masked, places
+from dataproc.sources.files.quoting import masked
 from dataproc.sources.files.storage import FoundFile, Storage
+
+Places = npt.NDArray[np.int64]
 
 WINDOW = 256 * 1024
 WINDOWS = 8
@@ -105,3 +108,10 @@ class Cutter:
 def outside_of(quotes: Places, signs: Places, *, opened: bool) -> Places:
     """Return those of `signs` that are outside quotes, where one is open at the beginning, or none is."""
     return np.compress(np.searchsorted(quotes, signs) % 2 == int(opened), signs)
+
+
+def places(block: bytes, sign: str | None) -> Places:
+    """Return where a character stands."""
+    if sign is None or sign.encode() not in block:
+        return np.empty(0, np.int64)
+    return np.flatnonzero(np.frombuffer(block, np.uint8) == ord(sign))

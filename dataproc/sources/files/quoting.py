@@ -17,8 +17,6 @@ from dataproc.sources.files.lines import BOM, LONGEST_LINE, SAMPLE, last_line_en
 if TYPE_CHECKING:
     import _csv
 
-Places = npt.NDArray[np.int64]
-
 END = "\x00end\x00"
 # Python's reader takes values of up to 128 KiB, unless the process is told otherwise; Arrow's knows no such limit.
 csv.field_size_limit(LONGEST_LINE)
@@ -65,23 +63,22 @@ def masked(block: bytes, options: CsvOptions) -> bytes:
     return re.sub(re.escape(options.escape.encode()) + b".", b"__", block, flags=re.DOTALL)
 
 
-def places(block: bytes, sign: str | None) -> Places:
-    """Return where a character stands."""
-    if sign is None or sign.encode() not in block:
-        return np.empty(0, np.int64)
-    return np.flatnonzero(np.frombuffer(block, np.uint8) == ord(sign))
+def last_record_end(block: bytes, options: CsvOptions, looked_at: int = SAMPLE) -> int:
+    """Return where the last line ends that is outside quotes, and 0 where all lines of a short block are within.
 
-
-def last_record_end(block: bytes, options: CsvOptions) -> int:
-    """Return where the last line ends that is outside quotes; of any line, where stray quotes hide it."""
+    Where none of the last bytes looked at is outside, a quote is stray, and it is where the last of all lines ends.
+    """
     plain = masked(block, options)
-    quotes = places(plain, options.quote)
-    if quotes.size == 0:
+    quote = (options.quote or "").encode()
+    before, stop = plain.count(quote) if quote else 0, len(plain)
+    if before == 0:
         return last_line_end(plain)
-    newlines = places(plain, "\n")
-    outside = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
-    end = int(outside[-1]) + 1 if outside.size else 0
-    return end if len(block) - end <= SAMPLE else last_line_end(block)
+    while (newline := plain.rfind(b"\n", 0, stop)) >= 0 and len(plain) - newline - 1 <= looked_at:
+        before -= plain.count(quote, newline, stop)
+        if before % 2 == 0:
+            return newline + 1
+        stop = newline
+    return 0 if newline < 0 and len(plain) <= looked_at else last_line_end(block)
 
 
 def repaired(
