@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from psycopg.pq import ExecStatus
 
 
 @dataclass(slots=True)
@@ -53,7 +54,9 @@ class KeptSessions:
         session = KeptSession(url) if kept is None else kept
         try:
             cursor = session.run(statement, *parameters, binary=binary)
-            return cursor.fetchall() if cursor.description else []
+            # A row may have no columns, as those of `SELECT FROM t` have.
+            has_rows = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
+            return cursor.fetchall() if has_rows else []
         finally:
             if kept is None:
                 session.close()
