@@ -20,6 +20,9 @@ INFERRED = b"inferred"
 AS_CHARACTERS = b"as_characters"
 """Key of a field's metadata: an existing column that takes any text decides, not the type that the samples show."""
 
+SEEN_AS = b"seen_as"
+"""Key of a field's metadata: the schema (Arrow IPC) of the column as steps see it that leave it as it was written."""
+
 DOUBLE = "double precision"
 NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", DOUBLE)
 DOCUMENTS = ("json", "jsonb")
@@ -49,13 +52,14 @@ class SourceColumns:
     """What the steps of a job, and its target, say of columns; all names are those in the source.
 
     `declared` columns are cast by a step. With `computed` ones a step computes (names in lower case, as expressions do
-    not tell cases apart); `None`: with all of them. `renamed` has the last name of each column that is not called the
-    same at the end, `None` for one that does not arrive. `target` has the columns of an existing target by their own
-    names.
+    not tell cases apart); `None`: with all of them. At `looked` ones steps look, and leave them as they are. `renamed`
+    has the last name of each column that is not called the same at the end, `None` for one that does not arrive.
+    `target` has the columns of an existing target by their own names.
     """
 
     declared: frozenset[str] = frozenset()
     computed: frozenset[str] | None = frozenset()
+    looked: frozenset[str] = frozenset()
     renamed: Mapping[str, str | None] = field(default_factory=dict)
     target: Mapping[str, TargetColumn] = field(default_factory=dict)
 
@@ -73,13 +77,21 @@ class SourceColumns:
         column = self.target_of(name)
         if is_json and column is not None and column.sql_type in DOCUMENTS:
             return text_field(name, "jsonb")
-        if not self.is_computed(name):
-            if column is not None:
-                return targeted_field(name, kind, column)
-            return inferred_text(name, kind) if kind.sql_type in ("numeric", "jsonb") else inferred_field(name, kind)
-        if column is not None and column.dtype is not None:
-            return pa.field(name, column.dtype)
-        return text_field(name, "jsonb") if kind.sql_type == "jsonb" else inferred_field(name, kind)
+        if self.is_computed(name):
+            return computed_field(name, kind, column)
+        if name.lower() not in self.looked:
+            return written_field(name, kind, column)
+        seen = self.looked_at_as(name, kind)
+        return (
+            computed_field(name, kind, column) if seen is None else with_seen(written_field(name, kind, column), seen)
+        )
+
+    def looked_at_as(self, name: str, kind: Kind) -> Field | None:
+        """Return how steps see exact numbers that they leave as they are; `None`: the column is not one of these."""
+        column = self.target_of(name)
+        if not (kind.sql_type == "numeric" if column is None else column.sql_type.startswith("numeric")):
+            return None
+        return inferred_field(name, kind if kind.sql_type == "numeric" else Kind("numeric", SEEN_NUMERIC))
 
     def schema(self, kinds: Mapping[str, Kind], *, is_json: bool = False) -> pa.Schema:
         """Return how columns with values of inferred kinds are read."""
@@ -95,6 +107,8 @@ class SourceColumns:
         return None if last is None else self.target.get(last)
 
 
+SEEN_NUMERIC = pa.decimal128(38, 9)
+"""As what steps see numbers of an existing `numeric` column whose samples show no fraction."""
 EVERYTHING_INFERRED = SourceColumns()
 """Nothing declared, no target, no step."""
 
@@ -120,6 +134,20 @@ def is_inferred_double(column: Field) -> bool:
     return sql_type_of(column) == DOUBLE
 
 
+def computed_field(name: str, kind: Kind, column: TargetColumn | None) -> Field:
+    """Return the field of a column whose values come to a step."""
+    if column is not None and column.dtype is not None:
+        return pa.field(name, column.dtype)
+    return text_field(name, "jsonb") if kind.sql_type == "jsonb" else inferred_field(name, kind)
+
+
+def written_field(name: str, kind: Kind, column: TargetColumn | None) -> Field:
+    """Return the field of a column that no step changes."""
+    if column is not None:
+        return targeted_field(name, kind, column)
+    return inferred_text(name, kind) if kind.sql_type in ("numeric", "jsonb") else inferred_field(name, kind)
+
+
 def targeted_field(name: str, kind: Kind, column: TargetColumn) -> Field:
     """Return the field of a column whose characters go into an existing column."""
     if column.sql_type.partition("(")[0] in NUMBERS or kind.sql_type not in ("numeric", "jsonb"):
@@ -136,6 +164,23 @@ def sql_type_of(column: Field) -> str | None:
     """Return the PostgreSQL type that a field carries besides its Arrow type; `None`: it carries none."""
     found = (column.metadata or {}).get(SQL_TYPE)
     return None if found is None else found.decode(errors="replace")
+
+
+def with_seen(column: Field, seen: Field) -> Field:
+    """Return a column with how it is seen by steps that leave it as it is."""
+    return pa.field(column.name, column.type, metadata={
+        **(column.metadata or {}), SEEN_AS: pa.schema([seen]).serialize().to_pybytes(),
+    })  # fmt: skip
+
+
+def seen_field(column: Field) -> Field:
+    """Return a column as such steps see it: the same one, unless it is text and carries another."""
+    told = (column.metadata or {}).get(SEEN_AS)
+    return (
+        column
+        if told is None or not pa.types.is_string(column.type)
+        else pa.ipc.read_schema(pa.py_buffer(told)).field(0).with_name(column.name)
+    )
 
 
 def read_as(column: Field) -> str | None:

@@ -20,6 +20,9 @@ from dataproc.domain.transforms.sql import SqlTransform
 from dataproc.domain.transforms.validate import ValidateTransform
 from dataproc.transforms.syntax import syntax_of
 
+LOOKING = (FilterTransform, DeriveTransform, DedupeTransform, ValidateTransform)
+"""Steps that leave columns as they were written, see `looking`; all others that compute have values come out."""
+
 
 def source_columns(transforms: Iterable[Transform]) -> SourceColumns:
     """Return which columns, by their names in the source, the steps cast, read as text, or compute with.
@@ -30,9 +33,8 @@ def source_columns(transforms: Iterable[Transform]) -> SourceColumns:
     walk = Walk()
     for spec in transforms:
         walk.take(spec)
-    return SourceColumns(
-        frozenset(walk.declared), None if walk.all_computed else frozenset(walk.computed), walk.last_names()
-    )
+    computed = None if walk.all_computed else frozenset(walk.computed)
+    return SourceColumns(frozenset(walk.declared), computed, frozenset(walk.looked), walk.last_names())
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class Walk:
 
     declared: set[str] = field(default_factory=set)
     computed: set[str] = field(default_factory=set)
+    looked: set[str] = field(default_factory=set)
     all_computed: bool = False
     origin: dict[str, str | None] = field(default_factory=dict)
 
@@ -50,12 +53,17 @@ class Walk:
             self.origin = origins_after(spec, self.origin)
         # A column that an earlier step computes with has its type by then.
         if not self.all_computed:
-            self.declared |= {name for name in self.sources(named(spec)) if name.lower() not in self.computed}
+            known = self.computed | self.looked
+            self.declared |= {name for name in self.sources(named(spec)) if name.lower() not in known}
         names = computed_by(spec)
         if names is None:
             self.all_computed = True
         else:
-            self.computed |= {name.lower() for name in self.sources_of_any_case(names) if name not in self.declared}
+            found = {name.lower() for name in self.sources_of_any_case(names) if name not in self.declared}
+            if isinstance(spec, LOOKING):
+                self.looked |= found
+            else:
+                self.computed |= found
         if isinstance(spec, DeriveTransform | EnrichTransform):
             self.origin |= dict.fromkeys(spec.columns)
 

@@ -25,6 +25,7 @@ from dataproc.transforms.enrich_lookup import Lookup
 from dataproc.transforms.enrich_run import EnrichOverRun
 from dataproc.transforms.enrich_unsettled import UnsettledEnrich
 from dataproc.transforms.filter import Filter
+from dataproc.transforms.looking import Looking, LookingKeyed
 from dataproc.transforms.mask import Mask
 from dataproc.transforms.python import Python
 from dataproc.transforms.sql import Sql
@@ -54,7 +55,7 @@ def transform_for(spec: TransformSpec, around: Surroundings) -> Transform:
         case PythonTransform():
             return Python(spec, around.python_modules)
         case ValidateTransform():
-            return Validate(spec, around.python_modules)
+            return LookingKeyed(Validate(spec, around.python_modules), frozenset(spec.columns))
         case _:
             return self_contained(spec)
 
@@ -78,11 +79,11 @@ def self_contained(spec: SelfContained) -> Transform:
         case CleanTransform():
             return Clean(spec)
         case DedupeTransform():
-            return Dedupe(spec)
+            return LookingKeyed(Dedupe(spec))
         case FilterTransform():
-            return Filter(spec)
+            return Looking(Filter(spec))
         case DeriveTransform():
-            return Derive(spec)
+            return Looking(Derive(spec), frozenset(spec.columns))
         case SqlTransform():
             return Sql(spec) if spec.over == "batch" else SqlOverRun(spec)
         case _:

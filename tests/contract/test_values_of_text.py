@@ -338,3 +338,60 @@ def test_a_value_of_json_in_an_existing_column_does_not_depend_on_its_neighbours
         is_string = value.startswith('"') and sql_type == "text"
         expected = str(json.loads(value)) if is_string else value
         assert query("SELECT v::text FROM sales.t WHERE id = %s", len(neighbours)) == [(expected,)]
+
+
+LOOKS: dict[str, tuple[dict[str, object], ...]] = {
+    "filter": ({"kind": "filter", "where": "v > 0"},),
+    "derive": ({"kind": "derive", "columns": {"twice": "v * 2"}},),
+    "rule": ({"kind": "validate", "rules": [{"name": "positive", "expect": "v > 0"}]},),
+    "unique": ({"kind": "validate", "unique": [["v"]]},),
+    "dedupe": ({"kind": "dedupe", "keys": ["v"]},),
+    "latest": ({"kind": "dedupe", "keys": ["id"], "keep": {"latest": "v"}},),
+    "after clean": ({"kind": "clean", "trim": True, "rename": {"v": "w"}}, {"kind": "filter", "where": "w > 0"}),
+    "twice": (
+        {"kind": "filter", "where": "v > 0"},
+        {"kind": "validate", "rules": [{"name": "small", "expect": "v < 100"}]},
+    ),
+}
+"""Steps that look at values."""
+
+
+@pytest.mark.parametrize(("form", "way"), [("csv", "direct"), ("jsonl", "staged"), ("rest", "direct")])
+@pytest.mark.parametrize("looks", LOOKS)
+@pytest.mark.parametrize("sql_type", [None, "numeric", "numeric(10,2)"])
+def test_a_step_that_looks_at_a_number_leaves_it_as_it_was_written(
+    warehouse: PostgresWarehouse,
+    query: Query,
+    tmp_path: Path,
+    api: Api,
+    *,
+    form: str,
+    way: str,
+    looks: str,
+    sql_type: str | None,
+) -> None:
+    trial = Trial(tmp_path, going(warehouse, way), api)
+    name = "w" if looks == "after clean" else "v"
+    query("CREATE SCHEMA sales")
+    if sql_type is not None:
+        query(f"CREATE TABLE sales.t (id int, {name} {sql_type}, twice numeric)")
+    cells = ["1.50", "2", "2.555", "10.0"]
+    trial.write(form, cells, quoted=False)
+
+    trial.load(form, steps=LOOKS[looks])
+
+    found = [text for (text,) in query(f"SELECT {name}::text FROM sales.t ORDER BY id")]
+    assert found == (["1.50", "2.00", "2.56", "10.00"] if sql_type == "numeric(10,2)" else cells)
+    if looks == "derive":
+        assert query("SELECT sum(twice) = 32.11 FROM sales.t") == [(True,)]
+
+
+def test_a_number_with_which_a_step_cannot_compute_is_set_aside_and_told(trial: Trial, query: Query) -> None:
+    trial.write("csv", ["1.50", "1" * 40 + ".5"])
+
+    trial.load("csv", steps=LOOKS["filter"])
+
+    assert query("SELECT v::text FROM sales.t") == [("1.50",)]
+    assert query("SELECT rule, column_name, reason FROM dataproc_load.reject") == [
+        ("type", "v", "column 'v' does not fit decimal128(38, 9), with which a step computes; cast it in a clean step")
+    ]

@@ -54,4 +54,4 @@ def test_a_column_that_a_step_after_it_casts_comes_in_the_type_that_the_conditio
 
     found = source_columns([casts[0], condition, casts[1], casts[2]])
 
-    assert (found.declared, found.computed) == (frozenset({"a", "c"}), frozenset({"b"}))
+    assert (found.declared, found.looked) == (frozenset({"a", "c"}), frozenset({"b"}))

@@ -17,6 +17,7 @@ from dataproc.domain.chunk import POSITION, Chunk, Piece, chunk_of, no_rejects, 
 from dataproc.domain.errors import BadDataError, ContractViolationError, InvalidSpecError
 from dataproc.domain.transforms.validate import ValidateTransform
 from dataproc.transforms.factory import transform_for
+from dataproc.transforms.looking import LookingKeyed
 from dataproc.transforms.validate import Validate
 from tests.builders import around_transforms
 
@@ -25,10 +26,11 @@ def a_chunk(**columns: Any) -> Chunk:
     return chunk_of("unit-1", 0, Piece(with_positions(pa.table(columns), 0), no_rejects()), last=True)
 
 
-def validate(**options: Any) -> Validate:
+def validate(**options: Any) -> LookingKeyed:
     spec = ValidateTransform.model_validate({"kind": "validate", **options})
     step = transform_for(spec, around_transforms(python_modules=("tests",)))
-    assert isinstance(step, Validate)
+    assert isinstance(step, LookingKeyed)
+    assert isinstance(step.step, Validate)
     return step
 
 
