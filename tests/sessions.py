@@ -1,7 +1,8 @@
 """Sessions that tests keep: a new one costs the server some milliseconds, which is more than most statements."""
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ class KeptSession:
 
     url: str
     connection: "psycopg.Connection[tuple[Any, ...]] | None" = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, statement: str, *parameters: object, binary: bool = False) -> "psycopg.Cursor[tuple[Any, ...]]":
         """Run a statement in a transaction of its own."""
@@ -49,17 +51,21 @@ class KeptSessions:
             self.by_url.pop(url).close()
 
     def rows(self, url: str, statement: str, *parameters: object, binary: bool = False) -> list[tuple[Any, ...]]:
-        """Run a statement, in the session that is kept for the database if one is; return its rows."""
+        """Return the rows of a statement, run in the kept session of the database unless another thread uses that."""
         kept = self.by_url.get(url)
-        session = KeptSession(url) if kept is None else kept
-        try:
-            cursor = session.run(statement, *parameters, binary=binary)
-            # A row may have no columns, as those of `SELECT FROM t` have.
-            has_rows = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
-            return cursor.fetchall() if has_rows else []
-        finally:
-            if kept is None:
-                session.close()
+        if kept is not None and kept.lock.acquire(blocking=False):
+            try:
+                return rows_of(kept.run(statement, *parameters, binary=binary))
+            finally:
+                kept.lock.release()
+        with closing(KeptSession(url)) as session:
+            return rows_of(session.run(statement, *parameters, binary=binary))
+
+
+def rows_of(cursor: "psycopg.Cursor[tuple[Any, ...]]") -> list[tuple[Any, ...]]:
+    """Return the rows of a statement; one may have no columns, as those of `SELECT FROM t` have."""
+    has_rows = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
+    return cursor.fetchall() if has_rows else []
 
 
 SESSIONS = KeptSessions()
