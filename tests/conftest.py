@@ -28,12 +28,12 @@ from dataproc.settings import Settings
 from dataproc.telemetry.logs import LOGGERS
 from dataproc.warehouse.setup import prepare
 from tests.fakes.store import FakeStore
-from tests.sessions import SESSIONS, KeptSession
+from tests.sessions import SESSIONS
 
 INSTALLED_15 = Path("/usr/lib/postgresql/15/bin")
 ROOT = Path(__file__).parents[1]
 ACCEPTANCE = ROOT / "tests" / "acceptance"
-MEMORY, LARGE = Path("/dev/shm"), 8 * 2**30  # noqa: S108 - only `mkdtemp` makes something there
+SHARED_MEMORY, NEEDED_BYTES = Path("/dev/shm"), 8 * 2**30  # noqa: S108 - only `mkdtemp` makes something there
 EMPTY, METADATA, WAREHOUSE = "template0", "metadata_template", "warehouse_template"
 """Databases to copy from: with nothing in it, with the newest schema of the jobs, and a prepared warehouse."""
 DEFAULT_MAJOR = int(os.environ.get("DATAPROC_TEST_POSTGRES", "18"))
@@ -72,13 +72,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneRayS
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what has been imported and collected: it takes a tenth of the time of the tests."""
+    """Exclude the imported objects from garbage collection, which takes a tenth of the time of the tests otherwise."""
     gc.collect()
     gc.freeze()
 
 
 def pytest_unconfigure() -> None:
-    """Let the interpreter take apart what it has, or extension modules complain of leaks."""
+    """Include the objects again: extension modules report those as leaks that the interpreter does not collect."""
     gc.unfreeze()
 
 
@@ -106,12 +106,12 @@ def logs_as_before() -> Iterator[None]:
 
 @cache
 def fast_folder() -> Path | None:
-    """Return the folder in memory, where it is large; `None`: the usual one of the system.
+    """Return the folder in shared memory if it has room, else `None`, which means the usual temporary folder.
 
-    A test database is some hundred files. To make and remove them on ext4 takes half the time of most tests.
+    A test database has some hundred files. Most tests spend half of their time on creating and removing them on ext4.
     """
-    is_large = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= LARGE
-    return MEMORY if is_large else None
+    is_usable = SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK)
+    return SHARED_MEMORY if is_usable and shutil.disk_usage(SHARED_MEMORY).free >= NEEDED_BYTES else None
 
 
 @contextmanager
@@ -159,21 +159,18 @@ class PostgresServers:
 
     stack: ExitStack
     urls: dict[int, Callable[[str], str]] = field(default_factory=dict)
-    sessions: dict[int, KeptSession] = field(default_factory=dict)
     templates: set[tuple[int, str]] = field(default_factory=set)
 
     def url(self, major: int, database: str) -> str:
         """Return the URL of a database."""
         if major not in self.urls:
             self.urls[major] = self.stack.enter_context(embedded_18() if major == 18 else installed_15())
+            self.stack.enter_context(SESSIONS.keeping(self.urls[major]("postgres")))
         return self.urls[major](database)
 
     def run(self, major: int, statement: sql.Composed) -> None:
         """Run a statement that is about databases."""
-        if major not in self.sessions:
-            self.sessions[major] = KeptSession(self.url(major, "postgres"))
-            self.stack.callback(self.sessions[major].close)
-        self.sessions[major].run(statement.as_string())
+        SESSIONS.rows(self.url(major, "postgres"), statement.as_string())
 
     def make_template(self, major: int, template: str) -> None:
         """Make a database to copy from, unless it exists."""

@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.types as t
 
 from dataproc.domain.cells import Cells, Mask, failing
+from dataproc.domain.row_text import NOT_FINITE
 
 FLOAT_DIGITS, DOUBLE_DIGITS = 6, 15
 """Decimals of so many digits all have a number of single or double precision of their own (FLT_DIG, DBL_DIG of C)."""
 LEAST_PLAIN, LEAST_POWER = 1e-4, -4
-NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 INFINITE = r"(?i)^[+-]?inf(inity)?$"
 NOT_ZERO = r"^[+-]?[0.]*[1-9]"
 
@@ -49,14 +49,13 @@ def float_texts(cells: Cells) -> Cells:
     other = ~((numbers >= LEAST_PLAIN) & (numbers < 10.0**digits)) | is_true(pc.match_substring(texts, "e"))
     if not other.any():
         return texts
-    told = zip(texts.to_pylist(), other, strict=True)
-    return pa.array(
-        [postgres_text(text, digits) if text and is_other else text for text, is_other in told], pa.string()
-    )
+    pairs = zip(texts.to_pylist(), other, strict=True)
+    rewritten = [postgres_text(text, digits) if text and is_other else text for text, is_other in pairs]
+    return pa.array(rewritten, pa.string())
 
 
 def postgres_text(text: str, plain_digits: int) -> str:
-    """Return how PostgreSQL writes a floating-point number; from so many digits on, and below 0.0001, by its power."""
+    """Return PostgreSQL's text of a floating-point number, with an exponent below 0.0001 and from `plain_digits` on."""
     if not isfinite(float(text)):
         return NOT_FINITE[str(float(text))]
     number = Decimal(text)

@@ -48,13 +48,13 @@ def times_of(text: Cells) -> tuple[Cells, Mask]:
 
 
 def since_year_one(values: Cells, bad: Mask) -> tuple[Cells, Mask]:
-    """Return days and times without those of the year 0, which PostgreSQL does not have, and which do not fit."""
+    """Return days and times with null before the year 1, because PostgreSQL has no year 0, and mark these as bad."""
     early = early_in(values)
     return (cleared(values, early), bad | early) if early.any() else (values, bad)
 
 
 def early_in(values: Cells | pa.ChunkedArray[Any]) -> Mask:
-    """Return which days or times are before the year 1; nanoseconds begin in 1677."""
+    """Mark the days and times before the year 1. A timestamp in nanoseconds begins in 1677, so none of them is."""
     dtype = values.type
     if isinstance(dtype, pa.TimestampType) and dtype.unit == "ns":
         return np.zeros(len(values), np.bool_)

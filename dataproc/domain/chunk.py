@@ -39,7 +39,7 @@ def shortened(text: str) -> str:
 def texts_of(rows: pa.Table) -> list[str]:
     """Return rows as JSON texts, cut to what a reject may hold; also rows that Python cannot hold.
 
-    A number of single precision has the digits that PostgreSQL shows, not those of the double that Python makes of it.
+    A number of single precision keeps its shortest digits: Python would write those of the nearest double.
     """
     for at, column in enumerate(rows.schema):
         if pa.types.is_float32(column.type):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 
+NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+"""PostgreSQL's texts of floating-point values that are not numbers or not finite, by Python's."""
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
@@ -35,7 +37,7 @@ def plain(value: object) -> object:
         case bytes():
             return rf"\x{value.hex()}"
         case float() if not math.isfinite(value):
-            return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+            return NOT_FINITE[str(value)]
         case timedelta():
             return f"PT{Decimal(value // timedelta(microseconds=1)).scaleb(-6):f}S"
         case _:

@@ -16,15 +16,20 @@ SQL_TYPE = b"sql_type"
 """Key of a field's metadata: the PostgreSQL type that the characters of a text column stand for in a new table."""
 
 INFERRED = b"inferred"
-"""Key of a field's metadata: the type is that of sampled values, so that a value written otherwise does not fit."""
+"""Key of a field's metadata: the type is inferred from samples, so a value in another form does not fit."""
 AS_CHARACTERS = b"as_characters"
-"""Key of a field's metadata: an existing column that takes any text decides, not the type that the samples show."""
+"""Key of a field's metadata: the existing target column takes any text, so the sampled type rejects no value."""
 
-SEEN_AS = b"seen_as"
-"""Key of a field's metadata: the schema (Arrow IPC) of the column as steps see it that leave it as it was written."""
+SEEN_SCALE = b"seen_scale"
+"""Key of a field's metadata: the scale of the decimals as which steps see a text column that they do not change."""
+
+MAX_DIGITS = 38
+"""Digits of the decimals that steps compute with."""
+COMPUTED_SCALE = 9
+"""Digits after the point that such a decimal has at least, because a sample does not show all of them."""
 
 DOUBLE = "double precision"
-NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", DOUBLE)
+NUMBER_TYPES = ("smallint", "integer", "bigint", "numeric", "real", DOUBLE)
 DOCUMENTS = ("json", "jsonb")
 
 Field: TypeAlias = "pa.Field[Any]"
@@ -52,7 +57,7 @@ class SourceColumns:
     """What the steps of a job, and its target, say of columns; all names are those in the source.
 
     `declared` columns are cast by a step. With `computed` ones a step computes (names in lower case, as expressions do
-    not tell cases apart); `None`: with all of them. At `looked` ones steps look, and leave them as they are. `renamed`
+    not tell cases apart); `None`: with all of them. Steps read the values of `looked` ones without a change. `renamed`
     has the last name of each column that is not called the same at the end, `None` for one that does not arrive.
     `target` has the columns of an existing target by their own names.
     """
@@ -81,17 +86,17 @@ class SourceColumns:
             return computed_field(name, kind, column)
         if name.lower() not in self.looked:
             return written_field(name, kind, column)
-        seen = self.looked_at_as(name, kind)
-        return (
-            computed_field(name, kind, column) if seen is None else with_seen(written_field(name, kind, column), seen)
-        )
+        scale = self.seen_scale(name, kind)
+        if scale is None:
+            return computed_field(name, kind, column)
+        return with_seen_scale(written_field(name, kind, column), scale)
 
-    def looked_at_as(self, name: str, kind: Kind) -> Field | None:
-        """Return how steps see exact numbers that they leave as they are; `None`: the column is not one of these."""
+    def seen_scale(self, name: str, kind: Kind) -> int | None:
+        """Return the scale of the decimals as which steps see a column of exact numbers; `None` for other columns."""
         column = self.target_of(name)
         if not (kind.sql_type == "numeric" if column is None else column.sql_type.startswith("numeric")):
             return None
-        return inferred_field(name, kind if kind.sql_type == "numeric" else Kind("numeric", SEEN_NUMERIC))
+        return kind.dtype.scale if isinstance(kind.dtype, pa.Decimal128Type) else COMPUTED_SCALE
 
     def schema(self, kinds: Mapping[str, Kind], *, is_json: bool = False) -> pa.Schema:
         """Return how columns with values of inferred kinds are read."""
@@ -107,8 +112,6 @@ class SourceColumns:
         return None if last is None else self.target.get(last)
 
 
-SEEN_NUMERIC = pa.decimal128(38, 9)
-"""As what steps see numbers of an existing `numeric` column whose samples show no fraction."""
 EVERYTHING_INFERRED = SourceColumns()
 """Nothing declared, no target, no step."""
 
@@ -150,7 +153,7 @@ def written_field(name: str, kind: Kind, column: TargetColumn | None) -> Field:
 
 def targeted_field(name: str, kind: Kind, column: TargetColumn) -> Field:
     """Return the field of a column whose characters go into an existing column."""
-    if column.sql_type.partition("(")[0] in NUMBERS or kind.sql_type not in ("numeric", "jsonb"):
+    if column.sql_type.partition("(")[0] in NUMBER_TYPES or kind.sql_type not in ("numeric", "jsonb"):
         return text_field(name, kind.sql_type)
     return pa.field(name, pa.string(), metadata={SQL_TYPE: kind.sql_type.encode(), AS_CHARACTERS: b"yes"})
 
@@ -166,25 +169,21 @@ def sql_type_of(column: Field) -> str | None:
     return None if found is None else found.decode(errors="replace")
 
 
-def with_seen(column: Field, seen: Field) -> Field:
-    """Return a column with how it is seen by steps that leave it as it is."""
-    return pa.field(column.name, column.type, metadata={
-        **(column.metadata or {}), SEEN_AS: pa.schema([seen]).serialize().to_pybytes(),
-    })  # fmt: skip
+def with_seen_scale(column: Field, scale: int) -> Field:
+    """Return a text column with the scale of the decimals as which steps see it."""
+    return pa.field(column.name, column.type, metadata={**(column.metadata or {}), SEEN_SCALE: str(scale).encode()})
 
 
 def seen_field(column: Field) -> Field:
-    """Return a column as such steps see it: the same one, unless it is text and carries another."""
-    told = (column.metadata or {}).get(SEEN_AS)
-    return (
-        column
-        if told is None or not pa.types.is_string(column.type)
-        else pa.ipc.read_schema(pa.py_buffer(told)).field(0).with_name(column.name)
-    )
+    """Return a column as steps see it that do not change it: the same field, unless it carries a scale."""
+    scale = (column.metadata or {}).get(SEEN_SCALE)
+    if scale is None:
+        return column
+    return inferred_field(column.name, Kind("numeric", pa.decimal128(MAX_DIGITS, int(scale))))
 
 
 def read_as(column: Field) -> str | None:
-    """Return the PostgreSQL type as whose values a text column is read; `None`: each of its texts is taken as it is."""
+    """Return the PostgreSQL type that a reader checks the values of a text column against, or `None`."""
     return None if AS_CHARACTERS in (column.metadata or {}) else sql_type_of(column)
 
 

@@ -2,7 +2,6 @@
 
 import random
 import socket
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from dataproc.domain.errors import SetupError
 ATTEMPTS = 3
 """How often such a server is started; another process may take a port between its choice and its use."""
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-"""The ports that Linux gives to outgoing connections, and to servers that ask for any port."""
+"""Linux keeps the range of ephemeral ports here: those of outgoing connections, and of servers that ask for any."""
 LOWEST, HIGHEST, BLOCK = 20_000, 65_535, 256
-"""Where blocks of ports lie: above the ports of Ray's workers, 10002 to 19999."""
+"""The ports of blocks begin above those of Ray's workers, which are 10002 to 19999."""
 
 
 @dataclass(slots=True)
@@ -41,13 +40,14 @@ class PortBlock:
 
 
 def free_block() -> PortBlock:
-    """Return a block of free ports, outside those that the kernel gives away where there is one."""
-    lows = range(LOWEST, HIGHEST - BLOCK, BLOCK)
-    below = [low for low in lows if low + BLOCK <= lowest_ephemeral()]
-    for low in (*shuffled(below), *shuffled(lows)):
+    """Return a block of free ports; blocks that have no ephemeral port come first, and others where all are taken."""
+    ephemeral = lowest_ephemeral()
+    blocks = range(LOWEST, HIGHEST - BLOCK, BLOCK)
+    lows = random.sample(blocks, len(blocks))
+    for low in sorted(lows, key=lambda low: low + BLOCK > ephemeral):
         if (guard := guard_of(low)) is not None:
             return PortBlock(low, guard)
-    raise SetupError(f"no {BLOCK} ports of 127.0.0.1 in a row are free")
+    raise SetupError(f"no {BLOCK} consecutive ports of 127.0.0.1 are free; end other servers")
 
 
 def guard_of(low: int) -> socket.socket | None:
@@ -65,16 +65,11 @@ def guard_of(low: int) -> socket.socket | None:
 
 
 def lowest_ephemeral() -> int:
-    """Return the lowest port that the system gives away; other systems than Linux begin at 49152, as IANA says."""
+    """Return the lowest ephemeral port: that of Linux, or 49152 (RFC 6335, section 6) on other systems."""
     try:
         return int(EPHEMERAL.read_text().split()[0])
     except OSError:
         return 49_152
-
-
-def shuffled(lows: Sequence[int]) -> list[int]:
-    """Return the blocks in a random order."""
-    return random.sample(lows, len(lows))
 
 
 def free_port(wanted: int = 0) -> int:

@@ -29,6 +29,15 @@ DASHBOARD_PORT = 8265
 AGENT_PORTS = (
     "ray-client-server-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port", "metrics-export-port"
 )  # fmt: skip
+SERVE_PORTS = (
+    "RAY_SERVE_HAPROXY_STATS_PORT",
+    "RAY_SERVE_HAPROXY_METRICS_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
+)
+GCS_PORT, OWN_DASHBOARD_PORT, FIRST_AGENT_PORT, FIRST_SERVE_PORT = 0, 1, 2, 10
+FIRST_REPLICA_PORT, LAST_REPLICA_PORT = 20, 220
+"""Places within the block of ports; HAProxy reaches the replicas of Serve at the last ones."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -46,7 +55,7 @@ class RayHead:
     @property
     def port(self) -> int:
         """Where Ray's control store (GCS) is."""
-        return 0 if self.ports is None else self.ports[0]
+        return 0 if self.ports is None else self.ports[GCS_PORT]
 
     @property
     def address(self) -> str:
@@ -90,14 +99,14 @@ class RayHead:
                 raise SetupError(f"Ray did not start; {self.log} says why")
 
     def take_ports(self) -> PortBlock:
-        """Choose the ports of everything that cannot report its own: a block that no other Ray of dataproc gets."""
+        """Reserve a block of ports for the servers of Ray that cannot report their own port, and return it."""
         self.release_ports()
         self.ports = free_block()
-        self.dashboard_port = DASHBOARD_PORT if is_free(DASHBOARD_PORT) else self.ports[1]
+        self.dashboard_port = DASHBOARD_PORT if is_free(DASHBOARD_PORT) else self.ports[OWN_DASHBOARD_PORT]
         return self.ports
 
     def release_ports(self) -> None:
-        """Let others have the ports."""
+        """Release the block of ports."""
         if self.ports is not None:
             self.ports.close()
             self.ports = None
@@ -135,7 +144,7 @@ class RayHead:
     def command(self, block: PortBlock) -> list[str]:
         """Return the command; `--block` makes Ray's processes children of one that ends them all."""
         ports = {"port": self.port, "dashboard-port": self.dashboard_port}
-        ports |= {name: block[index] for index, name in enumerate(AGENT_PORTS, start=2)}
+        ports |= {name: block[index] for index, name in enumerate(AGENT_PORTS, start=FIRST_AGENT_PORT)}
         ray = str(Path(sys.executable).with_name("ray"))
         words = [ray, "start", "--head", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
         words += ["--dashboard-host=127.0.0.1", f"--temp-dir={self.temp_dir}"]
@@ -174,7 +183,7 @@ class RayHead:
         self.release_ports()
 
     def end(self) -> None:
-        """End the processes; the ports stay ours."""
+        """End the processes, and keep the ports."""
         if self.process is None:
             return
         self.process.send_signal(signal.SIGTERM)
@@ -229,12 +238,9 @@ def switches(ports: PortBlock) -> dict[str, str]:
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(ports[10]),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports[11]),
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports[12]),
-        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports[13]),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ports[20]),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ports[220]),
+        **{name: str(ports[index]) for index, name in enumerate(SERVE_PORTS, start=FIRST_SERVE_PORT)},
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ports[FIRST_REPLICA_PORT]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ports[LAST_REPLICA_PORT]),
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",

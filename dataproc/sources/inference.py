@@ -14,13 +14,9 @@ from decimal import Decimal
 import pyarrow as pa
 
 from dataproc.domain.contract import NO_CONTRACT, Contract
-from dataproc.domain.source_columns import Kind
+from dataproc.domain.source_columns import COMPUTED_SCALE, MAX_DIGITS, Kind
 
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
-MAX_DIGITS = 38
-"""Digits of the decimals that steps compute with."""
-COMPUTED_SCALE = 9
-"""Digits after the point that a column which steps compute with has at least: a sample shows not all of them."""
 
 NULL = Kind("null", pa.null())
 TEXT = Kind("text", pa.string())

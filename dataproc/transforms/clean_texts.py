@@ -11,7 +11,7 @@ import pyarrow.types as t
 
 from dataproc.domain.cells import Cells
 from dataproc.domain.transforms.clean import Case, CleanTransform, Form, Replacement
-from dataproc.transforms.columns import cells_of, demand_text, text_names, with_column
+from dataproc.transforms.columns import cells_of, demand_text, text_names, with_cells
 from dataproc.transforms.emails import is_lower, with_lower_domain
 from dataproc.transforms.operations import Outcome
 from dataproc.transforms.text_bytes import has_plain_ends
@@ -37,7 +37,7 @@ class OnText:
         for name in text_names(rows.schema) if self.columns is None else self.columns:
             before = cells_of(rows, name)
             after = self.change(name, before)
-            rows = rows if after is before else with_column(rows, name, after)
+            rows = rows if after is before else with_cells(rows, name, after)
         return Outcome(rows)
 
 

@@ -15,7 +15,7 @@ from dataproc.domain.transforms.clean import Dates as DatesSpec
 from dataproc.domain.transforms.clean import Filling
 from dataproc.transforms.breaks import Break
 from dataproc.transforms.cast import cast
-from dataproc.transforms.columns import cells_of, demand, demand_text, with_column, with_type
+from dataproc.transforms.columns import cells_of, demand, demand_text, with_cells, with_column, with_type
 from dataproc.transforms.complaints import Complaints
 from dataproc.transforms.moments import from_formats, in_zone
 from dataproc.transforms.operations import Outcome
@@ -39,7 +39,7 @@ class Phone:
         breaks = list[Break]()
         for name, region in self.regions.items():
             cells, bad = numbers(cells_of(rows, name), region)
-            rows = with_column(rows, name, cells)
+            rows = with_cells(rows, name, cells)
             breaks += [] if bad is None else [Break("phone", name, f"column {name!r} is no phone number", bad)]
         return Outcome(rows, breaks)
 
@@ -88,7 +88,7 @@ class Fill:
         for name, value in self.values.items():
             cells = cells_of(rows, name)
             if cells.null_count:
-                rows = with_column(rows, name, cells.fill_null(filling(value, rows.schema.field(name))))
+                rows = with_cells(rows, name, cells.fill_null(filling(value, rows.schema.field(name))))
         return Outcome(rows)
 
 
@@ -133,9 +133,8 @@ class Cast:
         """Return the rows with values of the new types; those that do not fit break a rule."""
         after, breaks = rows, list[Break]()
         for name, to in self.columns.items():
-            before = cells_of(rows, name)
-            cells, bad = converted(before, to)
-            after = after if cells is before else with_column(after, name, cells)
+            cells, bad = converted(cells_of(rows, name), to)
+            after = with_column(after, name, cells)
             breaks += [] if bad is None else [Break("type", name, f"column {name!r} is no {to.type}", bad)]
         return Outcome(after, breaks)
 

@@ -54,10 +54,13 @@ def written_out(cells: Any) -> Cells:
 
 
 def with_column(rows: pa.Table, name: str, cells: Cells) -> pa.Table:
-    """Return rows with other cells in a column; one whose type stays is what it was."""
-    before = rows.schema.field(name)
-    column = before if before.type == cells.type else pa.field(name, cells.type)
-    return rows.set_column(rows.schema.get_field_index(name), column, cells)
+    """Return rows with a new column in place of one of the same name."""
+    return rows.set_column(rows.schema.get_field_index(name), pa.field(name, cells.type), cells)
+
+
+def with_cells(rows: pa.Table, name: str, cells: Cells) -> pa.Table:
+    """Return rows with other cells of the same type in a column, whose field and its metadata stay."""
+    return rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), cells)
 
 
 def with_new(rows: pa.Table, new: Mapping[str, Cells]) -> pa.Table:

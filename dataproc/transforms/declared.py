@@ -21,7 +21,7 @@ from dataproc.domain.transforms.validate import ValidateTransform
 from dataproc.transforms.syntax import syntax_of
 
 LOOKING = (FilterTransform, DeriveTransform, DedupeTransform, ValidateTransform)
-"""Steps that leave columns as they were written, see `looking`; all others that compute have values come out."""
+"""Steps that do not change the columns that they compute with; the module `looking` keeps their characters."""
 
 
 def source_columns(transforms: Iterable[Transform]) -> SourceColumns:

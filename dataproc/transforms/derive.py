@@ -11,7 +11,7 @@ from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.source_columns import with_inferred
 from dataproc.domain.transforms.derive import DeriveTransform
 from dataproc.transforms.breaks import Break, broken, reject_table
-from dataproc.transforms.columns import with_new
+from dataproc.transforms.columns import with_column, with_new
 from dataproc.transforms.expressions import Expression, in_one_piece
 
 
@@ -54,6 +54,4 @@ class Derive:
 
 def with_values(rows: pa.Table, name: str, cells: Cells) -> pa.Table:
     """Return rows with these values in a column, which is the last one where it is new."""
-    if name not in rows.column_names:
-        return with_new(rows, {name: cells})
-    return rows.set_column(rows.schema.get_field_index(name), pa.field(name, cells.type), cells)
+    return with_column(rows, name, cells) if name in rows.column_names else with_new(rows, {name: cells})

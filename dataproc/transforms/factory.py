@@ -55,7 +55,7 @@ def transform_for(spec: TransformSpec, around: Surroundings) -> Transform:
         case PythonTransform():
             return Python(spec, around.python_modules)
         case ValidateTransform():
-            return LookingKeyed(Validate(spec, around.python_modules), frozenset(spec.columns))
+            return LookingKeyed(Validate(spec, around.python_modules), casts=frozenset(spec.columns))
         case _:
             return self_contained(spec)
 
@@ -83,7 +83,7 @@ def self_contained(spec: SelfContained) -> Transform:
         case FilterTransform():
             return Looking(Filter(spec))
         case DeriveTransform():
-            return Looking(Derive(spec), frozenset(spec.columns))
+            return Looking(Derive(spec), makes=frozenset(spec.columns))
         case SqlTransform():
             return Sql(spec) if spec.over == "batch" else SqlOverRun(spec)
         case _:

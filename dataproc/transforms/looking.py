@@ -1,4 +1,4 @@
-"""Steps that see the values of columns whose characters travel on: a condition does not change what it looks at."""
+"""Steps that compute with a number of a text format, and hand its characters on to the target."""
 
 from __future__ import annotations
 
@@ -18,36 +18,43 @@ from dataproc.transforms.cast import from_text
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """A step that looks at columns, and leaves all but those that it makes as they were written."""
+    """A step that reads the values of columns; it makes those in `makes`, and casts the text of those in `casts`."""
 
     step: Transform
     makes: frozenset[str] = frozenset()
+    casts: frozenset[str] = frozenset()
 
     def schema(self, before: pa.Schema) -> pa.Schema:
-        """Return what comes out of the step, with the columns that it only looked at as they came."""
-        after = self.step.schema(seen_schema(before))
-        for name in self.left_alone(before, after):
+        """Return the schema of the step's result, in which the other columns keep the fields that they had."""
+        after = self.step.schema(self.seen(before))
+        for name in self.unchanged(before, after):
             after = after.set(after.get_field_index(name), before.field(name))
         return after
 
     def apply(self, chunk: Chunk) -> Chunk:
-        """Return the chunk transformed; a row whose value cannot be computed with is set aside."""
+        """Return the chunk transformed; a row with a value that the decimals cannot hold is set aside."""
         before = chunk.rows
-        names = [column.name for column in before.schema if seen_field(column) is not column]
+        names = self.names(before.schema)
         if not names:
             return self.step.apply(chunk)
-        after = self.step.apply(seen(chunk, names))
-        left = self.left_alone(before.schema, after.rows.schema)
-        came = before.select(left).take(pc.index_in(after.rows[POSITION], before[POSITION].combine_chunks()))
-        rows = after.rows
-        for name in left:
-            rows = rows.set_column(rows.schema.get_field_index(name), before.schema.field(name), came[name])
+        after = self.step.apply(with_values(chunk, names))
+        rows, unchanged = after.rows, self.unchanged(before.schema, after.rows.schema)
+        originals = before.select(unchanged).take(pc.index_in(rows[POSITION], before[POSITION].combine_chunks()))
+        for name in unchanged:
+            rows = rows.set_column(rows.schema.get_field_index(name), before.schema.field(name), originals[name])
         return replace(after, rows=rows)
 
-    def left_alone(self, before: pa.Schema, after: pa.Schema) -> list[str]:
-        """Return the columns that the step saw in another form, and did not make."""
-        seen_names = [column.name for column in before if seen_field(column) is not column]
-        return [name for name in seen_names if name in after.names and name not in self.makes]
+    def unchanged(self, before: pa.Schema, after: pa.Schema) -> list[str]:
+        """Return the columns whose values the step reads, and which its result still has and the step did not make."""
+        return [name for name in self.names(before) if name in after.names and name not in self.makes]
+
+    def names(self, schema: pa.Schema) -> list[str]:
+        """Return the text columns that the step sees as decimals."""
+        return [each.name for each in schema if each.name not in self.casts and seen_field(each) is not each]
+
+    def seen(self, schema: pa.Schema) -> pa.Schema:
+        """Return the schema with decimals in place of these text columns."""
+        return pa.schema([each if each.name in self.casts else seen_field(each) for each in schema])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +62,12 @@ class LookingKeyed(Looking):
     """The same for a step with rules over all rows of a run."""
 
     def rules(self, before: pa.Schema) -> Sequence[KeyRule]:
-        """Return the rules."""
-        return self.step.rules(seen_schema(before)) if isinstance(self.step, Keyed) else ()
+        """Return the rules of the step."""
+        return self.step.rules(self.seen(before)) if isinstance(self.step, Keyed) else ()
 
 
-def seen_schema(schema: pa.Schema) -> pa.Schema:
-    """Return the columns as steps see them."""
-    return pa.schema([seen_field(column) for column in schema])
-
-
-def seen(chunk: Chunk, names: Sequence[str]) -> Chunk:
-    """Return the chunk with values in place of the characters of columns."""
+def with_values(chunk: Chunk, names: Sequence[str]) -> Chunk:
+    """Return the chunk with decimals in place of the text of columns, without the rows whose text does not fit."""
     rows, breaks = chunk.rows, list[Break]()
     for name in names:
         column = seen_field(rows.schema.field(name))

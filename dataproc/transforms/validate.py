@@ -63,11 +63,9 @@ class Validate:
         """Return the chunk with the rows that hold all rules, and with the keys of these."""
         rows, breaks = chunk.rows, list[Break]()
         for name, rule in self.spec.columns.items():
-            before = cells_of(chunk.rows, name)
-            cells, found = checked(before, name, rule)
+            cells, found = checked(cells_of(chunk.rows, name), name, rule)
             breaks += found
-            if cells is not before:
-                rows = with_column(rows, name, cells)
+            rows = with_column(rows, name, cells)
         breaks += self.others(rows)
         after = self.without(chunk, rows, breaks) if breaks else chunk.keep(rows)
         for key in self.spec.keys:

@@ -120,6 +120,6 @@ def words_of(exc: psycopg.Error) -> str:
 
 
 def first_line(exc: psycopg.Error) -> str:
-    """Return what PostgreSQL said, without the rows that some details carry, or the name of a staging table."""
-    told = exc.diag.message_primary or str(exc).partition("\n")[0]
-    return re.sub(r' (?:of|for) relation "staging_[0-9a-f_]+"', "", told)
+    """Return the message of PostgreSQL without its details, which may show rows, and without staging table names."""
+    message = exc.diag.message_primary or str(exc).partition("\n")[0]
+    return re.sub(r' (?:of|for) relation "staging_[0-9a-f_]+"', "", message)

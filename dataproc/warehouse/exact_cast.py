@@ -19,11 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
-from dataproc.arrow.numbers import float_texts
+from dataproc.arrow.numbers import DOUBLE_DIGITS, float_texts
 from dataproc.domain.cells import Cells, Mask
 
-EXACT_DIGITS = 15
-"""Decimals of so many digits all have a double of their own (DBL_DIG of C)."""
 WIDEST_SCALE = 18
 """Digits after the point that a decimal128 leaves to the 20 digits of a whole number."""
 SMALLEST = 1e-38
@@ -77,7 +75,7 @@ def same_numbers(before: Cells, after: Cells) -> Mask:
         same = same_whole_numbers(before, after)
     elif (
         isinstance(before.type, pa.Decimal128Type)
-        and before.type.precision <= EXACT_DIGITS
+        and before.type.precision <= DOUBLE_DIGITS
         and t.is_float64(after.type)
     ):
         return np.ones(len(before), np.bool_)
@@ -132,7 +130,7 @@ def to_decimal(cells: Cells, dtype: pa.Decimal128Type) -> Cells:
     if t.is_integer(cells.type):
         return widened(cells, dtype).cast(dtype)
     if t.is_floating(cells.type):
-        return short_decimals(cells, dtype) if dtype.precision <= EXACT_DIGITS else named_decimals(cells, dtype)
+        return short_decimals(cells, dtype) if dtype.precision <= DOUBLE_DIGITS else named_decimals(cells, dtype)
     return cells.cast(dtype)
 
 

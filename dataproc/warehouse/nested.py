@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-ODD_FLOATS = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
+from dataproc.domain.row_text import NOT_FINITE
 
 
 def texts_of(values: pa.ChunkedArray[Any], *, as_arrays: bool) -> pa.ChunkedArray[Any]:
@@ -49,7 +49,7 @@ def scalar_text(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case float():
-            return ODD_FLOATS.get(str(value), str(value))
+            return NOT_FINITE.get(str(value), str(value))
         case bytes():
             return "\\x" + value.hex()
         case datetime() | date() | time():

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
-from dataproc.arrow.numbers import has_strange_bytes, is_true, out_of_range
+from dataproc.arrow.numbers import has_strange_bytes, out_of_range
 from dataproc.arrow.texts import joined_text
-from dataproc.arrow.timestamps import times_of, timestamps_of
+from dataproc.arrow.timestamps import since_year_one, times_of, timestamps_of
 from dataproc.domain.cells import Cells, Mask, cleared, failing, unfit
 from dataproc.warehouse.columns import Column
 from dataproc.warehouse.numeric_wire import numeric_wire
@@ -31,8 +31,6 @@ ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 UUID = r"^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$"
 TRUE, FALSE = ("true", "t", "yes", "y", "on", "1"), ("false", "f", "no", "n", "off", "0")
 """https://www.postgresql.org/docs/current/datatype-boolean.html"""
-FIRST_YEAR = -62_135_596_800_000_000
-"""Microseconds from 1970 back to the year 1: PostgreSQL has no year 0."""
 
 
 def parsed(text: Cells, column: Column) -> Parsed:
@@ -106,8 +104,7 @@ def moments_like(text: Cells, pattern: str, dtype: pa.DataType) -> Parsed:
     """Return text of a pattern as moments of the years 1 to 9999."""
     strange = failing(pc.match_substring_regex(text, pattern))
     values, bad = timestamps_of(cleared(text, strange), dtype)
-    early = is_true(pc.less(values.cast(pa.int64()), pa.scalar(FIRST_YEAR)))
-    return cleared(values, early), strange | bad | early
+    return since_year_one(values, strange | bad)
 
 
 def uuids(text: Cells) -> Parsed:

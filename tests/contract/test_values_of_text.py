@@ -395,3 +395,23 @@ def test_a_number_with_which_a_step_cannot_compute_is_set_aside_and_told(trial: 
     assert query("SELECT rule, column_name, reason FROM dataproc_load.reject") == [
         ("type", "v", "column 'v' does not fit decimal128(38, 9), with which a step computes; cast it in a clean step")
     ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (({"kind": "mask", "columns": {"v": "redact"}}, {"kind": "filter", "where": "v = '***'"}), ["***", "***"]),
+        (({"kind": "clean", "cast": {"v": "string"}}, {"kind": "filter", "where": "v like '%0'"}), ["1.50", "10.0"]),
+        (({"kind": "validate", "columns": {"v": "string"}}, {"kind": "filter", "where": "v like '1.%'"}), ["1.50"]),
+        (({"kind": "clean", "nulls": {"v": 0}}, {"kind": "filter", "where": "v < 10"}), ["1.50"]),
+    ],
+    ids=["mask", "cast", "validate", "nulls"],
+)
+def test_a_step_after_one_that_changes_a_column_sees_what_that_one_made(
+    trial: Trial, query: Query, steps: Sequence[dict[str, object]], expected: list[str]
+) -> None:
+    trial.write("csv", ["1.50", "10.0"])
+
+    trial.load("csv", steps=[*LOOKS["filter"], *steps])
+
+    assert [text for (text,) in query("SELECT v::text FROM sales.t ORDER BY id")] == expected

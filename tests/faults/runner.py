@@ -285,7 +285,8 @@ class FaultRunner:
 
 
 def main(conn: Connection, settings: Settings, log: Path, mailbox: Path) -> None:
-    """Be a runner, with all that it says in a file; what it shares with other runners is no garbage to look through."""
+    """Run a runner with its output in a file."""
+    # The garbage collector need not visit the objects that all runners inherit from the fork server.
     gc.freeze()
     with log.open("ab") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())

@@ -116,7 +116,7 @@ def test_a_number_that_a_double_would_round_is_set_aside_beyond_the_sample(
     [
         ("1", ["00501", "01067", "-07", "0x1F", "1E5", "+5", "1.0"], ["0", "-0", "7"]),
         ("1.5", ["00501.5", "007", "-01.5", "0x1F"], ["0.5", "-0.5", "7", ".5", "0"]),
-        ("1.5E10", ["00501", "007.5", "01E5"], ["0.5", "-0.5", "7"]),
+        ("1.5E10", ["00501", "007.5", "01E5"], ["0.5", "-0.5", "7", "0e5", "-0E-7"]),
         ("true", ["1", "0", "yes"], ["TRUE", "False"]),
         ("2026-01-31", ["0000-01-01", "2026-1-1"], ["0001-01-01"]),
         ("2026-01-31 10:00:00", ["0000-01-01 10:00:00", "10:00"], ["0001-01-01 10:00:00"]),
@@ -137,3 +137,15 @@ def test_a_cell_of_a_csv_file_that_is_written_otherwise_is_set_aside_beyond_the_
     rejects = [row for chunk in chunks for row in chunk.rejects.to_pylist()]
     expected = [(at, "type", "a") for at in range(before + len(fits), len(cells))]
     assert [(row["position"], row["rule"], row["column"]) for row in rejects] == expected
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json"])
+def test_a_zero_with_an_exponent_is_a_number_of_json_beyond_the_sample(tmp_path: Path, form: str) -> None:
+    records = [f'{{"a": {cell}}}' for cell in [*["1.5E10"] * (SAMPLE // 12), "0e5", "-0E-7", "0.5"]]
+    text = "\n".join(records) if form == "jsonl" else f"[{','.join(records)}]"
+    Folder(tmp_path).put(f"a.{form}", text.encode())
+    source = Folder(tmp_path).source(f"a.{form}")
+    chunks = [chunk for unit in source.plan().units for chunk in source.read(unit)]
+
+    assert [value for chunk in chunks for value in chunk.rows["a"].to_pylist()][-3:] == [0.0, 0.0, 0.5]
+    assert [chunk.rejects.num_rows for chunk in chunks] == [0] * len(chunks)

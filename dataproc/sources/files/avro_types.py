@@ -31,10 +31,12 @@ LOGICAL: Mapping[tuple[str, str], pa.DataType] = {
 }
 REFUSED = frozenset({"duration", "big-decimal"})
 WIDER = (
-    (frozenset({"int", "long"}), "long"), (frozenset({"float", "double"}), "double"),
-    (frozenset({"int", "double"}), "double"), (frozenset({"int", "float", "double"}), "double"),
-)  # fmt: skip
-"""Numbers of which one type holds the values of all others."""
+    (frozenset({"int", "long"}), "long"),
+    (frozenset({"float", "double"}), "double"),
+    (frozenset({"int", "double"}), "double"),
+    (frozenset({"int", "float", "double"}), "double"),
+)
+"""Unions of numbers, and the member that holds the values of all others."""
 DIGITS = 76
 EXACT = Context(prec=DIGITS)
 

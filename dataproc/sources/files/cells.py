@@ -7,13 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
-from dataproc.arrow.numbers import edges_and_bytes, has_strange_bytes, out_of_range
+from dataproc.arrow.numbers import DOUBLE_DIGITS, edges_and_bytes, has_strange_bytes, out_of_range
 from dataproc.arrow.timestamps import since_year_one, times_of, timestamps_of
 from dataproc.domain.cells import Cells, Mask, cleared, failing, unfit
 from dataproc.sources.inference import is_exact_double
 
-EXACT_DIGITS = 15
-"""A double keeps any number of so many digits (DBL_DIG of C)."""
 WHOLE = r"^-?[0-9]+$"
 LIKE_A_NUMBER = r"(?i)^\s*[+-]?(nan|inf(inity)?|\.?[0-9][0-9a-fox_.+-]*)\s*$"
 
@@ -27,7 +25,7 @@ def text_of(cells: Cells) -> tuple[Cells, Mask]:
 def values_of(cells: Cells, dtype: pa.DataType, *, is_exact: bool = False) -> tuple[Cells, Mask]:
     """Return text cells as values of a type, and which of them do not fit.
 
-    With `is_exact`, as for inferred types, no number is rounded, and codes such as `00501` are no numbers.
+    With `is_exact`, as for inferred types, no number is rounded, and codes such as `00501` do not fit.
     """
     if is_exact and (plain := plain_values(cells, dtype)) is not None:
         return plain, np.zeros(len(cells), np.bool_)
@@ -55,7 +53,7 @@ def values_of(cells: Cells, dtype: pa.DataType, *, is_exact: bool = False) -> tu
 
 
 def plain_values(cells: Cells, dtype: pa.DataType) -> Cells | None:
-    """Return the values of cells all of which are written as their inferred type is; `None`: look at each of them."""
+    """Return the values of cells if each has the form of its inferred type, else `None`."""
     if not (t.is_integer(dtype) or t.is_boolean(dtype) or t.is_floating(dtype)):
         return None
     if written_otherwise(cells, dtype).any():
@@ -69,7 +67,7 @@ def plain_values(cells: Cells, dtype: pa.DataType) -> Cells | None:
 
 
 def written_otherwise(text: Cells, dtype: pa.DataType) -> Mask:
-    """Return which cells are codes where numbers are expected, or `1` and `0` where truth values are."""
+    """Mark the cells that inference would not give this type: codes in number columns, `1` and `0` in boolean ones."""
     if t.is_boolean(dtype):
         edges, _ = edges_and_bytes(text)
         return np.asarray(np.diff(edges) == 1, np.bool_)
@@ -77,21 +75,21 @@ def written_otherwise(text: Cells, dtype: pa.DataType) -> Mask:
 
 
 def with_leading_zeros(text: Cells) -> Mask:
-    """Return which cells begin with a zero that no point follows, and so would lose it as a number: `007`, `0x1F`."""
+    """Mark the cells with a leading zero that a number would lose: `007` and `0x1F`, but not `0.5` and `0e5`."""
     edges, data = edges_and_bytes(text)
     found = np.zeros(len(text), np.bool_)
     lengths = np.diff(edges)
     some = np.flatnonzero(lengths > 1)
     starts = edges[some]
     starts = starts + ((data[starts] == ord("-")) & (lengths[some] > 2))
-    found[some] = (data[starts] == ord("0")) & (data[starts + 1] != ord("."))
+    found[some] = (data[starts] == ord("0")) & ~np.isin(data[starts + 1], list(b".eE"))
     return found
 
 
 def rounded(text: Cells) -> Mask:
     """Return which numbers are not the ones that the shortest texts of their nearest doubles name."""
     edges, _ = edges_and_bytes(text)
-    found = np.diff(edges) > EXACT_DIGITS
+    found = np.diff(edges) > DOUBLE_DIGITS
     found[found] = [not is_exact_double(str(each)) for each in text.filter(pa.array(found)).to_pylist()]
     return found
 

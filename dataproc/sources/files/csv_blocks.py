@@ -26,7 +26,7 @@ from dataproc.sources.rejects import Reject, reject_table, row_text
 from dataproc.sources.schemas import checked_names
 
 CODED = (t.is_integer, t.is_boolean, t.is_floating)
-"""Types for which Arrow's reader takes codes: `007` for a number, `1` for a truth value."""
+"""Types as which Arrow's reader accepts codes: `007` as a number, `1` as a truth value."""
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class BlockReader:
         )
 
     def not_numbers(self, text: Cells, name: str) -> Mask:
-        """Return which cells of a column of exact numbers are words, or codes where the type is inferred."""
+        """Mark the cells of a column of exact numbers that are words, and, if its type is inferred, codes."""
         words = words_in(text)
         return words | with_leading_zeros(text) if is_inferred(self.schema.field(name)) else words
 
@@ -175,7 +175,7 @@ class BlockReader:
         return good, positions[~bad], rejects
 
     def is_strict(self, name: str) -> bool:
-        """Whether a column is one of numbers or truth values because of its values."""
+        """Return whether a column of numbers or truth values has an inferred type."""
         dtype = self.type_of(name)
         return any(is_such(dtype) for is_such in CODED) and is_inferred(self.schema.field(name))
 
