@@ -118,8 +118,8 @@ EVERYTHING_INFERRED = SourceColumns()
 
 def inferred_field(name: str, kind: Kind) -> Field:
     """Return the field of a column of an inferred type; of numbers, it carries that no digit may be lost."""
-    told = {SQL_TYPE: kind.sql_type.encode()} if kind.sql_type in ("numeric", DOUBLE) else {}
-    return pa.field(name, kind.dtype, metadata={**told, INFERRED: b"yes"})
+    sql_type = {SQL_TYPE: kind.sql_type.encode()} if kind.sql_type in ("numeric", DOUBLE) else {}
+    return pa.field(name, kind.dtype, metadata={**sql_type, INFERRED: b"yes"})
 
 
 def inferred_text(name: str, kind: Kind) -> Field:
