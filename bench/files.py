@@ -86,7 +86,7 @@ class Loads:
         """Load the file with nested values with ingestr; the start of the program is in its time."""
         schema = f"ingestr_nested_{number}"
         self.product.database.settle()
-        addresses = f"jsonl://{self.events.path} {self.product.database.host_url}"
+        addresses = f"jsonl://{self.events.path} {self.product.database.url}"
         told = INGESTR.run("ingestr_table.py", "events", f"{schema}.events", secret=addresses)
         self.verify_events(schema)
         return float(str(told["seconds"]))

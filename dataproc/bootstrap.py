@@ -140,7 +140,7 @@ def open_workshop(settings: Settings, engine: Engine) -> Workshop:
         known = await connections_of(store, claim.spec)
         source = open_source(claim.spec, known.get(claim.spec.connection or ""), settings, run_of(claim))
         transforms = open_transforms(claim.spec, known, settings)
-        limits: tuple[Limit, ...] = (*limits_of(claim.spec.transforms), await no_rows_limit(store, claim))
+        limits: tuple[Limit, ...] = (*limits_of(claim.spec), await no_rows_limit(store, claim))
         hiding = warehouse.hiding(open_cipher(settings), personal=claim.spec.source.personal)
         return Pipeline(source, transforms, claim.spec.destination, limits, engine, hiding)
 
@@ -184,7 +184,7 @@ def running_limits(settings: Settings) -> RunningLimits:
 
 
 async def no_rows_limit(store: Store, claim: Claim) -> NoRowsLimit:
-    """Return what a job demands when its source gives no row."""
+    """Return what a job demands when no row reaches its target."""
     # Nothing new is what a job that reads only what is new finds most of the time.
     if claim.spec.no_rows == "allow" or (claim.spec.reads_what_is_new and claim.spec.no_rows == "warn"):
         return NoRowsLimit("allow", None)

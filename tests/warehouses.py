@@ -10,9 +10,10 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from dataproc.domain.chunk import REJECTS, Account, Chunk, LoadedChunk, no_rejects, number, with_positions
+from dataproc.domain.chunk import REJECTS, Chunk, LoadedChunk, no_rejects, number, with_positions
 from dataproc.domain.destination import Destination
 from dataproc.domain.job import JobId
+from dataproc.domain.tally import Totals
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.warehouse import Load, LoadId, Published
 from dataproc.warehouse.warehouse import PostgresWarehouse
@@ -69,9 +70,18 @@ def rejects_at(*positions: int, row: str = "{}") -> pa.Table:
     return pa.Table.from_pylist(found, schema=REJECTS)
 
 
-def allow(account: Account) -> None:
+def allow(totals: Totals) -> None:
     """Refuse no totals."""
-    assert account.read >= 0
+    assert totals.account.read >= 0
+
+
+def as_role(warehouse: PostgresWarehouse, name: str) -> PostgresWarehouse:
+    """Return the warehouse as a new role sees it that may load, and owns nothing."""
+    query = Query(warehouse.url)
+    query(f"CREATE ROLE {name} LOGIN")
+    query(f"GRANT ALL ON SCHEMA dataproc_load TO {name}")
+    query(f"GRANT ALL ON ALL TABLES IN SCHEMA dataproc_load TO {name}")
+    return replace(warehouse, url=warehouse.url.replace("postgres@", f"{name}@"))
 
 
 @dataclass(slots=True)
@@ -102,7 +112,7 @@ class LoadTrial:
         self,
         plan: SourcePlan,
         chunks: Iterable[Chunk],
-        check: Callable[[Account], None] = allow,
+        check: Callable[[Totals], None] = allow,
     ) -> Published:
         """Load chunks."""
         load = self.open(plan.schema, plan)

@@ -19,11 +19,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from dataproc.cli.exit_codes import exit_code_of
 from dataproc.cli.interrupts import heed_interrupts
+from dataproc.cli.output import shown
 from dataproc.cli.stack import Stack, running, url_of
+from dataproc.domain.errors import DataprocError
 from dataproc.domain.status import RunStatus
 from dataproc.embedded.orders import parts
-from dataproc.embedded.postgres import default_data_dir
+from dataproc.embedded.postgres import default_data_dir, prepared
 from dataproc.embedded.s3_server import ACCESS, S3Server
 from dataproc.settings import Settings
 
@@ -41,8 +44,16 @@ def main() -> int:
     """Run the demo; return 0 when every row is where it belongs."""
     heed_interrupts()
     console = Console()
-    folder = (Settings().data_dir or default_data_dir()) / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return run(console)
+    except DataprocError as exc:
+        console.print(shown(str(exc)), style="red", soft_wrap=True)
+        return exit_code_of(exc)
+
+
+def run(console: Console) -> int:
+    """Start the servers, run the job, and show what it loaded; return 0 when every row is where it belongs."""
+    folder = prepared((Settings().data_dir or default_data_dir()) / "demo")
     os.environ.update(ACCESS)
     settings = Settings(data_dir=folder)
 

@@ -30,7 +30,7 @@ LOADED = pa.schema(
     [
         *HEAD, ("loaded", pa.int64()), ("rejected", pa.int64()), ("digest", pa.binary()),
         ("payload", pa.large_binary()), ("rejects", pa.large_binary()), ("keys", pa.list_(pa.large_binary())),
-        ("present", pa.int64()),
+        ("present", pa.int64()), ("broken", pa.map_(pa.string(), pa.int64())),
     ]
 )  # fmt: skip
 
@@ -65,7 +65,7 @@ def unpack_loaded(block: pa.Table) -> Iterator[LoadedChunk]:
         plain = {
             name: row[name].as_py() for name in LOADED.names if name not in {"failure", "payload", "rejects", "keys"}
         }
-        plain |= {name: tuple(row[name].as_py()) for name in ("keys", "discarded")}
+        plain |= {name: tuple(row[name].as_py()) for name in ("keys", "discarded", "broken")}
         yield LoadedChunk(**plain, payload=memoryview(row["payload"].as_buffer()), rejects=row["rejects"].as_py())
 
 

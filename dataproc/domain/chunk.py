@@ -24,7 +24,10 @@ TEXT: pa.DataType = pa.string()
 REJECTS = pa.schema([("position", pa.int64()), ("rule", TEXT), ("column", TEXT), ("reason", TEXT), ("row", TEXT)])
 """Rows set aside: where in the unit, which rule, which column, why, and the row as JSON text (or raw text)."""
 
-
+Broken = tuple[tuple[str, int], ...]
+"""Rules with their columns, such as `type of qty`, and how many rows broke each of them."""
+NAMED_RULES = 20
+"""The most rules that a chunk names, those first that most of its rows broke."""
 LONGEST_ROW = 1024 * 1024
 """Bytes of a row's text that a reject keeps; one that is cut cannot be read again."""
 
@@ -62,6 +65,20 @@ def python_value(cell: "pa.Scalar[Any]") -> object:
         return cell.as_py()
     except (OverflowError, ValueError):
         return getattr(cell, "value", None)
+
+
+def broken_by(rejects: pa.Table) -> Broken:
+    """Return which rules rejects broke, and how many rows broke each, the most frequent first."""
+    if rejects.num_rows == 0:
+        return ()
+    counted = rejects.select(["rule", "column"]).group_by(["rule", "column"]).aggregate([([], "count_all")])
+    found = [(rule_name(each["rule"], each["column"]), each["count_all"]) for each in counted.to_pylist()]
+    return tuple(sorted(found, key=lambda pair: (-pair[1], pair[0]))[:NAMED_RULES])
+
+
+def rule_name(rule: str, column: str | None) -> str:
+    """Return a rule with its column, if it has one."""
+    return f"{rule} of {column}" if column else rule
 
 
 def no_rejects() -> pa.Table:
@@ -153,6 +170,7 @@ class LoadedChunk:
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     discarded: Discards = ()
     present: int = 0
+    broken: Broken = field(default=(), compare=False)
 
     @property
     def is_balanced(self) -> bool:

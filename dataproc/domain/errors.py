@@ -199,7 +199,7 @@ class DecryptionError(FatalError):
 
 
 class NoRowsError(FatalError):
-    """The source gave no row, and usually gives some; nothing was published."""
+    """No row reached the target, and usually some do, or `replace` would empty its table; nothing is published."""
 
 
 class TooManyRejectsError(FatalError):

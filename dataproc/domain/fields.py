@@ -34,6 +34,8 @@ def too_long(name: str) -> str:
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=63)]
 """The name of a column wherever it comes from."""
+MaxRejects = Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\d{1,3}(\.\d+)?%$")]
+"""How many rows may be set aside: a count, or a share of the rows that were read, such as `1%`."""
 NewColumn = Annotated[ColumnName, AfterValidator(column_fits)]
 """The name of a column of a table in the warehouse."""
 TableName = Annotated[str, Field(pattern=r'^[^."\x00]{1,63}\.[^."\x00]{1,63}$'), AfterValidator(table_fits)]

@@ -9,7 +9,7 @@ from typing_extensions import TypeIs
 
 from dataproc.domain.destination import Destination
 from dataproc.domain.duration import Duration
-from dataproc.domain.fields import Moment, Name, Spec
+from dataproc.domain.fields import MaxRejects, Moment, Name, Spec
 from dataproc.domain.retry import RetryPolicy
 from dataproc.domain.sources.kinds import Source
 from dataproc.domain.transforms.clean import CleanTransform
@@ -60,8 +60,14 @@ class JobSpec(Spec):
     )
     no_rows: Literal["allow", "warn", "fail"] = Field(
         default="warn",
-        description="What to do when the source gives no row, and gave some the last time. `warn` does not speak of "
-        "sources that give only what is new.",
+        description="What to do when no row reaches the target, and some did the last time. `warn` does not speak of "
+        "sources that give only what is new. `allow` also lets `replace` leave an empty table.",
+    )
+    max_rejects: MaxRejects | None = Field(
+        default=None,
+        description="How many rows may be set aside by reader, steps, contract and warehouse together: a count, or a "
+        "share of the rows that were read, such as `1%`; above it nothing is published. None: the run fails when all "
+        "rows, or more than half of at least 100, were set aside. `100%` allows any number.",
     )
 
     @property

@@ -1,12 +1,33 @@
 """The tally of a load: proof that every unit came whole, once, and that no row went missing on the way."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
-from dataproc.domain.chunk import Account, LoadedChunk
+from dataproc.domain.chunk import Account, Broken, LoadedChunk
 from dataproc.domain.errors import CountMismatchError, SourceChangedError, WarehouseUnavailableError
 from dataproc.domain.unit import SourcePlan, Unit
+
+NAMED = 5
+"""The most rules that a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The account of a load, and the rules that its rejects broke, the most frequent first."""
+
+    account: Account = field(default_factory=Account)
+    broken: Broken = ()
+
+    @property
+    def summary(self) -> str:
+        """How many rows were set aside, and why."""
+        rejected, read = self.account.rejected, self.account.read
+        named = [f"{name} ({count:,} rows)" for name, count in self.broken[:NAMED]]
+        named += ["…"] if len(self.broken) > NAMED else []
+        reasons = f": {', '.join(named)}" if named else ""
+        return f"{rejected:,} of {read:,} rows were set aside{reasons}"
 
 
 @dataclass(slots=True)
@@ -18,6 +39,12 @@ class Tally:
     units_done: int = 0
     moved: dict[str, Account] = field(default_factory=dict)
     present: int = 0
+    broken: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def totals(self) -> Totals:
+        """The account, and the rules that its rejects broke, the most frequent first."""
+        return Totals(self.account, tuple(sorted(self.broken.items(), key=lambda pair: (-pair[1], pair[0]))))
 
     @property
     def sent(self) -> int:
@@ -39,6 +66,8 @@ class Tally:
         self.account += chunk
         self.present += chunk.present
         self.units_done += is_whole(seen)
+        for name, count in chunk.broken:
+            self.broken[name] += count
         return True
 
     def verify(self, plan: SourcePlan) -> None:
@@ -58,8 +87,13 @@ class Tally:
             account += chunk
         return account
 
-    def take_out(self, unit: str, rows: Account) -> None:
-        """Count rows of a unit that were loaded as what became of them after all: rejected, filtered or doubled."""
+    def take_out(self, unit: str, rows: Account, broken: str = "") -> None:
+        """Count rows of a unit that were loaded as what became of them after all: rejected, filtered or doubled.
+
+        `broken` names the rule that rejected rows broke.
+        """
+        if rows.rejected:
+            self.broken[broken] += rows.rejected
         change = replace(rows, loaded=-(rows.rejected + rows.filtered + rows.deduplicated))
         self.moved[unit] = self.moved.get(unit, Account()) + change
         self.account += change

@@ -13,6 +13,7 @@ from dataproc.domain.chunk import Account, LoadedChunk
 from dataproc.domain.destination import Destination
 from dataproc.domain.job import JobId
 from dataproc.domain.memory import Window
+from dataproc.domain.tally import Totals
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.memory import Memory
 from dataproc.ports.pipeline import Step
@@ -105,7 +106,7 @@ class Load(Protocol):
     def step(self) -> Step:
         """What each worker does with a transformed chunk; it pickles."""
 
-    def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Account], None]) -> Published:
+    def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Totals], None]) -> Published:
         """Take all results and publish them in one transaction; `check` may refuse the totals before commit."""
 
 

@@ -2,18 +2,27 @@
 
 from uuid import uuid5
 
-from dataproc.domain.job import Claim, Failure, Job
+from dataproc.domain.job import Claim, Failure, Job, Progress
 from dataproc.domain.status import RunStatus
 from dataproc.ports.events import Event
 
 
-def run_ended(claim: Claim, to: RunStatus, failure: Failure | None) -> Event:
-    """Return the event `job.completed`, `job.failed` or `job.cancelled` of a run."""
+def run_ended(claim: Claim, to: RunStatus, progress: Progress | None, failure: Failure | None) -> Event:
+    """Return the event `job.completed`, `job.failed` or `job.cancelled` of a run, with its counts and warnings."""
+    told = progress or Progress()
     data: dict[str, object] = {
         "name": claim.spec.name,
         "owner": claim.owner,
         "run_id": str(claim.run_id),
         "attempt": claim.attempt,
+        "rows": {
+            "read": told.rows_read,
+            "loaded": told.rows_loaded if to is RunStatus.COMPLETED else 0,
+            "rejected": told.rows_rejected,
+            "filtered": told.rows_filtered,
+            "deduplicated": told.rows_deduplicated,
+        },
+        "warnings": list(told.warnings),
         "failure": None if failure is None else failure.model_dump(mode="json"),
     }
     return Event(uuid5(claim.job_id, str(claim.run_id)), f"job.{to.lower()}", claim.job_id, data)

@@ -152,7 +152,7 @@ class Leases:
         params = ending(claim, to, progress, failure)
         if await self.first(FINISH, params) is None:
             raise fenced(claim)
-        await PostgresOutbox(self.conn).add(events.run_ended(claim, to, failure))
+        await PostgresOutbox(self.conn).add(events.run_ended(claim, to, progress, failure))
 
     async def requeue(
         self, claim: Claim, *, delay: timedelta, failure: Failure | None, progress: Progress | None

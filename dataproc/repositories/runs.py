@@ -13,15 +13,15 @@ from dataproc.repositories.rows import storable, to_line, to_run
 from dataproc.repositories.tables import job_runs, run_logs
 
 USUAL_ROWS = text("""
-SELECT rows_read FROM (
-    SELECT CAST(job_runs.progress ->> 'rows_read' AS bigint) AS rows_read, latest.created_at, latest.id
+SELECT rows_loaded FROM (
+    SELECT CAST(job_runs.progress ->> 'rows_loaded' AS bigint) AS rows_loaded, latest.created_at, latest.id
     FROM (
         SELECT other.id, other.epoch, other.created_at FROM jobs AS this JOIN jobs AS other USING (name, owner)
         WHERE this.id = :job AND other.id <> :job AND other.status = 'COMPLETED'
         ORDER BY other.created_at DESC, other.id DESC LIMIT 50
     ) AS latest JOIN job_runs ON job_runs.job_id = latest.id AND job_runs.epoch = latest.epoch
-) AS read
-WHERE rows_read > 0 ORDER BY created_at DESC, id DESC LIMIT 1
+) AS loaded
+WHERE rows_loaded > 0 ORDER BY created_at DESC, id DESC LIMIT 1
 """)
 
 
@@ -37,9 +37,9 @@ class PostgresRuns:
         return [to_run(row) for row in (await self.conn.execute(query)).mappings()]
 
     async def usual_rows(self, job_id: JobId) -> int | None:
-        """Return how many rows the latest completed job of the same name and owner has read, if it has read any."""
+        """Return how many rows the latest completed job of the same name and owner has loaded, if any."""
         row = (await self.conn.execute(USUAL_ROWS, {"job": job_id})).first()
-        return None if row is None else int(row.rows_read)
+        return None if row is None else int(row.rows_loaded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from itertools import chain
 import pyarrow as pa
 
 from dataproc.domain.across import NOTHING, Across
-from dataproc.domain.chunk import Account, LoadedChunk
+from dataproc.domain.chunk import LoadedChunk
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import DoubledKeysError, RowRefusedError
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.keys import KeyRule
+from dataproc.domain.tally import Totals
 from dataproc.domain.unit import Begun, SourcePlan, Unit
 from dataproc.ports.pipeline import Engine, Keyed, Settled, Shaping, Source, Transform
 from dataproc.ports.warehouse import LoadId, Published, Warehouse
@@ -39,6 +40,8 @@ class Pipeline:
         """Load under the claim's epoch; return what stands in the ledger, also if an earlier epoch wrote it."""
         monitor.check()
         if (published := self.warehouse.fence(load_id)) is not None:
+            for note in rejected_note(Totals(published.account)):
+                monitor.warn(note)
             return published
         reached(FaultPoint.FENCED)
         monitor.check()
@@ -82,18 +85,25 @@ class Pipeline:
         for note in (*plan.notes, *notes):
             monitor.warn(note)
 
-        discards = DiscardCount()
+        discards, totals = DiscardCount(), Totals()
 
-        def check(account: Account) -> None:
+        def check(found: Totals) -> None:
+            nonlocal totals
+            totals = found
             discards.tell(monitor.warn)
             for limit in self.limits:
-                limit.check(account, monitor.warn)
+                limit.check(found, monitor.warn)
 
         with self.engine.run(left, self.source.read, self.transforms, load.step) as results:
             published = load.publish(plan, monitor.watched(discards.watched(chain(load.staged_before, results))), check)
-        for note in published.effect.notes:
+        for note in (*rejected_note(totals), *published.effect.notes):
             monitor.warn(note)
         return published
+
+
+def rejected_note(totals: Totals) -> tuple[str, ...]:
+    """Return a warning that rows were set aside, if any were."""
+    return (f"{totals.summary}; `dataproc jobs rejects` lists them",) if totals.account.rejected else ()
 
 
 def after(transforms: Sequence[Transform], schema: pa.Schema) -> tuple[pa.Schema, Across]:

@@ -78,7 +78,7 @@ class SourceLookups:
         """Return the reader of a table of the warehouse."""
         if self.warehouse_url is None:
             raise SetupError("enrich.from.table: there is no warehouse; set DATAPROC_WAREHOUSE_URL")
-        login = WarehouseLogin("warehouse", NOT_ASKED, self.around.secrets, self.warehouse_url)
+        login = WarehouseLogin("warehouse", NOT_ASKED, self.around.secrets, url=self.warehouse_url)
         spec = DatabaseSource(
             kind="database", connection="warehouse", table=place.table, columns=tuple(columns), split="none",
             verify_counts=False,

@@ -12,7 +12,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from dataproc.domain.chunk import POSITION, Account, Chunk, LoadedChunk, texts_of
+from dataproc.domain.chunk import POSITION, Account, Chunk, LoadedChunk, broken_by, texts_of
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.keys import KeyRule
 from dataproc.domain.tally import twins_differ
@@ -32,11 +32,12 @@ from dataproc.warehouse.target import Target, names_of
 ADD = """
 INSERT INTO dataproc_load.load_chunk
     (job_id, epoch, target, unit, seq, last,
-     rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, digest, rejects, mark, high, discarded)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING seq
+     rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, digest, rejects, mark, high, discarded,
+     broken)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING seq
 """
 CHANGE = """
-UPDATE dataproc_load.load_chunk SET rows_loaded = %s, rows_rejected = %s, rejects = %s
+UPDATE dataproc_load.load_chunk SET rows_loaded = %s, rows_rejected = %s, rejects = %s, broken = %s
 WHERE job_id = %s AND epoch = %s AND target = %s AND unit = %s AND seq = %s
 """
 FIND = """
@@ -101,7 +102,7 @@ class Stage:
         loaded = LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
             encoding.digest(payload), deduplicated=chunk.deduplicated, mark=chunk.mark, high=chunk.high,
-            discarded=chunk.discarded,
+            discarded=chunk.discarded, broken=broken_by(chunk.rejects),
         )  # fmt: skip
         with connect(self.url) as conn, conn.transaction():
             told = (
@@ -111,6 +112,7 @@ class Stage:
                 chunk.mark,
                 chunk.high,
                 json.dumps(chunk.discarded),
+                json.dumps(loaded.broken),
             )
             if conn.execute(ADD, (*self.key(loaded), chunk.last, *told)).fetchone() is None:
                 return self.twin_of(conn, loaded)
@@ -169,9 +171,15 @@ class Copying:
             return loaded
         refused = pa.Table.from_pylist(list(self.refused(chunk.rows, fitted)), schema=rejects.CODED)
         cipher = self.stage.cipher
-        aside = rejects.pack(pa.concat_tables([chunk.rejects, refused], promote_options="default"), cipher)
-        left = replace(loaded, loaded=loaded.loaded - refused.num_rows, rejected=loaded.rejected + refused.num_rows)
-        self.conn.execute(CHANGE, (left.loaded, left.rejected, aside, *self.stage.key(chunk)))
+        aside = pa.concat_tables([chunk.rejects, refused], promote_options="default")
+        left = replace(
+            loaded,
+            loaded=loaded.loaded - refused.num_rows,
+            rejected=loaded.rejected + refused.num_rows,
+            broken=broken_by(aside),
+        )
+        told = (left.loaded, left.rejected, rejects.pack(aside, cipher), json.dumps(left.broken))
+        self.conn.execute(CHANGE, (*told, *self.stage.key(chunk)))
         return left
 
     def refused(self, rows: pa.Table, fitted: pa.Table) -> Iterator[dict[str, object]]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 import psycopg
 from psycopg import sql
 
-from dataproc.domain.chunk import Account, Chunk, LoadedChunk
+from dataproc.domain.chunk import Chunk, LoadedChunk, broken_by
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import ContractViolationError, CountMismatchError
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.keys import KeyRule
-from dataproc.domain.tally import Tally
+from dataproc.domain.tally import Tally, Totals
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.cipher import Cipher
 from dataproc.ports.warehouse import Effect, LoadId, Published
@@ -62,7 +62,7 @@ class Encode:
         return LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
             encoding.digest(payload), payload, rejects.pack(chunk.rejects, self.cipher), chunk.deduplicated,
-            chunk.mark, chunk.high, keys, chunk.discarded, fitted.num_rows - sent.num_rows,
+            chunk.mark, chunk.high, keys, chunk.discarded, fitted.num_rows - sent.num_rows, broken_by(chunk.rejects),
         )  # fmt: skip
 
 
@@ -123,7 +123,7 @@ class DirectLoad:
         keeps_some = self.destination.mode not in ("append", "replace")
         return keeps_some and self.target.exists and bool(self.target.columns)
 
-    def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Account], None]) -> Published:
+    def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Totals], None]) -> Published:
         """Stream all results into the target and commit, or leave it as it was."""
         tally, doubles = Tally(), Doubles()
         with rejects.Aside() as aside, publishing(self.url, self.load_id, self.at_first) as conn:
@@ -133,7 +133,7 @@ class DirectLoad:
             tally.verify(plan)
             doubles.refuse()
             self.compare(copied, tally)
-            check(tally.account)
+            check(tally.totals)
             effect = self.finish(conn, plan, tally, new, doubles)
             reached(FaultPoint.COPIED)
             # Taken last, so that a cancel never waits for the COPY.

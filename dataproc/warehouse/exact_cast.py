@@ -20,12 +20,10 @@ import pyarrow.compute as pc
 import pyarrow.types as t
 
 from dataproc.arrow.numbers import DOUBLE_DIGITS, float_texts
-from dataproc.domain.cells import Cells, Mask
+from dataproc.domain.cells import Cells, Mask, has_wrapped
 
 WIDEST_SCALE = 18
 """Digits after the point that a decimal128 leaves to the 20 digits of a whole number."""
-SMALLEST = 1e-38
-"""The smallest number above zero that a decimal128 holds."""
 INT64_BITS = 63
 MICROSECOND_DIGITS = 6
 MONEY_SCALE = 2
@@ -141,10 +139,12 @@ def widened(cells: Cells, dtype: pa.Decimal128Type) -> Cells:
 
 def named_decimals(cells: Cells, dtype: pa.Decimal128Type) -> Cells:
     """Return binary fractions as the decimals that their shortest texts name."""
-    numbers = np.abs(floats_of(cells))
-    # Arrow takes some texts with such an exponent for zero.
-    demand((numbers == 0) | ~(numbers < SMALLEST), "a number is smaller than any decimal")
-    return cells.cast(pa.string()).cast(dtype)
+    texts = cells.cast(pa.string())
+    values = texts.cast(dtype)
+    if has_wrapped(texts, values):
+        msg = f"a number would not be the same as {dtype}"
+        raise ValueError(msg)
+    return values
 
 
 def short_decimals(cells: Cells, dtype: pa.Decimal128Type) -> Cells:

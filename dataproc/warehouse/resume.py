@@ -40,7 +40,7 @@ UPDATE dataproc_load.load_staging SET epoch = %s, staging_table = %s WHERE job_i
 MOVE_CHUNKS = "UPDATE dataproc_load.load_chunk SET epoch = %s WHERE job_id = %s AND epoch = %s AND target = %s"
 CHUNKS = """
 SELECT unit, seq, last, rows_read, rows_loaded, rows_rejected, rows_filtered, digest, rows_deduplicated, mark, high,
-       discarded
+       discarded, broken
 FROM dataproc_load.load_chunk WHERE job_id = %s AND epoch = %s AND target = %s ORDER BY unit, seq
 """
 
@@ -110,8 +110,9 @@ def chunks_to_keep(conn: psycopg.Connection, load_id: LoadId, target: Target) ->
 
 def as_chunk(row: tuple[Any, ...]) -> LoadedChunk:
     """Return the chunk that a row of `load_chunk` tells."""
-    discarded = tuple((column, count) for column, count in row[11])
-    return replace(LoadedChunk(*row[:8]), deduplicated=row[8], mark=row[9], high=row[10], discarded=discarded)
+    discarded, broken = (tuple((name, count) for name, count in each) for each in row[11:13])
+    chunk = replace(LoadedChunk(*row[:8]), deduplicated=row[8], mark=row[9], high=row[10])
+    return replace(chunk, discarded=discarded, broken=broken)
 
 
 def by_unit(chunks: Iterable[LoadedChunk]) -> Iterable[dict[int, LoadedChunk]]:

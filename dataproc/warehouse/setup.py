@@ -155,6 +155,9 @@ STEPS = (
         ADD COLUMN rows_unchanged bigint,
         ADD COLUMN notes text[];
     """,
+    """
+    ALTER TABLE dataproc_load.load_chunk ADD COLUMN broken jsonb NOT NULL DEFAULT '[]';
+    """,
 )
 """Each step brings the schema from its index to the next version. Add steps; never change one that was released."""
 

@@ -20,6 +20,7 @@ OWN_TYPES: tuple[tuple[str, pa.DataType, bool], ...] = (
     ("boolean", pa.bool_(), True),
 )
 """Type, type of the values, and whether it is never null: of `valid_from`, `valid_to` and `is_current`."""
+IS_PARTITIONED = "SELECT relkind = 'p' FROM pg_class WHERE oid = %s"
 HAS_UNIQUE = "SELECT EXISTS (SELECT FROM pg_index WHERE indrelid = %s AND indisunique)"
 
 
@@ -101,6 +102,11 @@ def own_columns(
             )
     made = zip(destination.own_columns, OWN_TYPES, strict=False)
     return tuple(Column(name, sql_type, dtype, required=required) for name, (sql_type, dtype, required) in made)
+
+
+def is_partitioned(conn: psycopg.Connection, oid: int) -> bool:
+    """Whether a table consists of partitions, of which none may fit a row."""
+    return conn.execute(IS_PARTITIONED, (oid,)).fetchone() == (True,)
 
 
 def has_unique_index(conn: psycopg.Connection, oid: int) -> bool:

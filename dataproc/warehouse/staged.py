@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import psycopg
+from psycopg import errors as pg
 from psycopg import sql
 
 from dataproc.domain.across import NOTHING, Across
@@ -11,7 +12,7 @@ from dataproc.domain.chunk import Account, LoadedChunk
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import CountMismatchError, WarehouseUnavailableError
 from dataproc.domain.fault_points import FaultPoint, reached
-from dataproc.domain.tally import Tally
+from dataproc.domain.tally import Tally, Totals
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.cipher import Cipher
 from dataproc.ports.warehouse import Effect, LoadId, Published
@@ -20,11 +21,13 @@ from dataproc.warehouse.chunks import Stage
 from dataproc.warehouse.ledger import Entry, record, take_fence
 from dataproc.warehouse.modes.factory import move_rows, refuse_rejects
 from dataproc.warehouse.modes.move import Move
+from dataproc.warehouse.others import Others
 from dataproc.warehouse.publish import publishing
 from dataproc.warehouse.settling import Settling
 from dataproc.warehouse.shaping import Shaping
 from dataproc.warehouse.staging import drop_staging, forget_chunks, key_tables, staging_table
 from dataproc.warehouse.target import Target
+from dataproc.warehouse.unrouted import is_unrouted, set_aside_unrouted
 
 SUM_CHUNKS = """
 SELECT COALESCE(sum(rows_read), 0), COALESCE(sum(rows_loaded), 0),
@@ -78,22 +81,22 @@ class StagedLoad:
         """What the chunks of this load have in common."""
         return (self.load_id.job_id, self.load_id.epoch, self.target.name)
 
-    def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Account], None]) -> Published:
+    def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Totals], None]) -> Published:
         """Wait until all is staged; then publish it in one transaction."""
         tally = Tally()
         for chunk in results:
             tally.add(chunk)
         tally.verify(plan)
         if not self.across.is_anything:
-            check(tally.account)
+            check(tally.totals)
         reached(FaultPoint.STAGED)
         with publishing(self.url, self.load_id, self.goal) as conn:
             take_fence(conn, self.load_id)
             self.compare(conn, tally.account)
             rows = self.settled(conn, plan, tally)
             if self.across.is_anything:
-                check(tally.account)
-            effect = self.move_rows(conn, rows, plan, tally.account)
+                check(tally.totals)
+            effect = self.moved(conn, rows, plan, tally, check)
             self.move_rejects(conn)
             drop_staging(conn, self.load_id.job_id, self.load_id.epoch)
             forget_chunks(conn, self.load_id.job_id, self.load_id.epoch)
@@ -116,9 +119,30 @@ class StagedLoad:
         """Return the table with the rows that are left by the rules and the queries over the whole run."""
         rows = staging_table(self.load_id)
         if self.across.rules:
-            tables = key_tables(self.load_id, self.across.rules)
-            Settling(conn, self.load_id, self.target, plan, tally, cipher=self.cipher).settle(tables)
+            others = Others(conn, self.load_id, self.target, plan, tally, rows, self.cipher)
+            Settling(others).settle(key_tables(self.load_id, self.across.rules))
         return Shaping(conn, self.across.queries).shape(rows, plan, tally) if self.across.queries else rows
+
+    def moved(
+        self,
+        conn: psycopg.Connection,
+        rows: sql.Identifier,
+        plan: SourcePlan,
+        tally: Tally,
+        check: Callable[[Totals], None],
+    ) -> Effect:
+        """Bring rows into the target; those that belong to none of its partitions are set aside first."""
+        if not self.goal.partitioned:
+            return self.move_rows(conn, rows, plan, tally.account)
+        try:
+            with conn.transaction():
+                return self.move_rows(conn, rows, plan, tally.account)
+        except pg.CheckViolation as exc:
+            others = Others(conn, self.load_id, self.goal, plan, tally, rows, self.cipher)
+            if not is_unrouted(exc) or not set_aside_unrouted(others, exc):
+                raise
+        check(tally.totals)
+        return self.move_rows(conn, rows, plan, tally.account)
 
     def move_rows(self, conn: psycopg.Connection, rows: sql.Identifier, plan: SourcePlan, account: Account) -> Effect:
         """Bring rows into the target, as its mode says."""

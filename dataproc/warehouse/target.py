@@ -20,7 +20,7 @@ from dataproc.warehouse.attributes import Attribute, describe
 from dataproc.warehouse.change import Alteration, Change, weighed
 from dataproc.warehouse.columns import Column, declare
 from dataproc.warehouse.contract import Meeting, refuse_some
-from dataproc.warehouse.shape import Shape, has_unique_index, refuse_left_out
+from dataproc.warehouse.shape import Shape, has_unique_index, is_partitioned, refuse_left_out
 
 RESERVED = ("dataproc_load", "information_schema")
 SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
@@ -29,7 +29,8 @@ LONGEST_NAME = 63
 MOST_COLUMNS = 1600
 
 FIND = """
-SELECT c.oid, c.relkind, pg_has_role(c.relowner, 'USAGE') AS ours, pg_get_userbyid(c.relowner) AS owner
+SELECT c.oid, c.relkind, pg_has_role(c.relowner, 'USAGE') AS ours, pg_get_userbyid(c.relowner) AS owner,
+       row_security_active(c.oid) AS is_filtered
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s
 """
@@ -64,6 +65,7 @@ class Target:
     beside: tuple[Column, ...] = ()
     own: tuple[Column, ...] = ()
     placed: bool = False
+    partitioned: bool = False
     lock: LiteralString = "ROW EXCLUSIVE"
 
     @property
@@ -119,7 +121,7 @@ def find_target(conn: psycopg.Connection, destination: Destination, schema: pa.S
             *where, declared(shape.fields, destination.terms), exists=oid is not None, beside=shape.beside,
             own=shape.own, placed=placed, lock=lock,
         )  # fmt: skip
-    attributes = describe(conn, oid)
+    attributes, partitioned = describe(conn, oid), is_partitioned(conn, oid)
     shape = Shape.of(destination, fields, attributes)
     fields = list(shape.fields)
     identifier = sql.Identifier(*where)
@@ -132,7 +134,7 @@ def find_target(conn: psycopg.Connection, destination: Destination, schema: pa.S
     return Target(
         *where, match.columns, exists=True, attributes=attributes, checks=tuple((n, text) for n, text in checks),
         left_out=match.left_out, alterations=change.alterations, beside=shape.beside, own=shape.own,
-        placed=placed or has_unique_index(conn, oid), lock=lock,
+        placed=placed or partitioned or has_unique_index(conn, oid), partitioned=partitioned, lock=lock,
     )  # fmt: skip
 
 
@@ -148,11 +150,16 @@ def find_table(conn: psycopg.Connection, destination: Destination) -> int | None
     row = conn.execute(FIND, (destination.schema_name, destination.table_name)).fetchone()
     if row is None:
         return None
-    oid, kind, ours, owner = row
+    oid, kind, ours, owner, is_filtered = row
     if kind not in ("r", "p"):
         raise TargetRefusedError(f"{destination.table} is not a table; name another destination.table")
     if not ours:
         raise TargetRefusedError(f"{destination.table} belongs to {owner}, not to us; name another destination.table")
+    if is_filtered:
+        raise TargetRefusedError(
+            f"{destination.table}: its row security policies hide rows from our role; give the role BYPASSRLS, or "
+            "let the table have row security without FORCE"
+        )
     return int(oid)
 
 

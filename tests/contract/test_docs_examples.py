@@ -52,7 +52,7 @@ def run(spec: JobSpec, settings: Settings, url: str) -> None:
         open_source(spec, None, settings),
         transforms,
         spec.destination,
-        limits_of(spec.transforms),
+        limits_of(spec),
         FakeEngine(),
         PostgresWarehouse(url, settings.direct_limit),
     )

@@ -240,6 +240,18 @@ def test_rows_that_break_a_unique_index_leave_the_table_as_it_was(
     assert len(orders.table()) == 3
 
 
+@pytest.mark.parametrize("how", ["swap", "in_place"])
+def test_rows_that_break_a_unique_index_are_named_and_not_those_that_were_there(
+    warehouse: PostgresWarehouse, orders: Query, how: str
+) -> None:
+    [(known,), *_] = orders(f"SELECT id FROM {TABLE} ORDER BY id")
+
+    with pytest.raises(ContractViolationError) as refused:
+        replace(warehouse, rows_of_ids([known, 4]), rows_of_ids([5, 4]), way="staged", replace=how)
+
+    assert "these rows break that: u0, row 1; u1, row 1; leave" in str(refused.value)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_table_that_is_missing_is_made(warehouse: PostgresWarehouse, query: Query, way: str) -> None:
     published = replace(warehouse, rows_of_ids([1, 2]), way=way)

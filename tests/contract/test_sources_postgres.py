@@ -16,6 +16,7 @@ from dataproc.domain.errors import (
     BadDataError,
     ContractViolationError,
     DataprocError,
+    InvalidSpecError,
     SourceChangedError,
     SourceNotFoundError,
     SourceRefusedError,
@@ -411,3 +412,41 @@ def test_a_held_snapshot_outlives_the_servers_limit_for_idle_sessions(shop: Shop
     with plan.hold, closing(psycopg.connect(shop.url)) as conn:
         conn.execute("SELECT pg_sleep(0.3)")
         assert len(rows_of(list(source.read(plan.units[0])))) == 3000
+
+
+READ: dict[str, dict[str, Any]] = {
+    "table": {"table": "shop.orders"},
+    "columns as text": {"table": "shop.orders", "as_text": ["at"]},
+    "query": {"query": "SELECT * FROM shop.orders"},
+    "view": {"table": "shop.as_reader"},
+}
+
+
+@pytest.fixture
+def filtered(shop: Shop) -> Shop:
+    """Give the shop with a policy that shows the user half of the orders."""
+    shop.query("CREATE VIEW shop.as_reader WITH (security_invoker) AS SELECT * FROM shop.orders")
+    shop.query("GRANT SELECT ON shop.as_reader TO reader")
+    shop.query("ALTER TABLE shop.orders ENABLE ROW LEVEL SECURITY")
+    shop.query("CREATE POLICY half ON shop.orders TO reader USING (id % 2 = 0)")
+    return shop
+
+
+@pytest.mark.parametrize("what", READ)
+def test_a_policy_that_hides_rows_is_an_error_that_says_what_to_do(filtered: Shop, what: str) -> None:
+    with pytest.raises(SourceRefusedError, match=r'"orders".*; give the user BYPASSRLS, or set row_security: apply'):
+        read_all(filtered.reading(**READ[what]))
+
+
+@pytest.mark.parametrize("what", READ)
+def test_a_source_may_ask_for_the_rows_that_a_policy_shows(filtered: Shop, what: str) -> None:
+    assert len(rows_of(read_all(filtered.reading(**READ[what], row_security="apply"))[1])) == 1500
+
+
+def test_a_view_of_one_who_sees_all_rows_shows_them_all(filtered: Shop) -> None:
+    assert len(rows_of(read_all(filtered.reading(table="shop.recent"))[1])) == 10
+
+
+def test_other_databases_have_no_such_option(shop: Shop) -> None:
+    with pytest.raises(InvalidSpecError, match="row_security: only PostgreSQL has this option"):
+        shop.reading(replace(shop.connection(), kind="mysql"), table="shop.orders", row_security="apply")

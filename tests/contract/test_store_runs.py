@@ -34,7 +34,7 @@ async def completed(store: Store, rows: int, job: Job | None = None) -> JobId:
     """Record a job and end it with that many rows read."""
     claim = await claimed(store, job)
     async with store.begin() as tables:
-        progress = some_progress(rows_read=rows)
+        progress = some_progress(rows_loaded=rows)
         await tables.jobs.finish(claim, RunStatus.COMPLETED, progress=progress, failure=None)
     return claim.job_id
 
@@ -123,7 +123,7 @@ async def test_a_cancel_that_meets_a_release_is_not_lost(store: Store) -> None:
         assert (await tables.jobs.get(claim.job_id)).cancel_requested
 
 
-async def test_the_usual_rows_are_those_of_the_latest_completed_job_that_read_any(store: Store) -> None:
+async def test_the_usual_rows_are_those_of_the_latest_completed_job_that_loaded_any(store: Store) -> None:
     for rows in (10, 20, 0):
         await completed(store, rows)
 
@@ -138,7 +138,7 @@ async def test_a_job_without_a_completed_one_like_it_has_no_usual_rows(store: St
     await completed(store, 0)
     failed = await claimed(store)
     async with store.begin() as tables:
-        progress = some_progress(rows_read=10)
+        progress = some_progress(rows_loaded=10)
         await tables.jobs.finish(failed, RunStatus.FAILED, progress=progress, failure=a_failure())
 
     job_id = await completed(store, 10)
@@ -150,10 +150,10 @@ async def test_a_job_without_a_completed_one_like_it_has_no_usual_rows(store: St
 async def test_the_usual_rows_are_those_of_the_run_that_completed(store: Store) -> None:
     claim = await claimed(store)
     async with store.begin() as tables:
-        progress = some_progress(rows_read=999)
+        progress = some_progress(rows_loaded=999)
         await tables.jobs.requeue(claim, delay=timedelta(0), failure=a_failure(), progress=progress)
         [again] = await tables.jobs.claim("runner-2", lease=LEASE, limit=1)
-        progress = some_progress(rows_read=30)
+        progress = some_progress(rows_loaded=30)
         await tables.jobs.finish(again, RunStatus.COMPLETED, progress=progress, failure=None)
 
     job = await add(store, a_job())

@@ -573,23 +573,22 @@ def test_a_plan_tells_what_our_role_lacks(warehouse: PostgresWarehouse, query: Q
 
 
 @pytest.fixture
-def plain_role(warehouse: PostgresWarehouse, query: Query) -> Iterator[str]:
+def poor_role(query: Query, role: str) -> Iterator[str]:
     """Give a role that may do nothing."""
-    name = f"planner_{query('SELECT oid FROM pg_database WHERE datname = current_database()')[0][0]}"
-    query(f"CREATE ROLE {name} LOGIN")
-    yield name
-    query(f"DROP OWNED BY {name}")
-    query(f"DROP ROLE {name}")
+    query(f"CREATE ROLE {role} LOGIN")
+    yield role
+    query(f"DROP OWNED BY {role}")
+    query(f"DROP ROLE {role}")
 
 
 def test_a_role_that_may_do_nothing_is_told_all_that_it_lacks(
-    warehouse: PostgresWarehouse, query: Query, plain_role: str
+    warehouse: PostgresWarehouse, query: Query, poor_role: str
 ) -> None:
-    theirs = PostgresWarehouse(warehouse.url.replace("postgres@", f"{plain_role}@"), ALWAYS_DIRECT)
+    theirs = PostgresWarehouse(warehouse.url.replace("postgres@", f"{poor_role}@"), ALWAYS_DIRECT)
 
     missing = preview(theirs, table_of(1), {})
     query("CREATE TABLE sales.orders (id bigint)")
-    query(f"ALTER TABLE sales.orders OWNER TO {plain_role}")
+    query(f"ALTER TABLE sales.orders OWNER TO {poor_role}")
     hidden = preview(theirs, table_of(1), {})
 
     assert {each.granted for each in (*missing.permissions, *hidden.permissions)} == {False}

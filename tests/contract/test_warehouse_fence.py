@@ -12,6 +12,7 @@ from dataproc.domain.chunk import Account
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import CancelledRunError, FencedError, RowRefusedError, TooManyRejectsError
 from dataproc.domain.job import JobId
+from dataproc.domain.tally import Totals
 from dataproc.ports.warehouse import Load, LoadId, Published, UnitAccount, Warehouse
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.fakes.pipeline import FakeEngine, ListSource, look_away
@@ -40,7 +41,7 @@ def later(load_id: LoadId) -> LoadId:
 
 
 def publish(
-    warehouse: Warehouse, load_id: LoadId, way: str = "direct", check: Callable[[Account], None] = look_away
+    warehouse: Warehouse, load_id: LoadId, way: str = "direct", check: Callable[[Totals], None] = look_away
 ) -> Published:
     """Publish three rows."""
     source = ListSource([[1, 2], [3]])
@@ -52,7 +53,7 @@ def load_all(
     load_id: LoadId,
     source: ListSource,
     destination: Destination,
-    check: Callable[[Account], None] = look_away,
+    check: Callable[[Totals], None] = look_away,
 ) -> Published:
     """Publish all rows of a source, those staged before without reading them again."""
     plan = source.plan()
@@ -150,7 +151,7 @@ def test_the_fence_of_one_job_is_not_that_of_another(warehouse: Warehouse, load_
 def test_totals_that_are_refused_publish_nothing(warehouse: Warehouse, load_id: LoadId, way: str) -> None:
     warehouse.fence(load_id)
 
-    def refuse(_: Account) -> None:
+    def refuse(_: Totals) -> None:
         raise TooManyRejectsError
 
     with pytest.raises(TooManyRejectsError):

@@ -21,7 +21,7 @@ from dataproc.domain.errors import (
     TooManyRejectsError,
     WarehouseUnavailableError,
 )
-from dataproc.domain.tally import Tally
+from dataproc.domain.tally import Tally, Totals
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Load, Published
 from dataproc.warehouse.ledger import Entry, record, take_fence
@@ -371,8 +371,8 @@ def test_a_load_that_is_not_whole_leaves_the_target_as_it_was(
 
 @WAYS
 def test_limits_are_checked_before_anything_is_published(warehouse: PostgresWarehouse, query: Query, way: str) -> None:
-    def refuse(account: Account) -> None:
-        raise TooManyRejectsError(account=account)
+    def refuse(totals: Totals) -> None:
+        raise TooManyRejectsError(account=totals.account)
 
     plan, chunks = planned(orders(1))
 

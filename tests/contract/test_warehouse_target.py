@@ -1,6 +1,5 @@
 """Laws of targets: which tables take a load, which columns they must have, and what a refused load says."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,14 @@ from dataproc.domain.errors import (
     TargetRefusedError,
     WarehouseUnavailableError,
 )
+from dataproc.domain.tally import Totals
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Published
 from dataproc.warehouse.direct import DirectLoad
 from dataproc.warehouse.publish import publishing
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.builders import plan_of_size
-from tests.warehouses import ALWAYS_DIRECT, TABLE, LoadTrial, Query, a_unit, allow, chunks_of, planned, schema_of
+from tests.warehouses import ALWAYS_DIRECT, TABLE, LoadTrial, Query, a_unit, allow, chunks_of, going, planned, schema_of
 
 pytestmark = pytest.mark.parametrize("postgres_major", [18, 15], indirect=True)
 
@@ -215,12 +215,72 @@ def test_a_partitioned_table_takes_a_load(warehouse: PostgresWarehouse, query: Q
     assert (query.table("sales.low"), query.table("sales.high")) == ([(1,)], [(11,)])
 
 
+PARTITIONS = {
+    "range": [
+        "sales.orders PARTITION BY RANGE (id)",
+        "sales.low PARTITION OF sales.orders FOR VALUES FROM (0) TO (10)",
+    ],
+    "list": ["sales.orders PARTITION BY LIST (id)", "sales.low PARTITION OF sales.orders FOR VALUES IN (1, 2, NULL)"],
+    "hash": [
+        "sales.orders PARTITION BY HASH (id)",
+        "sales.low PARTITION OF sales.orders FOR VALUES WITH (MODULUS 2, REMAINDER 0)",
+    ],
+    "two levels": [
+        "sales.orders PARTITION BY RANGE (id)",
+        "sales.all PARTITION OF sales.orders FOR VALUES FROM (0) TO (100) PARTITION BY LIST (id)",
+        "sales.low PARTITION OF sales.all FOR VALUES IN (1, 2)",
+    ],
+    "none": ["sales.orders PARTITION BY RANGE (id)"],
+}
+MODES: dict[str, dict[str, Any]] = {
+    "append": {},
+    "merge": {"mode": "merge", "keys": ["id"]},
+    "replace": {"mode": "replace"},
+    "replace_partition": {"mode": "replace_partition", "partition": {"by": ["id"]}},
+    "scd2": {"mode": "scd2", "keys": ["id"]},
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("partitions", PARTITIONS)
+def test_rows_that_fit_no_partition_are_set_aside_by_unit_and_position(
+    warehouse: PostgresWarehouse, query: Query, partitions: str, mode: str
+) -> None:
+    columns = "(id bigint, valid_from timestamptz, valid_to timestamptz, is_current boolean)"
+    for at, rest in enumerate(PARTITIONS[partitions]):
+        query(f"CREATE TABLE {rest if at else rest.replace(' ', f' {columns} ', 1)}")
+    totals: list[Totals] = []
+    plan, chunks = planned(table_of(1, 11), table_of(12, 2))
+    fits = [n for n in (1, 2, 11, 12) if lets_in(query, n)]
+
+    published = LoadTrial(going(warehouse, "staged"), terms=MODES[mode]).publish(plan, chunks, totals.append)
+
+    assert [row[0] for row in query.table()] == fits
+    assert published.account == Account(4, len(fits), 4 - len(fits))
+    assert totals[-1].account == published.account
+    found = query("SELECT unit, position, rule, code, reason FROM dataproc_load.reject ORDER BY unit, position")
+    places = {1: ("u0", 0), 11: ("u0", 1), 12: ("u1", 0), 2: ("u1", 1)}
+    assert [row[:2] for row in found] == sorted(places[n] for n in places if n not in fits)
+    assert {row[2:4] for row in found} <= {("warehouse", "23514")}
+    assert all("no partition of relation" in row[4] for row in found)
+
+
+def lets_in(query: Query, number: int) -> bool:
+    """Whether PostgreSQL itself puts a row into a partition."""
+    try:
+        query(f"WITH tried AS (INSERT INTO sales.orders (id) VALUES ({number}) RETURNING 1) SELECT 1 FROM tried")
+    except psycopg.errors.CheckViolation:
+        return False
+    query(f"DELETE FROM sales.orders WHERE id = {number}")
+    return True
+
+
 @WAYS
-def test_a_row_without_a_partition_is_refused_and_nothing_is_loaded(
+def test_a_row_that_fits_no_partition_by_its_default_value_fails_the_load(
     warehouse: PostgresWarehouse, query: Query, way: str
 ) -> None:
-    query("CREATE TABLE sales.orders (id bigint) PARTITION BY RANGE (id)")
-    query("CREATE TABLE sales.low PARTITION OF sales.orders FOR VALUES FROM (0) TO (10)")
+    query("CREATE TABLE sales.orders (id bigint, day date DEFAULT '2026-01-01') PARTITION BY RANGE (day)")
+    query("CREATE TABLE sales.old PARTITION OF sales.orders FOR VALUES FROM ('2020-01-01') TO ('2021-01-01')")
 
     with pytest.raises(FatalError, match="no partition of relation"):
         LoadTrial(warehouse, way).run(table_of(1, 11))
@@ -283,23 +343,6 @@ def test_what_is_no_table_is_refused(warehouse: PostgresWarehouse, query: Query,
 def test_schemas_of_the_system_and_our_own_are_refused(warehouse: PostgresWarehouse, schema: str) -> None:
     with pytest.raises(TargetRefusedError, match="is not for targets"):
         LoadTrial(warehouse, table=f"{schema}.load_ledger").open(pa.schema({"id": pa.int64()}))
-
-
-def as_role(warehouse: PostgresWarehouse, query: Query, name: str) -> PostgresWarehouse:
-    """Return the warehouse as a role sees it that may load, and owns nothing."""
-    query(f"CREATE ROLE {name} LOGIN")
-    query(f"GRANT ALL ON SCHEMA dataproc_load TO {name}")
-    query(f"GRANT ALL ON ALL TABLES IN SCHEMA dataproc_load TO {name}")
-    return PostgresWarehouse(warehouse.url.replace("postgres@", f"{name}@"), ALWAYS_DIRECT)
-
-
-@pytest.fixture
-def plain_role(warehouse: PostgresWarehouse, query: Query) -> Iterator[PostgresWarehouse]:
-    """Give the warehouse as a plain role sees it."""
-    name = f"loader_{query('SELECT oid FROM pg_database WHERE datname = current_database()')[0][0]}"
-    yield as_role(warehouse, query, name)
-    query(f"DROP OWNED BY {name}")
-    query(f"DROP ROLE {name}")
 
 
 def test_a_table_of_another_owner_is_refused(plain_role: PostgresWarehouse, query: Query) -> None:

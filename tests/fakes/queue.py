@@ -103,7 +103,7 @@ class FakeJobs:
             raise IllegalMoveError(f"finish() leads to a final status, not to {to}")
         self.end_run(claim, to, progress, failure)
         self.change_job(claim.job_id, status=to, failure=failure, finished_at=self.store.now)
-        await FakeOutbox(self.store).add(events.run_ended(claim, to, failure))
+        await FakeOutbox(self.store).add(events.run_ended(claim, to, progress, failure))
 
     async def requeue(
         self, claim: Claim, *, delay: timedelta, failure: Failure | None, progress: Progress | None

@@ -26,7 +26,7 @@ class FakeRuns:
         this = self.store.state.jobs.get(job_id)
         alike = [job for job in self.store.state.jobs.values() if this is not None and is_alike(job, this)]
         alike.sort(key=lambda job: (job.created_at, job.id), reverse=True)
-        counts = [(await self.of(job.id))[-1].progress.rows_read for job in alike[:50]]
+        counts = [(await self.of(job.id))[-1].progress.rows_loaded for job in alike[:50]]
         return next((count for count in counts if count > 0), None)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 
 from dataproc.domain.across import NOTHING, Across
-from dataproc.domain.chunk import Account, Chunk, LoadedChunk
+from dataproc.domain.chunk import Chunk, LoadedChunk
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import (
     CancelledRunError,
@@ -20,7 +20,7 @@ from dataproc.domain.errors import (
 from dataproc.domain.job import JobId
 from dataproc.domain.memory import SourceObject
 from dataproc.domain.source_columns import TargetColumn
-from dataproc.domain.tally import Tally, kept
+from dataproc.domain.tally import Tally, Totals, kept
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Effect, LoadId, Published, Reconciliation, UnitAccount
 from tests.builders import SOME_TIME
@@ -211,7 +211,7 @@ class FakeLoad:
             raise FencedError
         return replace(staging.chunks.setdefault((chunk.unit, chunk.seq), chunk), payload=b"")
 
-    def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Account], None]) -> Published:
+    def publish(self, plan: SourcePlan, results: Iterator[LoadedChunk], check: Callable[[Totals], None]) -> Published:
         tally, rows = Tally(), list[int]()
         for chunk in results:
             if tally.add(chunk) and self.way == "direct":
@@ -219,7 +219,7 @@ class FakeLoad:
         if not self.warehouse.refused.isdisjoint(rows):
             raise RowRefusedError
         tally.verify(plan)
-        check(tally.account)
+        check(tally.totals)
         self.warehouse.demand_fence(self.load_id)
         if self.way == "staged":
             staged = self.warehouse.staging.pop(self.load_id.job_id)

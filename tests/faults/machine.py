@@ -16,10 +16,10 @@ import psycopg
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
 
-from dataproc.domain.chunk import Account
 from dataproc.domain.errors import DataprocError, IllegalMoveError, StoppedError, WarehouseUnavailableError
 from dataproc.domain.job import Claim, Failure
 from dataproc.domain.status import RunStatus
+from dataproc.domain.tally import Totals
 from dataproc.ports.warehouse import Published
 from dataproc.repositories.store import PostgresStore
 from dataproc.services.attendance import Rhythm
@@ -83,7 +83,7 @@ async def nothing_for(_: Claim) -> Pipeline:
     raise NotImplementedError
 
 
-def allow(_: Account) -> None:
+def allow(_: Totals) -> None:
     """Refuse no totals."""
 
 

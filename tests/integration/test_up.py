@@ -164,3 +164,12 @@ def test_the_demo_loads_the_right_rows_as_often_as_it_is_started_and_leaves_noth
         assert process.returncode == 0, said
         assert "200,000 rows loaded, 400 set aside" in said
         assert left_of(folder) == {}
+
+
+def test_the_demo_says_in_one_line_that_its_folder_cannot_be_used(folder: Path) -> None:
+    (folder / "demo").write_text("a file, where the demo needs a folder")
+    with started(folder, "dataproc.cli.demo") as process:
+        said = process.communicate(timeout=PATIENCE)[0]
+
+    assert process.returncode == 1
+    assert said == f"the folder {folder / 'demo'} cannot be made: File exists; set DATAPROC_DATA_DIR\n"

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from dataproc.domain.chunk import (
     LONGEST_ROW,
     POSITION,
+    REJECTS,
     Account,
     Chunk,
+    broken_by,
     number,
     row_text,
     shortened,
@@ -118,3 +120,11 @@ def test_a_number_of_single_precision_is_written_with_its_own_digits() -> None:
     rows = pa.table({"x": pa.array([0.1, 3.4e38, None, 16777216.0], pa.float32())})
 
     assert texts_of(rows) == ['{"x": 0.1}', '{"x": 3.4e+38}', '{"x": null}', '{"x": 16777216.0}']
+
+
+def test_rejects_are_counted_by_rule_and_column() -> None:
+    broken = [("type", "qty", 2), ("type", "id", 1), ("row", None, 3)]
+    rows = [{"position": 0, "rule": rule, "column": column} for rule, column, times in broken for _ in range(times)]
+
+    assert broken_by(pa.Table.from_pylist(rows, schema=REJECTS)) == (("row", 3), ("type of qty", 2), ("type of id", 1))
+    assert broken_by(REJECTS.empty_table()) == ()

@@ -183,7 +183,7 @@ def test_a_row_refused_on_the_staged_way_ends_the_run() -> None:
 def test_too_many_rejects_publish_nothing() -> None:
     setting = Setting(limits=(RejectLimit(0),), warehouse=FakeWarehouse(refused=frozenset({3})))
 
-    with pytest.raises(TooManyRejectsError, match="1 of 5 rows broke the rules and 0 are allowed"):
+    with pytest.raises(TooManyRejectsError, match=r"1 of 5 rows were set aside.*; max_rejects allows 0: nothing was"):
         setting.run()
     assert setting.warehouse.rows == {}
     assert setting.warehouse.ledger == {}
@@ -265,7 +265,7 @@ def test_a_warning_stays_with_the_progress_of_the_run() -> None:
     assert setting.run().account == Account()
 
     [warning] = setting.monitor.progress.warnings
-    assert "7 the last time" in warning
+    assert "7 did the last time" in warning
 
 
 def test_what_a_plan_notes_is_a_warning_of_the_run() -> None:
@@ -318,3 +318,11 @@ def test_a_plan_without_units_asks_nothing_of_the_transforms_and_is_published() 
     assert pipeline.run(setting.load_id, setting.monitor) == Published(TABLE, Account(), "direct")
     with pytest.raises(ContractViolationError):
         replace(pipeline, source=ListSource([[1]])).run(replace(setting.load_id, job_id=JobId(uuid4())), Monitor())
+
+
+def test_rows_that_are_set_aside_are_warned_of() -> None:
+    setting = Setting(warehouse=FakeWarehouse(refused=frozenset({3})))
+
+    assert setting.run().account.rejected == 1
+
+    assert setting.monitor.progress.warnings == ("1 of 5 rows were set aside; `dataproc jobs rejects` lists them",)

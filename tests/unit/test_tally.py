@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dataproc.domain.chunk import Account
 from dataproc.domain.errors import CountMismatchError
-from dataproc.domain.tally import Tally
+from dataproc.domain.tally import Tally, Totals
 from dataproc.domain.unit import SourcePlan
 from tests.warehouses import a_unit, loaded
 
@@ -134,3 +134,26 @@ def test_set_aside_and_filtered_rows_are_accounted_for() -> None:
     tally.verify(plan_of("u0", rows=10))
 
     assert tally.account == Account(10, 7, 2, 1)
+
+
+def test_the_rules_that_rows_broke_are_counted_once_and_the_most_frequent_comes_first() -> None:
+    tally = Tally()
+    chunks = [
+        loaded("u0", 0, last=False, broken=(("type of a", 2), ("required of b", 2))),
+        loaded("u0", 1, broken=(("required of b", 5),)),
+    ]
+
+    for chunk in (*chunks, chunks[0]):
+        tally.add(chunk)
+    tally.take_out("u0", Account(rejected=1), "unique of id")
+
+    assert tally.totals.broken == (("required of b", 7), ("type of a", 2), ("unique of id", 1))
+
+
+def test_the_summary_names_the_first_rules_and_their_rows() -> None:
+    broken = (("type of qty", 1_200), ("warehouse", 3))
+
+    assert Totals(Account(2_000, 797, 1_203), broken).summary == (
+        "1,203 of 2,000 rows were set aside: type of qty (1,200 rows), warehouse (3 rows)"
+    )
+    assert Totals(Account(2, 1, 1)).summary == "1 of 2 rows were set aside"

@@ -43,6 +43,12 @@ def test_a_double_becomes_a_decimal_when_its_shortest_text_fits(
         assert cast_exactly(cells, dtype).to_pylist() == [Decimal(repr(number)), None]
 
 
+@pytest.mark.parametrize("number", [3.515076098710908e-35, 1.46e-58, 5e-324, 4e29, 1.45696687921e30])
+@pytest.mark.parametrize("dtype", [pa.decimal128(11, 11), pa.decimal128(38, 38), pa.decimal128(38, 9)])
+def test_a_double_of_any_size_does_not_become_another_number(number: float, dtype: pa.Decimal128Type) -> None:
+    assert passes(pa.array([number]), dtype) == fits(Decimal(repr(number)), dtype.precision, dtype.scale)
+
+
 @given(number=DOUBLES)
 def test_a_double_becomes_a_real_when_the_number_or_its_shortest_text_stays(number: float) -> None:
     cells = pa.array([None, number, 0.5])

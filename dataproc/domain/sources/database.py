@@ -59,6 +59,11 @@ class DatabaseSource(Spec):
         description="Count the rows before they are read, and refuse a read that differs; none: of tables, where it is "
         "cheap, and not of views and queries.",
     )
+    row_security: Literal["refuse", "apply"] = Field(
+        default="refuse",
+        description="PostgreSQL: what to do with a table whose row security policies hide rows from the user of the "
+        "connection: refuse it, or read the rows that they show.",
+    )
     personal: Personal = False
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
-from dataproc.domain.fields import ColumnName, Spec
+from dataproc.domain.fields import ColumnName, MaxRejects, Spec
 from dataproc.domain.rules import ColumnRule
 
 Columns = Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=32)]
@@ -65,8 +65,10 @@ class ValidateTransform(Spec):
         default="quarantine",
         description="Keep bad rows in the reject table, only count them, or fail the run at the first.",
     )
-    max_rejects: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\d{1,3}(\.\d+)?%$")] | None = Field(
-        default=None, description="A count or a share such as `1%`: above it nothing is published. None: no limit."
+    max_rejects: MaxRejects | None = Field(
+        default=None,
+        description="How many rows of the run may be set aside: a count, or a share such as `1%`; above it nothing is "
+        "published. None: the limit of the job holds.",
     )
 
     @model_validator(mode="after")

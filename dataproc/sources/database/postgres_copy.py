@@ -18,7 +18,7 @@ import asyncpg
 from dataproc.sources.database.connection import PORTS, ServerConnection, Tls
 from dataproc.sources.database.copy_rows import PIECE, RowCutter
 from dataproc.sources.database.postgres_errors import asyncpg_translated
-from dataproc.sources.database.postgres_session import BEGIN, READING, SETTINGS, PostgresLogin, local, milliseconds
+from dataproc.sources.database.postgres_session import BEGIN, READING, PostgresLogin, local
 
 LOGIN_TIMEOUT = 10.0
 IDLE = 60
@@ -125,8 +125,7 @@ async def begin(conn: "asyncpg.Connection[Any]", login: PostgresLogin, snapshot:
     await conn.execute(BEGIN)
     if snapshot is not None:
         await conn.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-    limit = {"statement_timeout": milliseconds(login.server.statement_timeout)}
-    await conn.execute(local(SETTINGS | READING | limit))
+    await conn.execute(local(login.settings | READING))
 
 
 def nap() -> None:

@@ -51,6 +51,9 @@ ANSWERS: tuple[tuple[str, type[DataprocError], str], ...] = (
 )
 """What becomes of an answer, by how its SQLSTATE begins; the first that fits."""
 SNAPSHOT_GONE = re.compile(r"snapshot")
+ROWS_HIDDEN = (
+    "a row security policy would hide rows: {}; give the user BYPASSRLS, or set row_security: apply in the source"
+)
 
 
 @contextmanager
@@ -85,6 +88,8 @@ def ours(what: str, sqlstate: str | None, told: str, *, logged_in: bool) -> Data
         return without_state(what, told, logged_in=logged_in)
     if sqlstate in {"22023", "42704"} and SNAPSHOT_GONE.search(told):
         return SourceChangedError(f"{what}: the snapshot of this run is gone; another attempt takes a new one")
+    if sqlstate == "42501" and "row-level security" in told:
+        return SourceRefusedError(f"{what}: {ROWS_HIDDEN.format(told)}", sqlstate=sqlstate)
     for states, kind, words in ANSWERS:
         if re.match(states, sqlstate):
             return kind(f"{what}: {words.format(sqlstate if kind is BadDataError else told)}", sqlstate=sqlstate)

@@ -44,7 +44,15 @@ TRANSACTION_TIMEOUT = 170000
 
 @dataclass(frozen=True, slots=True)
 class PostgresLogin(ServerLogin):
-    """How to log in to PostgreSQL."""
+    """How to log in to PostgreSQL; unless `filtered`, a row security policy that would hide rows is an error."""
+
+    filtered: bool = False
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What every session sets that reads rows."""
+        timeout = milliseconds(self.server.statement_timeout)
+        return SETTINGS | {"row_security": "on" if self.filtered else "off", "statement_timeout": timeout}
 
     @contextmanager
     def words(self) -> Iterator[str]:
@@ -78,7 +86,7 @@ class PostgresLogin(ServerLogin):
     def begin(self, conn: psycopg.Connection[Any]) -> None:
         """Begin a transaction that holds its snapshot."""
         conn.execute(BEGIN)
-        settings = SETTINGS | HOLDING | {"statement_timeout": milliseconds(self.server.statement_timeout)}
+        settings = self.settings | HOLDING
         if conn.info.server_version >= TRANSACTION_TIMEOUT:
             settings["transaction_timeout"] = "0"
         conn.execute(local(settings))
@@ -92,8 +100,7 @@ class PostgresLogin(ServerLogin):
             cursor.execute(BEGIN)
             if snapshot is not None:
                 cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-            limit = {"statement_timeout": milliseconds(self.server.statement_timeout)}
-            cursor.execute(local(SETTINGS | READING | limit))
+            cursor.execute(local(self.settings | READING))
             yield cursor
 
 

@@ -29,14 +29,17 @@ def database_source(
     """Return the reader of what a job names, by the kind of its connection."""
     if connection is None:
         raise InvalidSpecError(f"connection: there is no registered source {spec.connection!r}")
+    if spec.row_security == "apply" and connection.kind != "postgresql":
+        raise InvalidSpecError("row_security: only PostgreSQL has this option; leave it out")
     match connection.kind:
         case "postgresql":
-            return PostgresSource(PostgresLogin(connection.name, server_of(connection), secrets), spec, text_columns)
+            login = PostgresLogin(connection.name, server_of(connection), secrets, spec.row_security == "apply")
+            return PostgresSource(login, spec, text_columns)
         case "mysql":
             return MysqlSource(MysqlLogin(connection.name, server_of(connection), secrets), spec)
         case "sqlserver" | "oracle":
-            login = ReflectedLogin(connection.name, server_of(connection), secrets, Dialect(connection.kind))
-            return ReflectedSource(login, spec)
+            reflected = ReflectedLogin(connection.name, server_of(connection), secrets, Dialect(connection.kind))
+            return ReflectedSource(reflected, spec)
         case "sqlite":
             return SqliteSource(sqlite_file(connection, root), spec)
         case other:

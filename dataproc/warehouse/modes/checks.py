@@ -27,7 +27,8 @@ SELECT array_agg(a.attname::text ORDER BY k.place)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_index i ON i.indexrelid = c.oid
 CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
 LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-WHERE n.nspname = %s AND c.relname = %s AND k.place <= i.indnkeyatts
+WHERE n.nspname = ANY(%s) AND c.relname = %s AND k.place <= i.indnkeyatts
+GROUP BY c.oid, n.nspname ORDER BY n.nspname = %s DESC LIMIT 1
 """
 CLASHES = """
 SELECT __unit, __position FROM {staged} AS s
@@ -129,7 +130,9 @@ def rows_named(move: Move) -> Iterator[None]:
     except pg.UniqueViolation as exc:
         demand_places(move)
         diag = exc.diag
-        columns = move.conn.execute(COLUMNS_OF, (diag.schema_name, diag.constraint_name)).fetchone()
+        # An index of a new table is gone with the savepoint; the one that it was made like is in the target's schema.
+        schemas = [diag.schema_name, move.target.schema]
+        columns = move.conn.execute(COLUMNS_OF, (schemas, diag.constraint_name, diag.schema_name)).fetchone()
         places = clashes(move, [name for name in (columns and columns[0]) or [] if name is not None])
         raise ContractViolationError(
             f'rows do not fit {move.target.name}: "{diag.constraint_name}" allows each key once{places}; '
@@ -143,7 +146,9 @@ def clashes(move: Move, columns: list[str]) -> str:
     loaded = {column.name for column in move.target.columns}
     if not columns or not loaded.issuperset(columns):
         return ""
-    itself = matching(move.keys) if move.keys else sql.SQL("false")
+    # `replace` leaves no row of the target that a new one could clash with.
+    nothing = sql.SQL("true" if move.destination.mode == "replace" else "false")
+    itself = matching(move.keys) if move.keys else nothing
     found = move.run(CLASHES, same=matching(columns), unique=listed(columns), itself=itself).fetchall()
     shown = "; ".join(place_of(move, unit, position) for unit, position in found[:NAMED])
     more = " and more" if len(found) > NAMED else ""

@@ -11,6 +11,7 @@ from dataproc.warehouse.modes.checks import refuse_unclear_keys, rows_named
 from dataproc.warehouse.modes.comparing import differing
 from dataproc.warehouse.modes.filling import MANY, can_be_filled, fill_by
 from dataproc.warehouse.modes.indexes import index_keys, is_empty, note_on_index
+from dataproc.warehouse.modes.kept import demand_none
 from dataproc.warehouse.modes.move import Move, assigned, listed, matching
 from dataproc.warehouse.modes.rebuilding import rebuild
 from dataproc.warehouse.modes.swap import NewTable
@@ -23,6 +24,8 @@ FROM {staged} AS s LEFT JOIN {target} AS t ON {same} WHERE {stays} AND (t.{key} 
 STAYING = "SELECT count(*) FROM {staged} AS s WHERE {stays}"
 DELETE_FLAGGED = "DELETE FROM {target} AS t USING {staged} AS s WHERE {same} AND NOT ({stays})"
 DELETE_MISSING = "DELETE FROM {target} AS t WHERE NOT EXISTS (SELECT FROM {staged} AS s WHERE {same})"
+LEFT_FLAGGED = "FROM {target} AS t JOIN {staged} AS s ON {same} WHERE NOT ({stays})"
+LEFT_MISSING = "FROM {target} AS t WHERE NOT EXISTS (SELECT FROM {staged} AS s WHERE {same})"
 UPDATE = "UPDATE {target} AS t SET {assigned} FROM {staged} AS s WHERE {same} AND {stays} AND {differs}"
 INSERT_ALL = "INSERT INTO {target} ({columns}) SELECT {columns} FROM {staged} AS s WHERE {stays}"
 FILL = "INSERT INTO {new} ({columns}) SELECT {columns} FROM {staged} AS s WHERE {stays}"
@@ -95,8 +98,10 @@ class Merge:
         deleted = 0
         if self.move.destination.delete_flag is not None:
             deleted += self.move.run(DELETE_FLAGGED, **parts).rowcount
+            demand_none(self.move, LEFT_FLAGGED, "deleted", **parts)
         if self.move.destination.merge == "delete_missing":
             deleted += self.move.run(DELETE_MISSING, **parts).rowcount
+            demand_none(self.move, LEFT_MISSING, "deleted", **parts)
         return deleted
 
     def look(self) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from psycopg import sql
 
 from dataproc.ports.warehouse import Effect
+from dataproc.warehouse.modes.kept import demand_none
 from dataproc.warehouse.modes.move import Move
 from dataproc.warehouse.modes.replace import refuse_deleting_keys
 
@@ -22,6 +23,11 @@ def move_nothing(move: Move) -> Effect:
         names = zip(
             ("valid_from", "valid_to", "is_current"), map(sql.Identifier, move.destination.versions.names), strict=True
         )
-        return Effect(updated=move.run(CLOSE, **dict(names)).rowcount)
+        parts = dict(names)
+        closed = move.run(CLOSE, **parts).rowcount
+        demand_none(move, "FROM {target} WHERE {is_current}", "closed", **parts)
+        return Effect(updated=closed)
     refuse_deleting_keys(move)
-    return Effect(deleted=move.run(DELETE).rowcount)
+    deleted = move.run(DELETE).rowcount
+    demand_none(move, "FROM {target}", "deleted")
+    return Effect(deleted=deleted)

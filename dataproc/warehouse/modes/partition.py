@@ -7,6 +7,7 @@ from psycopg import sql
 from dataproc.domain.errors import ContractViolationError
 from dataproc.ports.warehouse import Effect
 from dataproc.warehouse.modes.checks import rows_named
+from dataproc.warehouse.modes.kept import demand_none
 from dataproc.warehouse.modes.move import Move, of
 
 PARTS = "CREATE TEMPORARY TABLE dataproc_parts ON COMMIT DROP AS SELECT DISTINCT {values} FROM {staged} AS s"
@@ -15,6 +16,8 @@ DELETE = "DELETE FROM {target} AS t USING dataproc_parts AS p WHERE {same} AND {
 DELETE_NULLS = """
 DELETE FROM {target} AS t WHERE ({null_here}) AND EXISTS (SELECT FROM dataproc_parts AS p WHERE {alike})
 """
+LEFT = "FROM {target} AS t JOIN dataproc_parts AS p ON {same} WHERE {within}"
+LEFT_NULLS = "FROM {target} AS t WHERE ({null_here}) AND EXISTS (SELECT FROM dataproc_parts AS p WHERE {alike})"
 INSERT = "INSERT INTO {target} ({columns}) SELECT {columns} FROM {staged}"
 STARTS = {
     "date": "date_trunc({period}, {column}::timestamp)::date",
@@ -68,12 +71,15 @@ def delete(move: Move, here: list[sql.Composed], parts: list[sql.Identifier]) ->
     pairs = list(zip(here, parts, strict=True))
     same = sql.SQL(" AND ").join(sql.SQL("{} = {}").format(*pair) for pair in pairs)
     deleted = move.run(DELETE, same=same, within=within(move)).rowcount
+    demand_none(move, LEFT, "deleted", same=same, within=within(move))
     has_null = sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(sql.Identifier(f"p{at}")) for at in range(len(parts)))
     if move.ask(COUNT, has_null=has_null) == (0,):
         return deleted
     null_here = sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(value) for value in here)
     alike = sql.SQL(" AND ").join(sql.SQL("{} IS NOT DISTINCT FROM {}").format(*pair) for pair in pairs)
-    return deleted + move.run(DELETE_NULLS, null_here=null_here, alike=alike).rowcount
+    deleted += move.run(DELETE_NULLS, null_here=null_here, alike=alike).rowcount
+    demand_none(move, LEFT_NULLS, "deleted", null_here=null_here, alike=alike)
+    return deleted
 
 
 def within(move: Move) -> sql.Composable:

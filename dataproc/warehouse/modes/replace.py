@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 from psycopg import errors as pg
+from psycopg import sql
 
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import TargetRefusedError
@@ -13,11 +14,13 @@ from dataproc.ports.warehouse import Effect
 from dataproc.warehouse.modes.append import append
 from dataproc.warehouse.modes.checks import rows_named
 from dataproc.warehouse.modes.freezing import move_all
+from dataproc.warehouse.modes.kept import demand_none
 from dataproc.warehouse.modes.move import Move
 from dataproc.warehouse.modes.obstacles import deleting_key, obstacle
 from dataproc.warehouse.modes.swap import NewTable
 from dataproc.warehouse.target import Target
 
+OLD_ROWS = "FROM (SELECT FROM {target} OFFSET {inserted}) AS beyond"
 # One statement: foreign keys that point here look at its end, when the rows they need are there again.
 IN_PLACE = """
 WITH gone AS (DELETE FROM {target} RETURNING 1),
@@ -67,6 +70,7 @@ class Replacement:
         with rows_named(self.move):
             deleted, inserted = self.move.ask(IN_PLACE)
         self.move.demand(inserted, self.move.rows, "added")
+        demand_none(self.move, OLD_ROWS, "deleted", inserted=sql.Literal(inserted))
         return Effect(inserted, deleted=deleted, notes=(f"{self.move.target.name} was replaced in place: {reason}",))
 
 

@@ -12,6 +12,7 @@ from dataproc.ports.warehouse import Effect
 from dataproc.warehouse.modes.checks import demand_places, place_of, refuse_nulls, refuse_unclear_keys, rows_named
 from dataproc.warehouse.modes.comparing import differing
 from dataproc.warehouse.modes.indexes import index_keys, is_empty, note_on_index
+from dataproc.warehouse.modes.kept import demand_none
 from dataproc.warehouse.modes.move import Move, assigned, listed, matching
 
 NOW = "SELECT greatest(clock_timestamp(), (SELECT max({valid_from}) FROM {target} WHERE {is_current}))"
@@ -24,14 +25,20 @@ CORRECT = """
 UPDATE {target} AS t SET {assigned} FROM {staged} AS s
 WHERE {same} AND t.{is_current} AND {differs} AND {since} <= t.{valid_from}
 """
+LEFT_LATE = """
+FROM {target} AS t JOIN {staged} AS s ON {same}
+WHERE t.{is_current} AND {differs} AND {since} <= t.{valid_from}
+"""
 CLOSE = """
 UPDATE {target} AS t SET {valid_to} = {since}, {is_current} = false FROM {staged} AS s
 WHERE {same} AND t.{is_current} AND {differs}
 """
+LEFT_OPEN = "FROM {target} AS t JOIN {staged} AS s ON {same} WHERE t.{is_current} AND {differs}"
 CLOSE_MISSING = """
 UPDATE {target} AS t SET {valid_to} = greatest({now}, t.{valid_from}), {is_current} = false
 WHERE t.{is_current} AND NOT EXISTS (SELECT FROM {staged} AS s WHERE {same})
 """
+LEFT_MISSING = "FROM {target} AS t WHERE t.{is_current} AND NOT EXISTS (SELECT FROM {staged} AS s WHERE {same})"
 INSERT = """
 INSERT INTO {target} ({columns}, {valid_from}, {valid_to}, {is_current})
 SELECT {columns}, {since}, NULL, true FROM {staged} AS s
@@ -105,9 +112,12 @@ class History:
             self.refuse_late(parts)
             if any(column.name != versions.effective for column in self.move.others):
                 corrected = self.move.run(CORRECT, **parts).rowcount
+                demand_none(self.move, LEFT_LATE, "corrected", **parts)
         closed = self.move.run(CLOSE, **parts).rowcount
+        demand_none(self.move, LEFT_OPEN, "closed", **parts)
         if versions.missing == "close":
             closed += self.move.run(CLOSE_MISSING, **parts).rowcount
+            demand_none(self.move, LEFT_MISSING, "closed", **parts)
         return corrected, closed
 
     def refuse_late(self, parts: dict[str, sql.Composable]) -> None:
