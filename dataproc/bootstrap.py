@@ -204,7 +204,7 @@ async def open_planner(spec: JobSpec, settings: Settings) -> Planner:
     source = open_source(spec, known.get(spec.connection or ""), settings)
     transforms = open_transforms(spec, known, settings)
     warehouse = open_warehouse(settings).hiding(open_cipher(settings), personal=spec.source.personal)
-    memory = warehouse.memory(spec.name, spec.destination.table)
+    memory = warehouse.memory(spec.name, spec.destination.table, by_key=spec.destination.is_by_key)
     return Planner(source, transforms, spec.destination, warehouse, memory)
 
 

@@ -23,7 +23,7 @@ from dataproc.domain.errors import DataprocError, FatalError
 HEAD: list[tuple[str, pa.DataType]] = [
     ("failure", pa.large_binary()), ("unit", pa.string()), ("seq", pa.int32()), ("last", pa.bool_()),
     ("read", pa.int64()), ("filtered", pa.int64()), ("deduplicated", pa.int64()), ("mark", pa.string()),
-    ("high", pa.string()), ("discarded", pa.map_(pa.string(), pa.int64())),
+    ("high", pa.string()), ("discarded", pa.map_(pa.string(), pa.int64())), ("edge", pa.binary()),
 ]  # fmt: skip
 CHUNKS = pa.schema([*HEAD, ("rows", pa.large_binary()), ("rejects", pa.large_binary()), ("wire", pa.large_binary())])
 LOADED = pa.schema(

@@ -47,11 +47,15 @@ def texts_of(rows: pa.Table) -> list[str]:
     for at, column in enumerate(rows.schema):
         if pa.types.is_float32(column.type):
             rows = rows.set_column(at, column.name, rows[at].cast(pa.string()).cast(pa.float64()))
+    return [row_text(row) for row in python_rows(rows)]
+
+
+def python_rows(rows: pa.Table) -> list[dict[str, Any]]:
+    """Return rows as dictionaries, also those whose values Python cannot hold."""
     try:
-        found = rows.to_pylist(maps_as_pydicts="strict")
+        return rows.to_pylist(maps_as_pydicts="strict")
     except (OverflowError, ValueError, KeyError, TypeError):
-        found = [{name: python_value(rows[name][i]) for name in rows.column_names} for i in range(rows.num_rows)]
-    return [row_text(row) for row in found]
+        return [{name: python_value(rows[name][i]) for name in rows.column_names} for i in range(rows.num_rows)]
 
 
 def row_text(row: Mapping[str, object]) -> str:
@@ -93,7 +97,8 @@ Discards = tuple[tuple[str, int], ...]
 class Piece(NamedTuple):
     """What a reader gives for one chunk: rows (with `POSITION`), rejects, and rows that it left out itself.
 
-    A stream says in `mark` where to go on after this piece, and in `high` the greatest value of its cursor so far.
+    A stream says in `mark` where to go on after this piece, and in `high` the greatest value of its cursor so far;
+    `edge` holds the digests of the rows that have this value.
     """
 
     rows: pa.Table
@@ -102,11 +107,12 @@ class Piece(NamedTuple):
     high: str | None = None
     filtered: int = 0
     discarded: Discards = ()
+    edge: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows of a unit on their way, with the account of those that left it; `mark` and `high` as in `Piece`.
+    """Some rows of a unit on their way, with the account of those that left it; `mark`, `high`, `edge` as in `Piece`.
 
     `keys` holds a table for each rule over all rows of the run that a transform so far has, in their order. `wire` is
     there instead of rows in a unit that is read as it is: whole rows as COPY has them. What is `read` of such a unit is
@@ -126,6 +132,7 @@ class Chunk:
     keys: tuple[pa.Table, ...] = field(default=(), repr=False)
     discarded: Discards = ()
     wire: bytes | memoryview | None = field(default=None, repr=False)
+    edge: bytes = field(default=b"", repr=False)
 
     def keep(
         self, rows: pa.Table, *, filtered: int = 0, deduplicated: int = 0, rejects: pa.Table | None = None
@@ -171,6 +178,7 @@ class LoadedChunk:
     discarded: Discards = ()
     present: int = 0
     broken: Broken = field(default=(), compare=False)
+    edge: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def is_balanced(self) -> bool:
@@ -224,7 +232,7 @@ def chunk_of(unit: str, seq: int, piece: Piece, *, last: bool) -> Chunk:
     """Return a chunk whose rows were just read."""
     chunk = Chunk(
         unit, seq, last, 0, piece.rows, piece.rejects, piece.filtered,
-        mark=piece.mark, high=piece.high, discarded=piece.discarded,
+        mark=piece.mark, high=piece.high, discarded=piece.discarded, edge=piece.edge,
     )  # fmt: skip
     return replace(chunk, read=piece.rows.num_rows + chunk.rejected + piece.filtered)
 

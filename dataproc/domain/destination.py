@@ -91,6 +91,11 @@ class Destination(Spec):
         return self.versions.names if self.mode == "scd2" else ()
 
     @property
+    def is_by_key(self) -> bool:
+        """Whether a row that comes again changes nothing: its key tells that the table has it."""
+        return self.mode in ("merge", "scd2")
+
+    @property
     def drops_what_is_missing(self) -> bool:
         """Whether rows that the source does not give leave the table, or are closed in it."""
         return (

@@ -4,14 +4,38 @@ A memory belongs to a job's name and a target. It changes only in the publish tr
 memory are committed together or not at all.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
+DIGEST_SIZE = 16
+"""Bytes of the digest of a row."""
+MOST_AT_BOUNDARY = 100_000
+"""Rows at a watermark of which a memory keeps the digests; of more, none."""
+TOO_MANY = b"*"
+"""What a chunk tells in place of digests where its unit has more of them than a memory keeps."""
+
 CursorKind = Literal["number", "timestamp", "text"]
 """How values of a cursor are ordered: numbers, ISO 8601 timestamps, or text by its code points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """Which rows at the watermark are loaded: others may come later with the very same value.
+
+    The keys of a target that is filled `by_key` tell, so that all rows at the watermark are read again. Otherwise
+    `known` holds the digests of the rows that were read, one after the other and sorted; `None`: they are not known, so
+    that no row at the watermark is read again. The digests are those of rows with these `columns`.
+    """
+
+    by_key: bool = False
+    known: bytes | None = None
+    columns: str = ""
+
+
+NOTHING_KNOWN = Boundary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +43,21 @@ class CursorMove:
     """How far an incremental source has been read: up to and with `before`, and by this run up to and with `after`.
 
     Values are text. Where `after` is `None` the plan cannot tell, and the greatest `high` of the chunks is taken.
+    A source that gives the digests of the rows at the edge of its chunks says with which `columns`; `found` is what the
+    memory knew of the rows at `before`.
     """
 
     cursor: str
     kind: CursorKind
     before: str | None
     after: str | None = None
+    columns: str | None = None
+    found: Boundary = NOTHING_KNOWN
+
+    @property
+    def known(self) -> bytes | None:
+        """The digests of the rows at `before` that were read; `None`: nobody knows, or they had other columns."""
+        return self.found.known if self.columns == self.found.columns else None
 
     def moved(self, highs: Iterable[str]) -> str | None:
         """Return where the watermark stands after this run; it never moves back."""
@@ -33,18 +66,55 @@ class CursorMove:
             values += highs
         return max(values, key=lambda value: order_of(value, self.kind), default=None)
 
-    def window(self, highs: Iterable[str]) -> "Window":
-        """Return what this run has read."""
-        return Window(self.cursor, self.before, self.moved(highs))
+    def window(self, edges: "Sequence[Edge]") -> "Window":
+        """Return what this run has read, by the edges of its chunks."""
+        up_to = self.moved(edge.high for edge in edges)
+        return Window(
+            self.cursor, self.before, up_to, self.boundary(edges, up_to), self.columns or "", self.found.known
+        )
+
+    def boundary(self, edges: "Iterable[Edge]", up_to: str | None) -> bytes | None:
+        """Return the digests of the rows at the watermark `up_to`; `None`: they are not known, or too many."""
+        if self.columns is None or up_to is None:
+            return None
+        at = order_of(up_to, self.kind)
+        found = [edge.digests for edge in edges if order_of(edge.high, self.kind) == at]
+        if TOO_MANY in found:
+            return None
+        if self.before is not None and order_of(self.before, self.kind) == at:
+            if self.known is None:
+                return None
+            found.append(self.known)
+        digests = digests_in(b"".join(found))
+        return b"".join(sorted(digests)) if len(digests) <= MOST_AT_BOUNDARY else None
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which rows a run has read: those whose cursor is beyond `after`, up to and with `up_to`; `None`: no bound."""
+    """Which rows a run has read: those whose cursor is beyond `after`, up to and with `up_to`; `None`: no bound.
+
+    `boundary` is what the memory keeps of the rows at `up_to`, in place of what was `found` there.
+    """
 
     cursor: str
     after: str | None
     up_to: str | None
+    boundary: bytes | None = field(default=None, repr=False)
+    columns: str = ""
+    found: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The greatest cursor of a chunk, and the digests of the rows that have it."""
+
+    high: str
+    digests: bytes = field(default=b"", repr=False)
+
+
+def digests_in(text: bytes) -> list[bytes]:
+    """Return the digests that are written one after the other."""
+    return [text[at : at + DIGEST_SIZE] for at in range(0, len(text), DIGEST_SIZE)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """The tally of a load: proof that every unit came whole, once, and that no row went missing on the way."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 from dataproc.domain.chunk import Account, Broken, LoadedChunk
 from dataproc.domain.errors import CountMismatchError, SourceChangedError, WarehouseUnavailableError
+from dataproc.domain.memory import Edge
 from dataproc.domain.unit import SourcePlan, Unit
 
 NAMED = 5
@@ -98,10 +99,10 @@ class Tally:
         self.moved[unit] = self.moved.get(unit, Account()) + change
         self.account += change
 
-    def highs(self) -> Iterator[str]:
-        """Yield the greatest cursor values that chunks tell."""
-        found = (chunk.high for unit in self.chunks.values() for chunk in unit.values())
-        return (high for high in found if high is not None)
+    def edges(self) -> tuple[Edge, ...]:
+        """Return the greatest cursor values that chunks tell, and the rows that have them."""
+        found = (chunk for unit in self.chunks.values() for chunk in unit.values())
+        return tuple(Edge(chunk.high, chunk.edge) for chunk in found if chunk.high is not None)
 
     def _verify_unit(self, unit: Unit) -> None:
         seen = self.chunks.get(unit.id, {})

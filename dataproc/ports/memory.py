@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from dataproc.domain.memory import SourceObject
+from dataproc.domain.memory import Boundary, SourceObject
 from dataproc.domain.source_columns import TargetColumn
 
 
@@ -16,6 +16,9 @@ class Memory(Protocol):
 
         Raises `ContractViolationError` when the value was kept for another cursor.
         """
+
+    def boundary(self) -> Boundary:
+        """Return which rows at the watermark were read."""
 
     def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
         """Yield those objects of which this version was not loaded yet, in their order; asks in batches."""
@@ -35,6 +38,10 @@ class Blank:
         """Return nothing."""
         del cursor
         return None
+
+    def boundary(self) -> Boundary:
+        """Return that no row is known."""
+        return Boundary()
 
     def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
         """Yield all objects."""

@@ -116,8 +116,8 @@ class Warehouse(Protocol):
     def fence(self, load_id: LoadId) -> Published | None:
         """Let this epoch publish, and no earlier one; return what an earlier one published."""
 
-    def memory(self, name: str, target: str) -> Memory:
-        """Return what the published runs of jobs of this name have read for a target."""
+    def memory(self, name: str, target: str, *, by_key: bool = False) -> Memory:
+        """Return what the published runs of jobs of this name have read for a target, which may be filled `by_key`."""
 
     def open(
         self,

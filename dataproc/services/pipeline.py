@@ -45,7 +45,9 @@ class Pipeline:
             return published
         reached(FaultPoint.FENCED)
         monitor.check()
-        plan = self.source.plan(self.warehouse.memory(load_id.name, self.destination.table))
+        plan = self.source.plan(
+            self.warehouse.memory(load_id.name, self.destination.table, by_key=self.destination.is_by_key)
+        )
         with plan.hold:
             reached(FaultPoint.PLANNED)
             ways = settled(self.transforms) if plan.units else tuple(Settled(each, "") for each in self.transforms)

@@ -33,8 +33,8 @@ ADD = """
 INSERT INTO dataproc_load.load_chunk
     (job_id, epoch, target, unit, seq, last,
      rows_read, rows_loaded, rows_rejected, rows_filtered, rows_deduplicated, digest, rejects, mark, high, discarded,
-     broken)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING seq
+     broken, edge)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING seq
 """
 CHANGE = """
 UPDATE dataproc_load.load_chunk SET rows_loaded = %s, rows_rejected = %s, rejects = %s, broken = %s
@@ -102,7 +102,7 @@ class Stage:
         loaded = LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
             encoding.digest(payload), deduplicated=chunk.deduplicated, mark=chunk.mark, high=chunk.high,
-            discarded=chunk.discarded, broken=broken_by(chunk.rejects),
+            discarded=chunk.discarded, broken=broken_by(chunk.rejects), edge=chunk.edge,
         )  # fmt: skip
         with connect(self.url) as conn, conn.transaction():
             told = (
@@ -113,6 +113,7 @@ class Stage:
                 chunk.high,
                 json.dumps(chunk.discarded),
                 json.dumps(loaded.broken),
+                chunk.edge,
             )
             if conn.execute(ADD, (*self.key(loaded), chunk.last, *told)).fetchone() is None:
                 return self.twin_of(conn, loaded)

@@ -63,6 +63,7 @@ class Encode:
             chunk.unit, chunk.seq, chunk.last, chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered,
             encoding.digest(payload), payload, rejects.pack(chunk.rejects, self.cipher), chunk.deduplicated,
             chunk.mark, chunk.high, keys, chunk.discarded, fitted.num_rows - sent.num_rows, broken_by(chunk.rejects),
+            chunk.edge,
         )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The fence and the ledger: who may publish, and what was published."""
 
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
@@ -67,7 +67,7 @@ class Entry:
     def window(self) -> Window | None:
         """Return what an incremental source has given, of all chunks; `None`: the source is not incremental."""
         move = self.plan.move
-        return None if move is None else move.window(self.tally.highs())
+        return None if move is None else move.window(self.tally.edges())
 
 
 def raise_fence(conn: psycopg.Connection, load_id: LoadId) -> None:
@@ -104,8 +104,7 @@ def record(conn: psycopg.Connection, entry: Entry) -> Published:
     load_id, account = entry.load_id, entry.tally.account
     head = (load_id.job_id, entry.target, load_id.epoch, load_id.run_id, entry.way, entry.tally.units_done)
     window = entry.window()
-    told = (*head, entry.plan.rows, *counts(account), *(astuple(window) if window else (None, None, None)))
-    told += (*written(entry.effect),)
+    told = (*head, entry.plan.rows, *counts(account), *read_by(window), *written(entry.effect))
     if conn.execute(RECORD, told).fetchone() is None:
         raise FencedError("this job was published before", job=load_id.job_id)
     record_units(conn, entry)
@@ -114,6 +113,11 @@ def record(conn: psycopg.Connection, entry: Entry) -> Published:
         mark_replayed(conn, entry.plan.replay, load_id.job_id)
     reached(FaultPoint.RECORDED)
     return Published(entry.target, account, entry.way, entry.effect)
+
+
+def read_by(window: Window | None) -> tuple[str | None, ...]:
+    """Return what a run has read in the order of our columns."""
+    return (None, None, None) if window is None else (window.cursor, window.after, window.up_to)
 
 
 def written(effect: Effect) -> tuple[object, ...]:

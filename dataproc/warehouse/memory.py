@@ -13,7 +13,7 @@ from psycopg import errors as pg
 
 from dataproc.domain.errors import ContractViolationError, MemoryChangedError
 from dataproc.domain.job import JobId
-from dataproc.domain.memory import SourceObject, Window
+from dataproc.domain.memory import Boundary, SourceObject, Window
 from dataproc.domain.source_columns import TargetColumn
 from dataproc.warehouse.attributes import describe
 from dataproc.warehouse.columns import computed_column
@@ -22,6 +22,7 @@ from dataproc.warehouse.connection import connect
 BATCH = 10_000
 """Objects that are asked for at once."""
 
+BOUNDARY = "SELECT boundary, boundary_columns FROM dataproc_load.memory WHERE job_name = %s AND target = %s"
 READ = "SELECT cursor, watermark FROM dataproc_load.memory WHERE job_name = %s AND target = %s"
 UNLOADED = """
 SELECT found.at - 1 FROM unnest(%(uris)s::text[], %(versions)s::text[]) WITH ORDINALITY AS found (uri, version, at)
@@ -43,8 +44,10 @@ INSERT INTO dataproc_load.memory AS memory (job_name, target) VALUES (%s, %s)
 ON CONFLICT (job_name, target) DO UPDATE SET changed_at = clock_timestamp() RETURNING id
 """
 MOVE = """
-UPDATE dataproc_load.memory SET cursor = %(cursor)s, watermark = %(after)s
+UPDATE dataproc_load.memory SET cursor = %(cursor)s, watermark = %(after)s,
+    boundary = %(boundary)s, boundary_columns = %(columns)s
 WHERE id = %(id)s AND watermark IS NOT DISTINCT FROM %(before)s AND (cursor IS NULL OR cursor = %(cursor)s)
+  AND boundary IS NOT DISTINCT FROM %(found)s
 RETURNING id
 """
 ADD = "COPY dataproc_load.source_object (memory_id, uri, version, size, job_id) FROM STDIN"
@@ -52,11 +55,12 @@ ADD = "COPY dataproc_load.source_object (memory_id, uri, version, size, job_id) 
 
 @dataclass(frozen=True, slots=True)
 class WarehouseMemory:
-    """The memory of the jobs of one name for one target."""
+    """The memory of the jobs of one name for one target, which may be filled `by_key`."""
 
     url: str = field(repr=False)
     name: str
     target: str
+    by_key: bool = False
 
     def watermark(self, cursor: str) -> str | None:
         """Return the value up to which rows were read; refuse one that was kept for another cursor."""
@@ -71,6 +75,12 @@ class WarehouseMemory:
                 column=cursor,
             )
         return str(row[1])
+
+    def boundary(self) -> Boundary:
+        """Return which rows at the watermark were read."""
+        with connect(self.url) as conn:
+            known, columns = conn.execute(BOUNDARY, (self.name, self.target)).fetchone() or (None, "")
+        return Boundary(self.by_key, known, columns)
 
     def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
         """Yield those objects of which this version was not loaded yet, in their order."""
@@ -109,6 +119,7 @@ def take_memory(conn: psycopg.Connection, name: str, target: str) -> int:
 def move_watermark(conn: psycopg.Connection, memory_id: int, window: Window) -> None:
     """Set the watermark to the end of what was read, if it still is where the run was planned from."""
     values = {"id": memory_id, "cursor": window.cursor, "before": window.after, "after": window.up_to}
+    values |= {"boundary": window.boundary, "columns": window.columns, "found": window.found}
     if conn.execute(MOVE, values).fetchone() is None:
         raise MemoryChangedError(cursor=window.cursor)
 

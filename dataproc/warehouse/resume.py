@@ -24,8 +24,8 @@ from dataproc.ports.warehouse import LoadId
 from dataproc.warehouse.staging import end_users, identifier_of, key_names, staging_name, staging_table
 from dataproc.warehouse.target import Target
 
-CHUNK_FORMAT = 2
-"""Raised when a release reads values of staged chunks otherwise: 2, text travels as the characters of the source."""
+CHUNK_FORMAT = 3
+"""Raised when a release stages chunks otherwise: 2, text travels as the characters of the source; 3, with edges."""
 
 EARLIER = """
 SELECT epoch, staging_table, key_tables FROM dataproc_load.load_staging
@@ -40,7 +40,7 @@ UPDATE dataproc_load.load_staging SET epoch = %s, staging_table = %s WHERE job_i
 MOVE_CHUNKS = "UPDATE dataproc_load.load_chunk SET epoch = %s WHERE job_id = %s AND epoch = %s AND target = %s"
 CHUNKS = """
 SELECT unit, seq, last, rows_read, rows_loaded, rows_rejected, rows_filtered, digest, rows_deduplicated, mark, high,
-       discarded, broken
+       discarded, broken, edge
 FROM dataproc_load.load_chunk WHERE job_id = %s AND epoch = %s AND target = %s ORDER BY unit, seq
 """
 
@@ -112,7 +112,7 @@ def as_chunk(row: tuple[Any, ...]) -> LoadedChunk:
     """Return the chunk that a row of `load_chunk` tells."""
     discarded, broken = (tuple((name, count) for name, count in each) for each in row[11:13])
     chunk = replace(LoadedChunk(*row[:8]), deduplicated=row[8], mark=row[9], high=row[10])
-    return replace(chunk, discarded=discarded, broken=broken)
+    return replace(chunk, discarded=discarded, broken=broken, edge=row[13])
 
 
 def by_unit(chunks: Iterable[LoadedChunk]) -> Iterable[dict[int, LoadedChunk]]:

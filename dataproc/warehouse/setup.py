@@ -156,7 +156,10 @@ STEPS = (
         ADD COLUMN notes text[];
     """,
     """
-    ALTER TABLE dataproc_load.load_chunk ADD COLUMN broken jsonb NOT NULL DEFAULT '[]';
+    ALTER TABLE dataproc_load.load_chunk
+        ADD COLUMN broken jsonb NOT NULL DEFAULT '[]',
+        ADD COLUMN edge bytea NOT NULL DEFAULT '';
+    ALTER TABLE dataproc_load.memory ADD COLUMN boundary bytea, ADD COLUMN boundary_columns text NOT NULL DEFAULT '';
     """,
 )
 """Each step brings the schema from its index to the next version. Add steps; never change one that was released."""

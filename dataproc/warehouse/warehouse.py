@@ -60,9 +60,9 @@ class PostgresWarehouse:
             ledger.raise_fence(conn, load_id)
             return ledger.look_up(conn, load_id.job_id)
 
-    def memory(self, name: str, target: str) -> WarehouseMemory:
-        """Return what the published runs of jobs of this name have read for a target."""
-        return WarehouseMemory(self.url, name, target)
+    def memory(self, name: str, target: str, *, by_key: bool = False) -> WarehouseMemory:
+        """Return what the published runs of jobs of this name have read for a target, which may be filled `by_key`."""
+        return WarehouseMemory(self.url, name, target, by_key)
 
     def open(
         self,

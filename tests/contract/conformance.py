@@ -12,8 +12,10 @@ import pytest
 
 from dataproc.domain.chunk import POSITION, Chunk, LoadedChunk
 from dataproc.domain.errors import RetryableError, SourceNotFoundError, SourceRefusedError
+from dataproc.domain.tally import Tally
 from dataproc.domain.unit import Begun, SourcePlan, Unit
 from dataproc.ports.pipeline import Source
+from tests.fakes.warehouse import FakeMemory
 from tests.file_kinds import with_prices
 
 Row = tuple[object, ...]
@@ -58,6 +60,19 @@ def rows_of(chunks: Sequence[Chunk]) -> list[Row]:
     """Return the rows of chunks."""
     tables = [with_prices(chunk.rows.drop_columns([POSITION])) for chunk in chunks]
     return [tuple(row.values()) for table in tables for row in table.to_pylist()]
+
+
+def read_next(source: Source, memory: FakeMemory) -> list[Row]:
+    """Read what is new as the next run of a job does; return the rows."""
+    plan, tally = source.plan(memory), Tally()
+    with plan.hold:
+        chunks = list(in_a_worker(source, plan.units))
+    for chunk in chunks:
+        account = (chunk.read, chunk.rows.num_rows, chunk.rejected, chunk.filtered)
+        tally.add(LoadedChunk(chunk.unit, chunk.seq, chunk.last, *account, high=chunk.high, edge=chunk.edge))
+    tally.verify(plan)
+    memory.change(plan, tally)
+    return rows_of(chunks)
 
 
 class SourceConformance:

@@ -1,7 +1,7 @@
 """Incremental reads of PostgreSQL, whose watermark moves in the publish; and writers that are busy meanwhile."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -12,7 +12,8 @@ import pytest
 
 from dataproc.domain.chunk import Chunk
 from dataproc.domain.destination import Destination
-from dataproc.domain.errors import ContractViolationError, RetryableError, SourceUnavailableError
+from dataproc.domain.errors import ContractViolationError, MemoryChangedError, RetryableError, SourceUnavailableError
+from dataproc.domain.memory import MOST_AT_BOUNDARY
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
@@ -53,13 +54,22 @@ class Shop:
 
     def run(self, load: str = "direct", **incremental: object) -> list[Any]:
         """Load what is new; return the numbers of all rows in the target."""
-        warehouse = PostgresWarehouse(self.url, ALWAYS_DIRECT)
-        destination = Destination.model_validate({"table": self.target, "load": load})
-        source = self.source(incremental=incremental)
-        pipeline = Pipeline(source, (), destination, (), FakeEngine(), warehouse)
-        load_id = a_load_id()
-        pipeline.run(type(load_id)(load_id.job_id, 1, load_id.run_id, self.target), Monitor())
+        self.load({"load": load}, incremental=incremental)
         return [row[0] for row in self.query.table(self.target)]
+
+    def load(self, terms: Mapping[str, Any], **options: object) -> Monitor:
+        """Load what is new; return what was told."""
+        warehouse, monitor = PostgresWarehouse(self.url, ALWAYS_DIRECT), Monitor()
+        destination = Destination.model_validate({"table": self.target, **terms})
+        pipeline = Pipeline(self.source(**options), (), destination, (), FakeEngine(), warehouse)
+        load_id = a_load_id()
+        pipeline.run(type(load_id)(load_id.job_id, 1, load_id.run_id, self.target), monitor)
+        return monitor
+
+    @property
+    def loaded(self) -> list[tuple[Any, ...]]:
+        """All rows in the target."""
+        return self.query(f"SELECT * FROM {self.target} ORDER BY 1, 2")
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +100,149 @@ def test_only_what_is_new_is_loaded(url: str, load: str, sql_type: str, first: l
     assert shop.run(load, cursor="at") == [1, 2]
     shop.add(f"(3, {later})")
     assert shop.run(load, cursor="at") == [1, 2, 3]
+
+
+CURSORS = {
+    "bigint": ("7", "8"),
+    "numeric": ("7.50", "8"),
+    "date": ("'2026-01-07'", "'2026-01-08'"),
+    "timestamp": ("'2026-01-07 00:00:00.000001'", "'2026-01-08'"),
+    "timestamptz": ("'2026-03-29 01:00:00.5Z'", "'2026-03-29 01:00:01Z'"),
+    "text": ("'é''x'", "'ê'"),
+}
+
+
+@pytest.mark.parametrize("load", ["direct", "staged"])
+@pytest.mark.parametrize("split", [None, {"units": 3}])
+@pytest.mark.parametrize("sql_type", CURSORS)
+def test_a_row_that_comes_later_with_the_value_of_the_watermark_is_loaded_once(
+    url: str, load: str, split: dict[str, Any] | None, sql_type: str
+) -> None:
+    last, beyond = CURSORS[sql_type]
+    shop = Shop(url, f"n int, at {sql_type} NOT NULL")
+    options: dict[str, Any] = {"incremental": {"cursor": "at"}, **({"split": split} if split else {})}
+    shop.add(f"(1, {last})", f"(2, {last})")
+
+    for added in ([], [f"(3, {last})"], [], [f"(4, {last})", f"(5, {beyond})"], [f"(6, {beyond})"], []):
+        if added:
+            shop.add(*added)
+        shop.load({"load": load}, **options)
+
+    assert [row[0] for row in shop.loaded] == [1, 2, 3, 4, 5, 6]
+
+
+def test_rows_that_are_alike_count(url: str) -> None:
+    shop = Shop(url, "n int, at int")
+    shop.add("(1, 7)", "(1, 7)")
+
+    for added in (1, 0, 2):
+        shop.load({}, incremental={"cursor": "at"})
+        for _ in range(added):
+            shop.add("(1, 7)")
+    shop.load({}, incremental={"cursor": "at"})
+
+    assert shop.loaded == [(1, 7)] * 5
+
+
+def test_a_row_that_was_changed_and_kept_its_cursor_comes_again(url: str) -> None:
+    shop = Shop(url, "n int, at int, note text")
+    shop.add("(1, 7, 'old')")
+    shop.load({}, incremental={"cursor": "at"})
+    shop.query(f"UPDATE {shop.table} SET note = 'new'")
+
+    shop.load({}, incremental={"cursor": "at"})
+
+    assert shop.loaded == [(1, 7, "old"), (1, 7, "new")]
+
+
+@pytest.mark.parametrize("mode", ["merge", "scd2"])
+def test_a_target_with_keys_takes_all_rows_at_the_watermark_again(url: str, mode: str) -> None:
+    shop = Shop(url, "n int, at int, note text")
+    terms: dict[str, Any] = {"mode": mode, "keys": ["n"]}
+    shop.add("(1, 7, 'a')", "(2, 7, 'b')")
+    shop.load(terms, incremental={"cursor": "at"})
+    shop.add("(3, 7, 'c')")
+    shop.query(f"UPDATE {shop.table} SET note = 'A' WHERE n = 1")
+
+    monitor = shop.load(terms, incremental={"cursor": "at"})
+
+    assert (monitor.progress.rows_read, monitor.progress.warnings) == (3, ())
+    held = " WHERE is_current" if mode == "scd2" else ""
+    found = shop.query(f"SELECT n, note FROM {shop.target}{held} ORDER BY n")
+    assert found == [(1, "A"), (2, "b"), (3, "c")]
+
+
+def test_rows_that_were_set_aside_at_the_watermark_are_not_set_aside_again(url: str) -> None:
+    shop = Shop(url, "n int, at int, day timestamptz")
+    shop.add("(1, 7, '2026-01-01')", "(2, 7, 'infinity')")
+
+    accounts = [shop.load({}, incremental={"cursor": "at"}).progress for _ in range(2)]
+
+    assert [(each.rows_read, each.rows_rejected, each.rows_filtered) for each in accounts] == [(2, 1, 0), (2, 0, 2)]
+
+
+@pytest.mark.parametrize(
+    "change", ["ALTER TABLE {table} ADD COLUMN more int", "UPDATE dataproc_load.memory SET boundary = NULL"]
+)
+def test_where_rows_at_the_watermark_cannot_be_told_the_run_says_that_it_leaves_them_out(url: str, change: str) -> None:
+    shop = Shop(url, "n int, at int")
+    shop.add("(1, 7)")
+    shop.load({}, incremental={"cursor": "at"})
+    shop.query(change.format(table=shop.table))
+    shop.query(f"INSERT INTO {shop.table} (n, at) VALUES (2, 7)")
+
+    monitor = shop.load({"contract": "evolve"}, incremental={"cursor": "at"})
+    shop.query(f"INSERT INTO {shop.table} (n, at) VALUES (3, 8)")
+    later = shop.load({"contract": "evolve"}, incremental={"cursor": "at"})
+
+    assert "rows whose cursor is the last watermark are not read again" in monitor.progress.warnings[0]
+    assert [row[0] for row in shop.loaded] == [1, 3]
+    assert shop.load({"contract": "evolve"}, incremental={"cursor": "at"}).progress.warnings == ()
+    assert later.progress.rows_read == 1
+
+
+def test_of_more_rows_at_the_watermark_than_a_memory_keeps_none_is_kept(url: str) -> None:
+    shop = Shop(url, "n int, at int")
+    shop.query(f"INSERT INTO {shop.table} SELECT n, 7 FROM generate_series(1, {MOST_AT_BOUNDARY + 1}) AS n")
+    shop.load({}, incremental={"cursor": "at"})
+    shop.add("(0, 7)")
+
+    monitor = shop.load({}, incremental={"cursor": "at"})
+
+    assert f"more than {MOST_AT_BOUNDARY:,} rows had it" in monitor.progress.warnings[0]
+    assert shop.query(f"SELECT count(*) FROM {shop.target}") == [(MOST_AT_BOUNDARY + 1,)]
+
+
+def test_two_runs_that_found_the_same_new_row_at_the_watermark_are_not_both_published(url: str) -> None:
+    shop = Shop(url, "n int, at int")
+    shop.add("(1, 7)")
+    shop.load({}, incremental={"cursor": "at"})
+    shop.add("(2, 7)")
+    source = shop.source(incremental={"cursor": "at"})
+    late = Late(source, lambda: shop.load({}, incremental={"cursor": "at"}))
+    warehouse, load_id = PostgresWarehouse(shop.url, ALWAYS_DIRECT), a_load_id()
+    pipeline = Pipeline(late, (), Destination(table=shop.target), (), FakeEngine(), warehouse)
+
+    with pytest.raises(MemoryChangedError):
+        pipeline.run(type(load_id)(load_id.job_id, 1, load_id.run_id, shop.target), Monitor())
+
+    assert shop.loaded == [(1, 7), (2, 7)]
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A source after whose plan something else happens."""
+
+    source: Source
+    meanwhile: Callable[[], object]
+
+    def plan(self, memory: Memory = BLANK) -> SourcePlan:
+        plan = self.source.plan(memory)
+        self.meanwhile()
+        return plan
+
+    def read(self, unit: Unit) -> Iterator[Chunk]:
+        return self.source.read(unit)
 
 
 def test_a_first_run_begins_after_start(url: str) -> None:

@@ -1,7 +1,7 @@
 """MariaDB as a source: the laws of every source, its types, and what goes wrong."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -19,14 +19,14 @@ from dataproc.domain.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from dataproc.domain.memory import CursorMove
+from dataproc.domain.memory import Boundary
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.ports.connector import Connector
 from dataproc.ports.pipeline import Source
 from dataproc.ports.store import Connection
 from dataproc.sources.factory import connector_for, source_for
 from tests.builders import surroundings
-from tests.contract.conformance import Row, SourceConformance, one_table, read_all, rows_of
+from tests.contract.conformance import Row, SourceConformance, one_table, read_all, read_next, rows_of
 from tests.descriptors import open_sockets
 from tests.fakes.secrets import FakeSecrets
 from tests.fakes.warehouse import FakeMemory
@@ -278,7 +278,33 @@ def test_nothing_new_keeps_the_watermark(shop: Shop) -> None:
     again = source.plan(FakeMemory(first.move.after))
 
     assert again.units == ()
-    assert again.move == CursorMove("id", "number", first.move.after, first.move.after)
+    assert again.move == replace(first.move, before=first.move.after)
+
+
+@pytest.mark.parametrize(
+    ("sql_type", "last", "beyond"),
+    [
+        ("int", "7", "8"),
+        ("decimal(9,2)", "7.50", "8"),
+        ("date", "'2026-01-07'", "'2026-01-08'"),
+        ("datetime(6)", "'2026-01-07 00:00:00.000001'", "'2026-01-08'"),
+        ("timestamp(6)", "'2026-01-07 00:00:00.5'", "'2026-01-08'"),
+        ("varchar(9)", "'é''x'", "'ê'"),
+    ],
+)
+@pytest.mark.parametrize("by_key", [False, True])
+def test_rows_that_come_later_with_the_value_of_the_watermark_are_read_once_or_by_key_again(
+    shop: Shop, sql_type: str, last: str, beyond: str, *, by_key: bool
+) -> None:
+    shop.query(f"CREATE TABLE late (n int, at {sql_type} NOT NULL)")
+    source, memory = shop.reading(table="late", incremental={"cursor": "at"}), FakeMemory(kept=Boundary(by_key))
+    found = []
+    for n, value in enumerate([last, last, "", beyond, beyond]):
+        if value:
+            shop.query(f"INSERT INTO late VALUES ({n}, {value})")
+        found.append([row[0] for row in read_next(source, memory)])
+
+    assert found == ([[0], [0, 1], [0, 1], [0, 1, 3], [3, 4]] if by_key else [[0], [1], [], [3], [4]])
 
 
 def test_a_connection_tells_its_version_and_what_there_is_to_read(shop: Shop) -> None:

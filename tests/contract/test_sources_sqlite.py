@@ -18,13 +18,14 @@ from dataproc.domain.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
+from dataproc.domain.memory import Boundary
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.ports.connector import Connector
 from dataproc.ports.pipeline import Source
 from dataproc.ports.store import Connection
 from dataproc.sources.factory import connector_for, source_for
 from tests.builders import surroundings
-from tests.contract.conformance import Row, SourceConformance, one_table, read_all, rows_of
+from tests.contract.conformance import Row, SourceConformance, one_table, read_all, read_next, rows_of
 from tests.descriptors import opened
 from tests.fakes.warehouse import FakeMemory
 
@@ -236,6 +237,22 @@ def test_only_new_rows_are_read(shop: Shop) -> None:
 
     assert [row[0] for row in rows_of(chunks)] == list(range(2991, 3001))
     assert [row[0] for row in rows_of([c for unit in again.units for c in source.read(unit)])] == [5000]
+
+
+@pytest.mark.parametrize(("last", "beyond"), [("7", "8"), ("'é''x'", "'ê'")])
+@pytest.mark.parametrize("by_key", [False, True])
+def test_rows_that_come_later_with_the_value_of_the_watermark_are_read_once_or_by_key_again(
+    shop: Shop, last: str, beyond: str, *, by_key: bool
+) -> None:
+    shop.query(f"CREATE TABLE late (n integer, at {'integer' if last == '7' else 'text'} NOT NULL)")
+    source, memory = shop.reading(table="late", incremental={"cursor": "at"}), FakeMemory(kept=Boundary(by_key))
+    found = []
+    for n, value in enumerate([last, last, "", beyond, beyond]):
+        if value:
+            shop.query(f"INSERT INTO late VALUES ({n}, {value})")
+        found.append([row[0] for row in read_next(source, memory)])
+
+    assert found == ([[0], [0, 1], [0, 1], [0, 1, 3], [3, 4]] if by_key else [[0], [1], [], [3], [4]])
 
 
 def test_a_connection_tells_its_version_and_what_there_is_to_read(shop: Shop) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
-from dataproc.domain.memory import SourceObject
+from dataproc.domain.memory import Boundary, SourceObject
 from dataproc.domain.source_columns import TargetColumn
 from dataproc.domain.sources.places import PlaceOptions
 from dataproc.ports.memory import BLANK, Memory
@@ -73,6 +73,9 @@ class AlmostAll:
 
     def watermark(self, cursor: str) -> str | None:
         raise NotImplementedError(cursor)
+
+    def boundary(self) -> Boundary:
+        raise NotImplementedError
 
     def has_objects(self) -> bool:
         return True

@@ -18,7 +18,7 @@ from dataproc.domain.errors import (
     WarehouseUnavailableError,
 )
 from dataproc.domain.job import JobId
-from dataproc.domain.memory import SourceObject
+from dataproc.domain.memory import NOTHING_KNOWN, Boundary, SourceObject, Window
 from dataproc.domain.source_columns import TargetColumn
 from dataproc.domain.tally import Tally, Totals, kept
 from dataproc.domain.unit import SourcePlan
@@ -76,9 +76,9 @@ class FakeWarehouse:
         self.fences[load_id.job_id] = Fence(load_id.epoch)
         return self.published(load_id.job_id)
 
-    def memory(self, name: str, target: str) -> "FakeMemory":
+    def memory(self, name: str, target: str, *, by_key: bool = False) -> "FakeMemory":
         self.check()
-        return self.memories.setdefault((name, target), FakeMemory())
+        return self.memories.setdefault((name, target), FakeMemory(kept=Boundary(by_key)))
 
     def open(
         self,
@@ -156,11 +156,15 @@ class FakeMemory:
     value: str | None = None
     cursor: str | None = None
     objects: set[tuple[str, str]] = field(default_factory=set)
+    kept: Boundary = NOTHING_KNOWN
 
     def watermark(self, cursor: str) -> str | None:
         if self.cursor not in (None, cursor):
             raise ContractViolationError
         return self.value
+
+    def boundary(self) -> Boundary:
+        return self.kept
 
     def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
         return (one for one in objects if (one.uri, one.version) not in self.objects)
@@ -178,7 +182,12 @@ class FakeMemory:
             raise MemoryChangedError
         self.objects |= new
         if plan.move is not None:
-            self.cursor, self.value = plan.move.cursor, plan.move.moved(tally.highs())
+            self.move(plan.move.window(tally.edges()))
+
+    def move(self, window: Window) -> None:
+        """Keep how far a run has read."""
+        self.cursor, self.value = window.cursor, window.up_to
+        self.kept = replace(self.kept, known=window.boundary, columns=window.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +209,7 @@ class FakeLoad:
         payload = json.dumps(taken).encode()
         loaded = LoadedChunk(
             chunk.unit, chunk.seq, chunk.last, chunk.read, len(taken), rejected, chunk.filtered, payload, payload,
-            deduplicated=chunk.deduplicated, mark=chunk.mark, high=chunk.high,
+            deduplicated=chunk.deduplicated, mark=chunk.mark, high=chunk.high, edge=chunk.edge,
         )  # fmt: skip
         return loaded if self.way == "direct" else self.stage(loaded)
 
@@ -229,7 +238,7 @@ class FakeLoad:
     def record(self, plan: SourcePlan, tally: Tally, rows: list[int]) -> Published:
         """Put the rows into the target and the load into the ledger."""
         units = [UnitAccount(unit.id, unit.rows, tally.of(unit)) for unit in sorted(plan.units, key=lambda u: u.id)]
-        window = None if plan.move is None else plan.move.window(tally.highs())
+        window = None if plan.move is None else plan.move.window(tally.edges())
         entry = Reconciliation(
             self.target, self.way, SOME_TIME, tally.account, plan.rows, tuple(units), window, Effect(inserted=len(rows))
         )

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from dataproc.domain.errors import BadDataError, SourceNotFoundError
-from dataproc.domain.memory import SourceObject
+from dataproc.domain.memory import Boundary, SourceObject
 from dataproc.domain.source_columns import TargetColumn
 from dataproc.sources.files.listing import WIDTH, listed
 from dataproc.sources.files.storage import FoundFile, Storage
@@ -86,6 +86,9 @@ class Knows:
 
     def watermark(self, cursor: str) -> str | None:
         raise NotImplementedError(cursor)
+
+    def boundary(self) -> Boundary:
+        return Boundary()
 
     def has_objects(self) -> bool:
         return True

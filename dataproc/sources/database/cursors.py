@@ -1,25 +1,115 @@
 """Incremental reads: which rows are new, by the values of a column, and how the watermark moves."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from dataproc.domain.cells import Cells, Mask
+from dataproc.domain.chunk import Piece
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.memory import CursorKind, CursorMove, order_of
 from dataproc.domain.sources.incremental import Incremental
 from dataproc.ports.memory import Memory
+from dataproc.sources.boundary import EdgeOfUnit, Known, columns_of, notes_on
 from dataproc.sources.database.relation import Relation
 
 Ask = Callable[[str], Sequence[Any] | None]
 """Runs a statement in the session that plans; returns its first row."""
 
 
+EDGE = "dataproc_edge"
+"""The column that tells whether a row is at the new watermark; it comes after those that were asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What is new: how the watermark moves, and the conditions of the rows between; `None`: there is nothing new."""
+    """What is new: how the watermark moves, and the conditions of the rows between; `None`: there is nothing new.
+
+    `again` are the conditions of the rows at the old watermark, where they are read apart to leave out those that are
+    known; `edge` is the expression that tells whether a row is at the new one.
+    """
 
     move: CursorMove | None
     conditions: Sequence[str] | None
+    again: Sequence[str] | None = None
+    edge: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> "tuple[Part, ...]":
+        """The rows that are read: those at the old watermark that may be new, and those beyond it."""
+        found: list[Part] = []
+        if self.again is not None and self.move is not None and self.move.before is not None:
+            found.append(Part(self.again, AtEdge(self.move.before, self.move.known)))
+        if self.conditions is not None:
+            after = None if self.move is None or self.edge is None else self.move.after
+            found.append(Part(self.conditions, None if after is None else AtEdge(after, flag=self.edge)))
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class AtEdge:
+    """Which rows are at a watermark, `high`: those for which the expression `flag` is 1, without one all of them.
+
+    Rows of `known` digests are left out.
+    """
+
+    high: str
+    known: bytes | None = field(default=None, repr=False)
+    flag: str | None = None
+
+    def begin(self) -> EdgeOfUnit:
+        """Return what follows the rows of a unit while it is read."""
+        return EdgeOfUnit(self.high, Known.of(self.known))
+
+
+def flags_of(cells: Sequence[Cells], rows: int) -> Mask:
+    """Return which rows of a batch are at the edge, by the column that tells it; without one, all are."""
+    return np.asarray(cells[0]) == 1 if cells else np.ones(rows, np.bool_)
+
+
+@dataclass(slots=True)
+class Batches:
+    """Turns batches of rows, whose first columns were asked for, into pieces; `first` counts the rows."""
+
+    columns: int
+    at_edge: InitVar[AtEdge | None]
+    first: int = 0
+    edge: EdgeOfUnit | None = field(init=False)
+
+    def __post_init__(self, at_edge: AtEdge | None) -> None:
+        """Begin to follow the rows at the edge."""
+        self.edge = None if at_edge is None else at_edge.begin()
+
+    def piece(self, rows: Sequence[Any], make: Callable[[int, Sequence[Any]], Piece]) -> Piece:
+        """Return the piece that `make` makes of a batch, by its first position and the columns that were asked for."""
+        flags = [pa.array([int(row[self.columns]) for row in rows])] if len(rows[0]) > self.columns else []
+        found = make(self.first, [row[: self.columns] for row in rows] if flags else rows)
+        if self.edge is not None:
+            found = self.edge.piece(found, flags_of(flags, len(rows)), self.first)
+        self.first += len(rows)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows that are read together."""
+
+    conditions: Sequence[str]
+    edge: AtEdge | None = None
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether several units may read these rows: one alone leaves out known ones."""
+        return self.edge is None or self.edge.known is None
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The column that tells which rows are at the edge, where it is not all of them."""
+        return () if self.edge is None or self.edge.flag is None else (f"{self.edge.flag} AS {EDGE}",)
 
 
 EVERYTHING = Bounds(None, ())
@@ -43,23 +133,35 @@ class Cursor:
     old_enough: Sequence[str] = ()
     literal: Callable[[str], str] = lambda text: "'" + text.replace("'", "''") + "'"
 
-    def bounds(self, ask: Ask, memory: Memory) -> Bounds:
-        """Return what is new on the snapshot of the session that is asked."""
-        before = memory.watermark(self.wanted.cursor)
+    def bounds(self, ask: Ask, memory: Memory, schema: pa.Schema) -> Bounds:
+        """Return what is new on the snapshot of the session that is asked; rows have the columns of `schema`."""
+        before, found = memory.watermark(self.wanted.cursor), memory.boundary()
         start = before if before is not None or self.wanted.start is None else str(self.wanted.start)
+        columns = None if found.by_key else columns_of(schema)
+        move = CursorMove(self.wanted.cursor, self.kind, before, before, columns, found)
+        by_key = found.by_key and before is not None
+        again = [self.at(before)] if before is not None and columns is not None and move.known is not None else None
+        notes = notes_on(move)
         self.refuse_nulls(ask)
-        greatest, finite = ask(self.relation.select([self.shown, self.finite], self.conditions(start))) or (None, 0)
+        new = self.conditions(start, included=by_key)
+        greatest, finite = ask(self.relation.select([self.shown, self.finite], new)) or (None, 0)
         if greatest is None:
-            return Bounds(CursorMove(self.wanted.cursor, self.kind, before, before), None)
+            return Bounds(move, None, again, notes=notes)
         after = str(greatest)
         self.demand_order(after, finite=int(finite) == 1)
-        most = f"{self.ordered} <= {self.written(after)}"
-        return Bounds(CursorMove(self.wanted.cursor, self.kind, before, after), [*self.conditions(start), most])
+        new.append(f"{self.ordered} <= {self.written(after)}")
+        edge = None if found.by_key else f"CASE WHEN {self.at(after)} THEN 1 ELSE 0 END"
+        return Bounds(replace(move, after=after), new, again, edge, notes)
 
-    def conditions(self, start: str | None) -> list[str]:
-        """Return the conditions of rows beyond `start` that are old enough."""
-        beyond = [] if start is None else [f"{self.ordered} > {self.written(start)}"]
+    def conditions(self, start: str | None, *, included: bool) -> list[str]:
+        """Return the conditions of rows beyond `start`, or from it on, that are old enough."""
+        sign = ">=" if included else ">"
+        beyond = [] if start is None else [f"{self.ordered} {sign} {self.written(start)}"]
         return [*beyond, *self.old_enough]
+
+    def at(self, value: str) -> str:
+        """Return the condition of rows at a value."""
+        return f"{self.ordered} = {self.written(value)}"
 
     def written(self, value: str) -> str:
         """Return a value of the cursor as it stands in a statement."""

@@ -7,6 +7,7 @@ plan and before the read are read too, unless the job is incremental: its bounds
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -22,7 +23,7 @@ from dataproc.domain.sources.incremental import Incremental
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.connector import Discovered
 from dataproc.ports.memory import BLANK, Memory
-from dataproc.sources.database.cursors import EVERYTHING, Bounds, Cursor, kind_of, place_of
+from dataproc.sources.database.cursors import EVERYTHING, AtEdge, Batches, Bounds, Cursor, Part, kind_of, place_of
 from dataproc.sources.database.fitting import piece_of
 from dataproc.sources.database.mysql_session import MysqlLogin, Streaming, translated
 from dataproc.sources.database.mysql_types import WHOLE, Description, MysqlColumn, column_of
@@ -47,6 +48,7 @@ class Selection:
     statement: str
     count: str | None
     columns: tuple[MysqlColumn, ...]
+    edge: AtEdge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,12 @@ class MysqlSource:
         """Return the one unit."""
         with self.login.session() as cursor, translated(self.told):
             columns = self.columns(cursor)
-            window = self.window(cursor, memory)
+            schema = pa.schema([pa.field(column.name, column.arrow_type) for column in columns])
+            window = self.window(cursor, memory, schema)
             size = self.size(cursor)
-        schema = pa.schema([pa.field(column.name, column.arrow_type) for column in columns])
-        if (bounds := window.conditions) is None:
-            return SourcePlan((), schema, 0, move=window.move)
-        return SourcePlan((self.unit(columns, schema, bounds, size),), schema, move=window.move, notes=(ONE_UNIT,))
+        units = tuple(self.unit(columns, schema, part, size) for part in window.parts)
+        notes = (*((ONE_UNIT,) if units else ()), *window.notes)
+        return SourcePlan(units, schema, None if units else 0, move=window.move, notes=notes)
 
     def columns(self, cursor: Streaming) -> tuple[MysqlColumn, ...]:
         """Return the columns as they are now."""
@@ -90,14 +92,14 @@ class MysqlSource:
         cursor.fetchall()
         return fields
 
-    def window(self, cursor: Streaming, memory: Memory) -> Bounds:
+    def window(self, cursor: Streaming, memory: Memory, schema: pa.Schema) -> Bounds:
         """Return what is new."""
         if self.spec.incremental is None:
             return EVERYTHING
         fields = self.described(cursor)
         at = place_of(self.relation, self.spec.incremental, [field.name for field in fields])
         words = cursor_of(self.relation, self.spec.incremental, fields[at])
-        return words.bounds(lambda statement: first_row(cursor, statement), memory)
+        return words.bounds(lambda statement: first_row(cursor, statement), memory, schema)
 
     def size(self, cursor: Streaming) -> int:
         """Return about how many bytes there are to read; 1 where that is not known."""
@@ -108,13 +110,13 @@ class MysqlSource:
         row = first_row(cursor, SIZE.format(where, literal(table)))
         return max(int(row[0]) if row else 1, 1)
 
-    def unit(self, columns: tuple[MysqlColumn, ...], schema: pa.Schema, bounds: Sequence[str], size: int) -> Unit:
-        """Return the unit that is everything."""
+    def unit(self, columns: tuple[MysqlColumn, ...], schema: pa.Schema, part: Part, size: int) -> Unit:
+        """Return the unit that is all rows of a part."""
         selected = [f"{column.expression} AS {QUOTES(column.name)}" for column in columns]
-        statement = self.relation.select(selected, bounds)
-        count = self.relation.select(["count(*)"], bounds) if self.spec.verify_counts else None
+        statement = self.relation.select([*selected, *part.flags], part.conditions)
+        count = self.relation.select(["count(*)"], part.conditions) if self.spec.verify_counts else None
         version = digest(statement)
-        detail = Selection(statement, count, columns)
+        detail = Selection(statement, count, columns, part.edge)
         return Unit(f"{self.relation.uri}@{version}", self.relation.uri, version, size, schema=schema, detail=detail)
 
     def read(self, unit: Unit) -> Iterator[Chunk]:
@@ -131,12 +133,11 @@ class MysqlSource:
                 raise SourceChangedError(f"{self.told}: its columns changed after the run was planned")
             counted = first_row(cursor, selection.count) if selection.count else None
             cursor.execute(selection.statement)
-            first = 0
+            batches = Batches(len(selection.columns), selection.edge)
             while rows := cursor.fetchmany(BATCH):
-                yield batch(selection.columns, schema, first, rows)
-                first += len(rows)
-            if counted is not None and int(counted[0]) != first:
-                raise CountMismatchError(f"{self.told}: {counted[0]} rows were counted, but {first} read")
+                yield batches.piece(rows, partial(batch, selection.columns, schema))
+            if counted is not None and int(counted[0]) != batches.first:
+                raise CountMismatchError(f"{self.told}: {counted[0]} rows were counted, but {batches.first} read")
 
 
 def batch(columns: Sequence[MysqlColumn], schema: pa.Schema, first: int, rows: Sequence[Any]) -> Piece:

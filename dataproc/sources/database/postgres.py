@@ -14,7 +14,7 @@ from dataproc.domain.chunk import Chunk, Piece, number
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
-from dataproc.sources.database.cursors import EVERYTHING, Bounds
+from dataproc.sources.database.cursors import EVERYTHING, AtEdge, Bounds, Part, flags_of
 from dataproc.sources.database.fitting import piece_of
 from dataproc.sources.database.postgres_copy import copying
 from dataproc.sources.database.postgres_cursor import cursor_of
@@ -40,6 +40,7 @@ class Selection:
     columns: tuple[PostgresColumn, ...]
     snapshot: str | None
     as_is: str = ""
+    edge: AtEdge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,12 @@ class PostgresSource:
         columns = describe(conn, self.relation, self.text_columns)
         window = self.window(conn, columns, memory)
         units, announced = self.units(conn, snapshot, columns, window)
-        notes = (*self.notes(snapshot, units), *note_of(columns))
+        notes = (*self.notes(snapshot, units), *note_of(columns), *window.notes)
+        # Rows are told by their values, which nobody sees of rows that are handed on as they are.
+        wire = () if any(part.edge for part in window.parts) else wire_of(conn, columns)
         return SourcePlan(
-            units, schema_of(columns), announced, move=window.move, notes=notes, wire=wire_of(conn, columns),
-            hold=Held(conn),
-        )  # fmt: skip
+            units, schema_of(columns), announced, move=window.move, notes=notes, wire=wire, hold=Held(conn)
+        )
 
     def notes(self, snapshot: Snapshot, units: Sequence[Unit]) -> Sequence[str]:
         """Return why there is one unit, where one might expect more."""
@@ -96,7 +98,7 @@ class PostgresSource:
         if self.spec.incremental is None:
             return EVERYTHING
         cursor = cursor_of(self.relation, self.spec.incremental, columns)
-        return cursor.bounds(lambda statement: conn.execute(statement.encode()).fetchone(), memory)
+        return cursor.bounds(lambda statement: conn.execute(statement.encode()).fetchone(), memory, schema_of(columns))
 
     def units(
         self,
@@ -106,14 +108,17 @@ class PostgresSource:
         window: Bounds,
     ) -> tuple[tuple[Unit, ...], int | None]:
         """Return the units, and how many rows they have together where that was counted."""
-        if (bounds := window.conditions) is None:
+        if not window.parts:
             return (), 0
-        extent = extent_of(conn, self.relation)
-        pieces = self.pieces(conn, snapshot, extent)
-        size = self.size(conn, extent, bounds) // len(pieces)
-        selections = [self.selection(columns, [*bounds, *filter(None, [piece])], snapshot) for piece in pieces]
-        units = tuple(self.unit(at, selection, snapshot, size) for at, selection in enumerate(selections))
-        return units, self.counted(conn, extent, bounds)
+        extent, units = extent_of(conn, self.relation), list[Unit]()
+        for part in window.parts:
+            pieces = self.pieces(conn, snapshot, extent) if part.is_divided else [""]
+            size = self.size(conn, extent, part.conditions) // len(pieces)
+            for piece in pieces:
+                selection = self.selection(columns, part, [piece] if piece else [], snapshot)
+                units.append(self.unit(len(units), selection, snapshot, size))
+        counts = [self.counted(conn, extent, part.conditions) for part in window.parts]
+        return tuple(units), None if None in counts else sum(count for count in counts if count is not None)
 
     def pieces(self, conn: psycopg.Connection[Any], snapshot: Snapshot, extent: Extent | None) -> Sequence[str]:
         """Return the conditions of the units; one unit where workers cannot see the same snapshot."""
@@ -122,13 +127,14 @@ class PostgresSource:
         return conditions_of(conn, self.relation, extent, snapshot.block_size)
 
     def selection(
-        self, columns: tuple[PostgresColumn, ...], conditions: Sequence[str], snapshot: Snapshot
+        self, columns: tuple[PostgresColumn, ...], part: Part, piece: Sequence[str], snapshot: Snapshot
     ) -> Selection:
         """Return what a worker asks for."""
+        conditions = [*part.conditions, *piece]
         named = [f"{column.expression} AS {self.relation.quoted(column.name)}" for column in columns]
         as_is = [column.as_is[0] for column in columns if column.as_is is not None]
-        both = self.relation.select(named, conditions), self.relation.select(as_is, conditions)
-        return Selection(both[0], columns, snapshot.exported, both[1])
+        statement = self.relation.select([*named, *part.flags], conditions)
+        return Selection(statement, columns, snapshot.exported, self.relation.select(as_is, conditions), part.edge)
 
     def unit(self, at: int, selection: Selection, snapshot: Snapshot, size: int) -> Unit:
         """Return a unit; its id holds whose data it has in which state, and what is asked for."""
@@ -176,11 +182,15 @@ class PostgresSource:
 
     def read_pieces(self, selection: Selection, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows of a unit in batches of some megabytes."""
-        first = 0
+        first, wide = 0, len(selection.columns)
+        edge = None if selection.edge is None else selection.edge.begin()
         with translated(self.told), self.login.reader(selection.snapshot) as cursor:
             cursor.execute(selection.statement)
             # The reader that the cursor gives away tells no SQLSTATE when it fails.
             for batch in cursor._results.reader:  # noqa: SLF001 - as said above
-                fitted = [column.fit(cells) for column, cells in zip(selection.columns, batch.columns, strict=True)]
-                yield piece_of(schema, fitted, first, pa.Table.from_batches([batch]))
+                cells = batch.columns[:wide]
+                fitted = [column.fit(each) for column, each in zip(selection.columns, cells, strict=True)]
+                piece = piece_of(schema, fitted, first, pa.Table.from_batches([batch]).select(list(range(wide))))
+                flags = flags_of(batch.columns[wide:], batch.num_rows)
+                yield piece if edge is None else edge.piece(piece, flags, first)
                 first += batch.num_rows

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.connector import Discovered
 from dataproc.ports.memory import BLANK, Memory
-from dataproc.sources.database.cursors import EVERYTHING, Bounds, Cursor, kind_of, place_of
+from dataproc.sources.database.cursors import EVERYTHING, AtEdge, Batches, Bounds, Cursor, Part, kind_of, place_of
 from dataproc.sources.database.fitting import Fitted, cast, piece_of
 from dataproc.sources.database.reflected_engine import Dialect, ReflectedLogin, translated
 from dataproc.sources.database.relation import Quotes, Relation, checked, digest
@@ -60,6 +61,7 @@ class Selection:
 
     statement: str
     columns: tuple[ReflectedColumn, ...]
+    edge: AtEdge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +87,17 @@ class ReflectedSource:
             raise ContractViolationError(f"query: kind {self.login.dialect} reads tables and views; make a view of it")
         with self.login.session() as conn, translated(self.told):
             columns = self.columns(conn)
-            window = self.window(conn, columns, memory)
-        schema = pa.schema([pa.field(column.name, column.arrow_type) for column in columns])
-        if (bounds := window.conditions) is None:
-            return SourcePlan((), schema, 0, move=window.move)
+            schema = pa.schema([pa.field(column.name, column.arrow_type) for column in columns])
+            window = self.window(conn, columns, memory, schema)
+        units = tuple(self.unit(part, columns, schema) for part in window.parts)
+        return SourcePlan(units, schema, None if units else 0, move=window.move, notes=window.notes)
+
+    def unit(self, part: Part, columns: tuple[ReflectedColumn, ...], schema: pa.Schema) -> Unit:
+        """Return the unit that is all rows of a part."""
         selected = [f"{column.expression} AS {self.relation.quoted(column.name)}" for column in columns]
-        statement = self.relation.select(selected, bounds)
+        statement = self.relation.select([*selected, *part.flags], part.conditions)
         name, uri = f"{self.relation.uri}@{digest(statement)}", self.relation.uri
-        unit = Unit(name, uri, digest(statement), 1, schema=schema, detail=Selection(statement, columns))
-        return SourcePlan((unit,), schema, move=window.move)
+        return Unit(name, uri, digest(statement), 1, schema=schema, detail=Selection(statement, columns, part.edge))
 
     def columns(self, conn: Connection) -> tuple[ReflectedColumn, ...]:
         """Return the columns by their reflected types."""
@@ -114,7 +118,7 @@ class ReflectedSource:
             return ReflectedColumn(name, AS_TEXT[self.login.dialect].format(quoted), pa.string())
         return ReflectedColumn(name, quoted, arrow)
 
-    def window(self, conn: Connection, columns: Sequence[ReflectedColumn], memory: Memory) -> Bounds:
+    def window(self, conn: Connection, columns: Sequence[ReflectedColumn], memory: Memory, schema: pa.Schema) -> Bounds:
         """Return what is new."""
         wanted = self.spec.incremental
         if wanted is None:
@@ -130,7 +134,9 @@ class ReflectedSource:
         if kind == "timestamp" and self.login.dialect is Dialect.ORACLE:
             shown = f"TO_CHAR(max({quoted}), 'YYYY-MM-DD\"T\"HH24:MI:SS.FF6')"
         cursor = Cursor(wanted, self.relation, kind, quoted, shown, literal=self.literal)
-        return cursor.bounds(lambda statement: tuple(conn.execute(text(statement)).first() or ()) or None, memory)
+        return cursor.bounds(
+            lambda statement: tuple(conn.execute(text(statement)).first() or ()) or None, memory, schema
+        )
 
     def literal(self, value: str) -> str:
         """Return a moment as it stands in a statement."""
@@ -148,14 +154,13 @@ class ReflectedSource:
         """Yield the rows in bounded batches."""
         if not isinstance(selection := unit.detail, Selection):
             raise TypeError(unit.detail)
-        first = 0
+        batches = Batches(len(selection.columns), selection.edge)
         with self.login.session() as conn, translated(self.told):
             result = conn.execution_options(stream_results=True, max_row_buffer=BATCH).exec_driver_sql(
                 selection.statement
             )
             for rows in result.partitions(BATCH):
-                yield batch(selection.columns, schema, first, rows)
-                first += len(rows)
+                yield batches.piece(rows, partial(batch, selection.columns, schema))
 
 
 def batch(columns: Sequence[ReflectedColumn], schema: pa.Schema, first: int, rows: Sequence[Any]) -> Piece:

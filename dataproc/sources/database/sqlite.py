@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +25,7 @@ from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.connector import Discovered
 from dataproc.ports.memory import BLANK, Memory
-from dataproc.sources.database.cursors import EVERYTHING, Bounds, Cursor, kind_of, place_of
+from dataproc.sources.database.cursors import EVERYTHING, AtEdge, Batches, Bounds, Cursor, Part, kind_of, place_of
 from dataproc.sources.database.fitting import piece_of
 from dataproc.sources.database.relation import Quotes, Relation, checked, digest
 from dataproc.sources.database.sqlite_types import SqliteColumn, column_of
@@ -123,6 +124,7 @@ class Selection:
 
     statement: str
     columns: tuple[SqliteColumn, ...]
+    edge: AtEdge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +149,21 @@ class SqliteSource:
         version = self.file.version
         with self.file.session(self.told) as conn:
             columns = self.columns(conn)
-            window = self.window(conn, columns, memory)
-            rows = None if window.conditions is None else self.counted(conn, window.conditions)
-        schema = pa.schema([pa.field(column.name, column.arrow_type) for column in columns])
-        if (bounds := window.conditions) is None:
-            return SourcePlan((), schema, 0, move=window.move)
-        statement = self.relation.select([self.relation.shown], bounds)
+            schema = pa.schema([pa.field(column.name, column.arrow_type) for column in columns])
+            window = self.window(conn, columns, memory, schema)
+            units = tuple(self.unit(conn, part, columns, schema, version) for part in window.parts)
+        return SourcePlan(units, schema, None if units else 0, move=window.move, notes=window.notes)
+
+    def unit(
+        self, conn: sqlite3.Connection, part: Part, columns: tuple[SqliteColumn, ...], schema: pa.Schema, version: str
+    ) -> Unit:
+        """Return the unit that is all rows of a part."""
+        statement = self.relation.select([self.relation.shown, *part.flags], part.conditions)
         name = f"{self.relation.uri}@{version}#{digest(statement)}"
         size = max(self.file.path.stat().st_size, 1)
-        unit = Unit(name, self.relation.uri, version, size, None, rows, schema, Selection(statement, columns))
-        return SourcePlan((unit,), schema, move=window.move)
+        rows = self.counted(conn, part.conditions)
+        selection = Selection(statement, columns, part.edge)
+        return Unit(name, self.relation.uri, version, size, None, rows, schema, selection)
 
     def columns(self, conn: sqlite3.Connection) -> tuple[SqliteColumn, ...]:
         """Return the columns, by their declared types where they have one."""
@@ -176,7 +183,9 @@ class SqliteSource:
         found = conn.execute(f"SELECT DISTINCT typeof({self.relation.quoted(name)}) FROM ({some})")
         return [str(row[0]) for row in found.fetchall()]
 
-    def window(self, conn: sqlite3.Connection, columns: Sequence[SqliteColumn], memory: Memory) -> Bounds:
+    def window(
+        self, conn: sqlite3.Connection, columns: Sequence[SqliteColumn], memory: Memory, schema: pa.Schema
+    ) -> Bounds:
         """Return what is new."""
         wanted = self.spec.incremental
         if wanted is None:
@@ -188,7 +197,7 @@ class SqliteSource:
         ordered = f"{quoted} COLLATE BINARY" if kind == "text" else quoted
         fits = f"count(*) = sum(typeof({quoted}) = '{'integer' if kind == 'number' else 'text'}')"
         cursor = Cursor(wanted, self.relation, kind, ordered, f"max({ordered})", fits)
-        return cursor.bounds(lambda statement: first_row(conn, statement), memory)
+        return cursor.bounds(lambda statement: first_row(conn, statement), memory, schema)
 
     def counted(self, conn: sqlite3.Connection, bounds: Sequence[str]) -> int | None:
         """Return how many rows there are, if the job wants them counted."""
@@ -213,10 +222,9 @@ class SqliteSource:
             batch = rows.fetchmany(BATCH)
             if self.file.version != unit.version:
                 raise SourceChangedError(f"{self.told}: the file changed after the run was planned")
-            first = 0
+            batches = Batches(len(selection.columns), selection.edge)
             while batch:
-                yield self.piece(selection.columns, schema, first, batch)
-                first += len(batch)
+                yield batches.piece(batch, partial(self.piece, selection.columns, schema))
                 batch = rows.fetchmany(BATCH)
 
     def piece(self, columns: Sequence[SqliteColumn], schema: pa.Schema, first: int, rows: Sequence[Any]) -> Piece:

@@ -1,5 +1,6 @@
 """The cursor of an incremental source: which rows are new, and how far they reach."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow.types as t
 from dataproc.domain.chunk import POSITION, Piece
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.memory import CursorKind, CursorMove
+from dataproc.sources.boundary import Known, digests_of, joined
 from dataproc.sources.rejects import Reject, reject_table, row_text
 
 
@@ -44,17 +46,49 @@ def value_of(move: CursorMove) -> object:
             return move.before
 
 
-def beyond(piece: Piece, move: CursorMove) -> Piece:
-    """Return a piece without the rows that were read before; a row without a cursor is set aside."""
-    rows = piece.rows.filter(pc.is_valid(piece.rows[move.cursor]))
-    without = piece.rows.filter(pc.is_null(piece.rows[move.cursor]))
-    cursor = rows[move.cursor]
-    if move.before is not None:
-        rows = rows.filter(pc.greater(cursor, pa.scalar(value_of(move), cursor.type)))
-    aside = [piece.rejects, reject_table(no_cursor(row, move.cursor) for row in without.to_pylist())]
-    filtered = piece.rows.num_rows - without.num_rows - rows.num_rows
-    high = as_text(pc.max(rows[move.cursor])) if rows.num_rows else None
-    return piece._replace(rows=rows, rejects=pa.concat_tables(aside), filtered=filtered, high=high)
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """Leaves out what earlier runs have read; `known` are the rows at the watermark that are left out."""
+
+    move: CursorMove
+    known: Known
+
+    @classmethod
+    def of(cls, move: CursorMove) -> "Beyond":
+        """Return what leaves out the rows that were read before `move`."""
+        return cls(move, Known.of(move.known))
+
+    def piece(self, piece: Piece) -> Piece:
+        """Return a piece without the rows that were read before; a row without a cursor is set aside."""
+        name = self.move.cursor
+        rows = piece.rows.filter(pc.is_valid(piece.rows[name]))
+        without = piece.rows.filter(pc.is_null(piece.rows[name]))
+        rows = self.new(rows)
+        aside = [piece.rejects, reject_table(no_cursor(row, name) for row in without.to_pylist())]
+        filtered = piece.rows.num_rows - without.num_rows - rows.num_rows
+        found = piece._replace(rows=rows, rejects=pa.concat_tables(aside), filtered=filtered)
+        if not rows.num_rows:
+            return found
+        highest = pc.max(rows[name])
+        if self.move.columns is None:
+            return found._replace(high=as_text(highest))
+        digests = digests_of(rows.filter(pc.equal(rows[name], highest)))
+        return found._replace(high=as_text(highest), edge=joined(list(digests.values())))
+
+    def new(self, rows: pa.Table) -> pa.Table:
+        """Return the rows that were not read before: those beyond the watermark, and at it those that are not known."""
+        if self.move.before is None:
+            return rows
+        cursor = rows[self.move.cursor]
+        before = pa.scalar(value_of(self.move), cursor.type)
+        if self.move.found.by_key:
+            return rows.filter(pc.greater_equal(cursor, before))
+        beyond = pc.greater(cursor, before)
+        if self.move.known is None:
+            return rows.filter(beyond)
+        digests = digests_of(rows.filter(pc.equal(cursor, before)))
+        new = [position for position, one in digests.items() if not self.known.takes(one)]
+        return rows.filter(pc.or_(beyond, pc.is_in(rows[POSITION], pa.array(new, pa.int64()))))
 
 
 def no_cursor(row: dict[str, object], cursor: str) -> Reject:

@@ -19,7 +19,8 @@ from dataproc.domain.sources.external import DltSource
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
 from dataproc.ports.secrets import Secrets
-from dataproc.sources.external.cursor import beyond, kind_of_cursor, value_of
+from dataproc.sources.boundary import columns_of, notes_on
+from dataproc.sources.external.cursor import Beyond, kind_of_cursor, value_of
 from dataproc.sources.external.dlt_resource import begin_after, resource_of, translated
 from dataproc.sources.external.rows import RowReader, in_batches, schema_of
 
@@ -43,10 +44,11 @@ class DltResourceSource:
             sample = list(islice(self.rows(None), SAMPLE))
         schema = schema_of(sample, self.spec.resource)
         if move is not None:
-            move = replace(move, kind=kind_of_cursor(schema, move.cursor))
+            columns = None if move.found.by_key else columns_of(schema)
+            move = replace(move, kind=kind_of_cursor(schema, move.cursor), columns=columns)
         # The publish compares with what is remembered; a first run reads from where the job says.
         begin = None if move is None else replace(move, before=move.before or self.start)
-        return SourcePlan((self.unit(schema, begin),), schema, move=move)
+        return SourcePlan((self.unit(schema, begin),), schema, move=move, notes=notes_on(move))
 
     def unit(self, schema: pa.Schema, begin: CursorMove | None) -> Unit:
         """Return the unit that is everything beyond where the run begins."""
@@ -58,7 +60,7 @@ class DltResourceSource:
         """Return from where the resource is read, if it is incremental."""
         if (incremental := self.spec.incremental) is None:
             return None
-        return CursorMove(incremental.cursor, "text", memory.watermark(incremental.cursor))
+        return CursorMove(incremental.cursor, "text", memory.watermark(incremental.cursor), found=memory.boundary())
 
     @property
     def start(self) -> str | None:
@@ -76,9 +78,10 @@ class DltResourceSource:
         move = unit.detail if isinstance(unit.detail, CursorMove) else None
         reader = RowReader(self.spec.resource, schema)
         with translated(self.spec.resource):
+            beyond = None if move is None else Beyond.of(move)
             for rows in in_batches(self.rows(move), BATCH):
                 piece = Piece(*reader.table(rows))
-                yield piece if move is None else beyond(piece, move)
+                yield piece if beyond is None else beyond.piece(piece)
 
     def rows(self, move: CursorMove | None) -> Iterator[dict[str, Any]]:
         """Yield the rows that the resource gives; it may give tables of Arrow as well."""

@@ -1,15 +1,17 @@
 """Records beyond a watermark."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import assert_never
 
 import msgspec
 
-from dataproc.domain.memory import CursorKind, order_of
+from dataproc.domain.memory import CursorKind, CursorMove, order_of
 from dataproc.domain.sources.rest import RestIncremental
+from dataproc.sources.boundary import Known, digest
 from dataproc.sources.json_values import (
     NUMBER_STARTS,
     TEXT_STARTS,
@@ -24,30 +26,40 @@ from dataproc.sources.rest.urls import Pairs
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which records are taken: those after `since`, up to and with `until`."""
+    """Which records are taken: those after `since`, up to and with `until`.
+
+    Of those at `since` itself all are taken where the target is filled by key. Otherwise those are taken that are not
+    `known`, and none where nothing is known.
+    """
 
     cursor: str
     kind: CursorKind
     since: str | None
     until: str | None
+    known: bytes | None = field(default=None, repr=False)
+    by_key: bool = False
 
-    def sift(self, records: Sequence[Raw]) -> "Sifted":
-        """Return which records are taken."""
+    def sift(self, records: Sequence[Raw], known: Known) -> "Sifted":
+        """Return which records are taken; `known` are those at `since` that are still to be left out."""
         cursor_of = member_decoder(self.cursor)
         taken, bad, filtered = list[int](), dict[int, BadLineError](), 0
         high: str | None = None
+        edge: list[int] = []
         for at, record in enumerate(records):
             try:
                 value = self.value_of(record, cursor_of)
             except BadLineError as exc:
                 bad[at] = exc
                 continue
-            if not self.holds(value):
+            if not self.holds(value, record, known):
                 filtered += 1
                 continue
             taken.append(at)
-            high = value if high is None or self.is_after(value, high) else high
-        return Sifted(taken, bad, filtered, high)
+            if high is None or self.is_after(value, high):
+                high, edge = value, []
+            if not self.is_after(high, value):
+                edge.append(at)
+        return Sifted(taken, bad, filtered, high, edge)
 
     def value_of(self, record: Raw, cursor_of: Callable[[Raw], Raw]) -> str:
         """Return the cursor of a record, as watermarks are kept."""
@@ -62,11 +74,15 @@ class Window:
         except (ValueError, ArithmeticError) as exc:
             raise BadLineError("cursor", f"the cursor {self.cursor!r} is not a {self.kind}", self.cursor) from exc
 
-    def holds(self, value: str) -> bool:
+    def holds(self, value: str, record: Raw, known: Known) -> bool:
         """Whether a record of this cursor is taken."""
-        if self.since is not None and not self.is_after(value, self.since):
+        if self.until is not None and self.is_after(value, self.until):
             return False
-        return self.until is None or not self.is_after(value, self.until)
+        if self.since is None or self.is_after(value, self.since):
+            return True
+        if self.is_after(self.since, value):
+            return False
+        return self.by_key or (self.known is not None and not known.takes(digest_of(record)))
 
     def is_after(self, value: str, other: str) -> bool:
         """Whether a value comes after another."""
@@ -75,12 +91,22 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
-    """Places of the records that are taken, and of those that cannot be read; the number of others; the highest."""
+    """Places of the records that are taken, and of those that cannot be read; the number of others; the highest cursor.
+
+    `edge` are the places of the records that have it.
+    """
 
     taken: Sequence[int]
     bad: Mapping[int, BadLineError]
     filtered: int
     high: str | None
+    edge: Sequence[int] = ()
+
+
+def digest_of(record: Raw) -> bytes:
+    """Return the digest of a record, whatever the order of its members."""
+    members = sorted(object_of(record, "record").items())
+    return digest(b"\n".join(json.dumps(name).encode() + b": " + value for name, value in members))
 
 
 def normal(text: str, kind: CursorKind) -> str:
@@ -99,11 +125,13 @@ def normal(text: str, kind: CursorKind) -> str:
             assert_never(kind)
 
 
-def window_of(incremental: RestIncremental, before: str | None, until: datetime | None) -> Window:
-    """Return which records a run takes that follows on `before`."""
+def window_of(incremental: RestIncremental, move: CursorMove, until: datetime | None) -> Window:
+    """Return which records a run takes that moves on as `move`."""
     start = None if incremental.start is None else normal(str(incremental.start), incremental.kind)
     ends = until.isoformat() if until is not None else None
-    return Window(incremental.cursor, incremental.kind, before if before is not None else start, ends)
+    if move.before is None:
+        return Window(incremental.cursor, incremental.kind, start, ends)
+    return Window(incremental.cursor, incremental.kind, move.before, ends, move.known, move.found.by_key)
 
 
 def asked(incremental: RestIncremental, since: str | None) -> Pairs:

@@ -14,9 +14,10 @@ import pyarrow as pa
 from dataproc.domain.errors import BadDataError, ContractViolationError, SourceNotFoundError
 from dataproc.domain.memory import CursorMove
 from dataproc.domain.source_columns import EVERYTHING_INFERRED, SourceColumns
-from dataproc.domain.sources.rest import NoPaging, OffsetPaging, PagePaging, Parents, RestSource, Total
+from dataproc.domain.sources.rest import NoPaging, OffsetPaging, PagePaging, Parents, RestIncremental, RestSource, Total
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import Memory
+from dataproc.sources.boundary import notes_on
 from dataproc.sources.files.json_rows import kinds_in
 from dataproc.sources.inference import TEXT
 from dataproc.sources.json_values import OPENING, Raw, text_of, text_of_object
@@ -29,6 +30,8 @@ from dataproc.sources.rest.paging import Spot
 from dataproc.sources.rest.urls import shown
 from dataproc.sources.schemas import checked_names
 
+WHOLE_RECORDS = "records"
+"""What the digests of records are made of: all their members, whatever columns are read."""
 SAMPLED_PARENTS = 10
 """Parents of which the first page is looked at until one has records."""
 
@@ -66,9 +69,8 @@ class Planner:
     def plan(self) -> SourcePlan:
         """Return the plan."""
         incremental = self.spec.incremental
-        before = self.memory.watermark(incremental.cursor) if incremental else None
-        window = window_of(incremental, before, self.until()) if incremental else None
-        move = CursorMove(incremental.cursor, incremental.kind, before) if incremental else None
+        move = self.move(incremental) if incremental else None
+        window = window_of(incremental, move, self.until()) if incremental and move else None
         if self.spec.parents is not None:
             return self.of_parents(self.spec.parents, window, move)
         page = self.first_page(window)
@@ -76,7 +78,13 @@ class Planner:
         cut = self.cut(page, window)
         units = tuple(self.unit(name, part, page, types, rows) for name, part, rows in cut)
         streams = cut[0][1].start.next is None and not isinstance(self.spec.paging, NoPaging)
-        return SourcePlan(units, types, move=move, streams=streams)
+        return SourcePlan(units, types, move=move, streams=streams, notes=notes_on(move))
+
+    def move(self, incremental: RestIncremental) -> CursorMove:
+        """Return from where the resource is read."""
+        before, found = self.memory.watermark(incremental.cursor), self.memory.boundary()
+        columns = None if found.by_key else WHOLE_RECORDS
+        return CursorMove(incremental.cursor, incremental.kind, before, None, columns, found)
 
     def until(self) -> datetime | None:
         """Return up to when records are taken: several units are not read at one moment, so theirs ends with now."""
@@ -185,7 +193,7 @@ class Planner:
         start = Spot(until=window.until if window else None)
         parts = [(f"{n}", Part(start, window=window, parents=run)) for n, run in enumerate(runs)]
         units = tuple(self.unit(name, part, page, types, None) for name, part in parts)
-        return SourcePlan(units, types, move=move, streams=True)
+        return SourcePlan(units, types, move=move, streams=True, notes=notes_on(move))
 
     def parents(self, parents: Parents) -> Iterator[Parent]:
         """Yield the parents, in the API's order; one that comes twice counts once."""

@@ -7,10 +7,11 @@ import pyarrow as pa
 
 from dataproc.domain.chunk import POSITION_FIELD, Piece
 from dataproc.domain.errors import ContractViolationError
+from dataproc.sources.boundary import Known, joined
 from dataproc.sources.files.json_blocks import BlockDecoder
 from dataproc.sources.json_values import BadLineError, Casting, Raw, misfit, object_of, text_of_object
 from dataproc.sources.rejects import Reject, reject_table
-from dataproc.sources.rest.cursor import Window
+from dataproc.sources.rest.cursor import Window, digest_of
 from dataproc.sources.rest.paging import Spot
 
 
@@ -25,6 +26,7 @@ class Shape:
     path: str
     names: frozenset[str] = field(init=False)
     decoder: BlockDecoder = field(init=False)
+    known: Known = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the decoder, which takes values from their text where columns are declared."""
@@ -32,6 +34,7 @@ class Shape:
         decoder = BlockDecoder(self.types, casting, ignores_unknown=not self.refuses_unknown)
         object.__setattr__(self, "names", frozenset(self.types.names))
         object.__setattr__(self, "decoder", decoder)
+        object.__setattr__(self, "known", Known.of(None if self.window is None else self.window.known))
 
     def read(self, records: Sequence[Raw], positions: Sequence[int]) -> tuple[pa.Table, list[Reject]]:
         """Return the rows of records, and what is set aside."""
@@ -62,6 +65,7 @@ class Gathered:
     rejects: list[Reject] = field(default_factory=list)
     filtered: int = 0
     high: str | None = None
+    edge: list[bytes] = field(default_factory=list)
     count: int = 0
     pages: int = 0
     size: int = 0
@@ -78,30 +82,22 @@ class Gathered:
 
     def sift(self, window: Window, records: Sequence[Raw], first: int) -> None:
         """Add those records that are within a window."""
-        sifted = window.sift(records)
+        sifted = window.sift(records, self.shape.known)
         self.filtered += sifted.filtered
         self.rejects += [reject(first + at, exc, records[at]) for at, exc in sifted.bad.items()]
-        highs = [high for high in (self.high, sifted.high) if high is not None]
-        self.high = max(highs, key=lambda high: Order(window, high), default=None)
+        if sifted.high is not None:
+            if self.high is None or window.is_after(sifted.high, self.high):
+                self.high, self.edge = sifted.high, []
+            if not window.is_after(self.high, sifted.high) and not window.by_key:
+                self.edge += [digest_of(records[at]) for at in sifted.edge]
         self.records += [records[at] for at in sifted.taken]
         self.positions += [first + at for at in sifted.taken]
 
     def piece(self, there: Spot) -> Piece:
         """Return what was gathered, with the mark of where the next page is."""
         rows, rejects = self.shape.read(self.records, self.positions)
-        return Piece(rows, reject_table([*self.rejects, *rejects]), there.mark, self.high, self.filtered)
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A cursor that compares as its kind does."""
-
-    window: Window
-    value: str
-
-    def __lt__(self, other: "Order") -> bool:
-        """Whether this comes before."""
-        return self.window.is_after(other.value, self.value)
+        aside = reject_table([*self.rejects, *rejects])
+        return Piece(rows, aside, there.mark, self.high, self.filtered, edge=joined(self.edge))
 
 
 def place_of(position: int) -> str:

@@ -1,7 +1,7 @@
 """The source of REST APIs."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ from dataproc.ports.throttle import Throttle
 from dataproc.sources.rest.auth import utc_now
 from dataproc.sources.rest.client import RestClient, open_client
 from dataproc.sources.rest.connection import RestConnection
-from dataproc.sources.rest.cursor import Window, asked
+from dataproc.sources.rest.cursor import asked
 from dataproc.sources.rest.pages import Page, PageReader
 from dataproc.sources.rest.paging import Spot
 from dataproc.sources.rest.plan import Parent, Part, Planner
@@ -64,7 +64,7 @@ class ApiSource:
         """Return how records become rows."""
         spec, window = self.spec, part.window
         if window is not None:
-            window = Window(window.cursor, window.kind, window.since, start.until)
+            window = replace(window, until=start.until)
         unknown = spec.unknown or ("ignore" if spec.columns else "fail")
         return Shape(types, bool(spec.columns), unknown == "fail", window, spec.path)
 
