@@ -181,7 +181,7 @@ def other(raw: Raw, column: Field) -> object:
     is_number = raw[0] in NUMBER_STARTS
     if raw[0] in OPENING or (t.is_floating(column.type) and not is_number):
         raise misfit(column)
-    values, bad = values_of(pa.array([text_of(raw)]), column.type, is_exact=is_inferred_double(column))
+    values, bad = values_of(pa.array([text_of(raw)]), column.type, is_exact=is_inferred_double(column), has_codes=False)
     if bad.any():
         raise misfit(column)
     return values[0].as_py()

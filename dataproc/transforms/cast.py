@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
+from dataproc.arrow.byte_strings import byte_strings
 from dataproc.arrow.timestamps import early_in, since_year_one, times_of, timestamps_of
 from dataproc.domain.cells import Cells, Mask, cleared, failing, has_wrapped, unfit
 from dataproc.transforms.moments import in_zone
@@ -108,6 +109,9 @@ def wide(cells: Cells, dtype: pa.DataType) -> Cells:
 
 def from_text(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
     """Return text as `dtype`, and which cells do not fit."""
+    if t.is_binary(dtype):
+        values, bad = byte_strings(text, dtype)
+        return values, bad if bad.any() else None
     if t.is_time(dtype):
         times, bad = times_of(pc.utf8_trim_whitespace(text))
         return times.cast(dtype), bad if bad.any() else None

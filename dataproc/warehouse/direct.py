@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import psycopg
+import pyarrow as pa
 from psycopg import sql
 
 from dataproc.domain.chunk import Chunk, LoadedChunk, broken_by
@@ -23,7 +24,7 @@ from dataproc.warehouse.columns import Column
 from dataproc.warehouse.copying import copy_rows
 from dataproc.warehouse.discarding import within_contract
 from dataproc.warehouse.fitting import fit
-from dataproc.warehouse.keys import Doubles, hashed, hashes, rule_of
+from dataproc.warehouse.keys import Doubles, as_stored, hashed, hashes, rule_of
 from dataproc.warehouse.ledger import Entry, record, take_fence
 from dataproc.warehouse.modes.checks import unless_doubled
 from dataproc.warehouse.modes.comparing import is_told_by_bytes
@@ -55,8 +56,9 @@ class Encode:
         fitted = fit(chunk.rows, self.columns, chunk.unit)
         keys = hashes(chunk.keys, self.rules)
         if self.own is not None:
-            own = fitted.select(list(self.own.columns)).rename_columns(list(self.own.names))
-            keys = (*keys, hashed(own, self.own))
+            types = {column.name: column.sql_type for column in self.columns}
+            own = [as_stored(fitted[name], types[name]) for name in self.own.columns]
+            keys = (*keys, hashed(pa.table(own, names=list(self.own.names)), self.own))
         sent = fitted if self.present is None else self.present.without(fitted, chunk)
         payload = encoding.encode(sent)
         return LoadedChunk(

@@ -16,6 +16,7 @@ from dataproc.arrow.timestamps import to_microseconds
 from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.chunk import POSITION
 from dataproc.domain.errors import ContractViolationError, RowRefusedError
+from dataproc.warehouse.arrays import with_fitted_elements
 from dataproc.warehouse.columns import Column
 from dataproc.warehouse.exact_cast import cast_exactly, demand_limits
 from dataproc.warehouse.families import family, plain
@@ -169,6 +170,8 @@ def fitted_to(column: Column, values: pa.ChunkedArray[Any]) -> pa.ChunkedArray[A
             raise TextMisfitError(int(bad.argmax()))
         return found
     if t.is_nested(values.type):
+        if column.is_array and not t.is_map(values.type):
+            values = with_fitted_elements(column, values, fitted_to)
         return texts_of(values, as_arrays=column.is_array)
     if column.coding == "uuid":
         return pa.chunked_array([pa.array(map(uuid_bytes, values.to_pylist()), pa.binary())])

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import assert_never
+from typing import Any, assert_never
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from dataproc.domain.chunk import POSITION, LoadedChunk
@@ -17,6 +18,7 @@ from dataproc.domain.errors import DoubledKeysError
 from dataproc.domain.keys import KeyRule, come_once
 from dataproc.warehouse.columns import LIMITS, Column, declare
 from dataproc.warehouse.target import names_of
+from dataproc.warehouse.widening import LIMITED
 
 UNIT = "__unit"
 """The column (integer) that tells the number of a staged row's unit in the plan."""
@@ -37,10 +39,21 @@ EXACT = frozenset({
 def rule_of(columns: Sequence[Column], keys: Sequence[str]) -> KeyRule | None:
     """Return the rule by which the keys of a mode come once; `None`: hashes do not tell whether they do."""
     found = {column.name: column for column in columns}
-    if not keys or any(LIMITS.sub("", found[name].sql_type) not in EXACT for name in keys):
+    if not keys or any(unlimited(found[name].sql_type) not in EXACT for name in keys):
         return None
     schema = pa.schema([(f"k{at}", found[name].arrow_type) for at, name in enumerate(keys)])
     return KeyRule(tuple(keys), schema, "fail")
+
+
+def unlimited(sql_type: str) -> str:
+    """Return a type without its length; limits that round values, such as those of `timestamp(0)`, stay."""
+    return LIMITS.sub("", sql_type) if sql_type.startswith("character varying") else sql_type
+
+
+def as_stored(values: pa.ChunkedArray[Any], sql_type: str) -> pa.ChunkedArray[Any]:
+    """Return texts as a column keeps them: `varchar(4)` cuts blanks beyond its length, and refuses other characters."""
+    limit = LIMITED.fullmatch(sql_type)
+    return values if limit is None else pc.utf8_slice_codeunits(values, 0, int(limit[2]))
 
 
 def hashes(keys: Sequence[pa.Table], rules: Sequence[KeyRule]) -> tuple[bytes, ...]:

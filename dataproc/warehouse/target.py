@@ -30,7 +30,9 @@ MOST_COLUMNS = 1600
 
 FIND = """
 SELECT c.oid, c.relkind, pg_has_role(c.relowner, 'USAGE') AS ours, pg_get_userbyid(c.relowner) AS owner,
-       row_security_active(c.oid) AS is_filtered
+       row_security_active(c.oid) AS is_filtered,
+       (SELECT min(rulename) FROM pg_rewrite WHERE ev_class = c.oid AND is_instead AND ev_enabled <> 'D'
+        AND ev_type IN ('2', '3')) AS redirected_by
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s
 """
@@ -150,11 +152,16 @@ def find_table(conn: psycopg.Connection, destination: Destination) -> int | None
     row = conn.execute(FIND, (destination.schema_name, destination.table_name)).fetchone()
     if row is None:
         return None
-    oid, kind, ours, owner, is_filtered = row
+    oid, kind, ours, owner, is_filtered, redirected_by = row
     if kind not in ("r", "p"):
         raise TargetRefusedError(f"{destination.table} is not a table; name another destination.table")
     if not ours:
         raise TargetRefusedError(f"{destination.table} belongs to {owner}, not to us; name another destination.table")
+    if redirected_by is not None:
+        raise TargetRefusedError(
+            f"{destination.table}: its rule {redirected_by} does something else INSTEAD of an INSERT or UPDATE; "
+            "load into the table that the rule fills, or drop the rule"
+        )
     if is_filtered:
         raise TargetRefusedError(
             f"{destination.table}: its row security policies hide rows from our role; give the role BYPASSRLS, or "

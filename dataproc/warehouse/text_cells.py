@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
+from dataproc.arrow.byte_strings import byte_strings
 from dataproc.arrow.numbers import has_strange_bytes, out_of_range
 from dataproc.arrow.texts import joined_text
 from dataproc.arrow.timestamps import since_year_one, times_of, timestamps_of
@@ -112,23 +113,6 @@ def uuids(text: Cells) -> Parsed:
     strange = failing(pc.match_substring_regex(text, UUID))
     digits = pc.replace_substring(cleared(text, strange), "-", "").to_pylist()
     return pa.array([None if each is None else bytes.fromhex(each) for each in digits], pa.binary()), strange
-
-
-def byte_strings(text: Cells, dtype: pa.DataType) -> Parsed:
-    r"""Return bytes in PostgreSQL's hexadecimal form (`\x00ff`), and text without a backslash as its UTF-8 bytes."""
-    found = list(map(bytes_of, text.to_pylist()))
-    values = pa.array(found, dtype)
-    return values, np.asarray(pc.and_(values.is_null(), text.is_valid()), np.bool_)
-
-
-def bytes_of(text: str | None) -> bytes | None:
-    """Return the bytes that a text stands for; `None` where PostgreSQL has to tell."""
-    if text is None or "\\" not in text:
-        return None if text is None else text.encode()
-    try:
-        return bytes.fromhex(text[2:]) if text.startswith("\\x") else None
-    except ValueError:
-        return None
 
 
 def without(text: Cells, strange: Mask, dtype: pa.DataType) -> Parsed:

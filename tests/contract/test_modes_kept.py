@@ -96,19 +96,35 @@ def test_rows_that_are_kept_from_being_deleted_fail_the_load(
     assert query.table() == before
 
 
-@pytest.mark.parametrize("keeper", KEEPERS)
 @pytest.mark.parametrize("changing", UPDATES)
 def test_versions_that_are_kept_from_being_closed_or_corrected_fail_the_load(
-    warehouse: PostgresWarehouse, query: Query, changing: str, keeper: str
+    warehouse: PostgresWarehouse, query: Query, changing: str
 ) -> None:
     make(query, versions=True)
-    query(KEEPERS[keeper].format(event="UPDATE", table=TABLE))
+    query(KEEPERS["trigger"].format(event="UPDATE", table=TABLE))
     before = query.table()
 
     with pytest.raises(CountMismatchError, match=r"^1 rows of sales.orders were to be c\w+ and are still there"):
         load(warehouse, changing, UPDATES[changing])
 
     assert query.table() == before
+
+
+@pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
+@pytest.mark.parametrize("action", ["NOTHING", "INSERT INTO sales.others VALUES (new.*)"])
+@pytest.mark.parametrize("terms", [{}, {"mode": "replace"}, DELETES["flagged"], DELETES["partition"]])
+def test_a_target_whose_rule_does_something_else_instead_is_refused(
+    warehouse: PostgresWarehouse, query: Query, event: str, action: str, terms: dict[str, Any]
+) -> None:
+    make(query, versions=False)
+    query(f"CREATE TABLE sales.others (LIKE {TABLE})")
+    query(f"CREATE RULE elsewhere AS ON {event} TO {TABLE} DO INSTEAD {action}")
+    before = query.table()
+
+    with pytest.raises(TargetRefusedError, match=r"^sales.orders: its rule elsewhere does something else INSTEAD"):
+        LoadTrial(warehouse, terms=terms).run(rows(1, 3))
+
+    assert (query.table(), query.table("sales.others")) == (before, [])
 
 
 @pytest.mark.parametrize("deleting", DELETES)

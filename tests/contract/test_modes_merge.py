@@ -364,3 +364,26 @@ def test_two_merges_into_one_table_go_one_after_the_other(warehouse: PostgresWar
 
     assert sorted(done_by(published) for published in ended) == [(0, 0, 0, 499), (0, 0, 0, 499), (497, 2, 0, 0)]
     assert len(people.table()) == 499
+
+
+ALIKE_ONCE_STORED: dict[str, tuple[str, list[str]]] = {
+    "varchar": ("varchar(4)", ["abc  ", "abc "]),
+    "timestamp": ("timestamp(0)", ["2026-01-01 00:00:00.3", "2026-01-01 00:00:00.4"]),
+    "timestamptz": ("timestamptz(0)", ["2026-01-01 00:00:00.3Z", "2026-01-01 00:00:00.4Z"]),
+}
+
+
+@pytest.mark.parametrize("mode", ["merge", "scd2"])
+@pytest.mark.parametrize("key", ALIKE_ONCE_STORED)
+def test_keys_that_the_column_makes_alike_come_twice(
+    warehouse: PostgresWarehouse, query: Query, key: str, mode: str
+) -> None:
+    sql_type, values = ALIKE_ONCE_STORED[key]
+    query("CREATE SCHEMA sales")
+    versions = ", valid_from timestamptz, valid_to timestamptz, is_current boolean" if mode == "scd2" else ""
+    query(f"CREATE TABLE {TABLE} (id {sql_type}, name text{versions})")
+
+    with pytest.raises((BadDataError, RowRefusedError, ContractViolationError)):
+        LoadTrial(warehouse, terms={"mode": mode, "keys": ["id"]}).run(pa.table({"id": values, "name": ["a", "b"]}))
+
+    assert query.table() == []

@@ -1,6 +1,7 @@
 """Values that are not text reach a column exactly, or they are refused or set aside as the contract says."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -152,3 +153,59 @@ def test_the_text_of_a_floating_point_number_is_the_one_that_postgresql_writes(
             is_whole = 2.0**bits <= abs(float(expected)) < float("inf")
             is_same = pa.array([text, expected]).cast(dtype).unique().to_pylist() == [float(expected)]
             assert text == expected or (is_whole and is_same and len(text) < len(expected))
+
+
+ELEMENTS = [
+    *(case for case in CASES if case[0] != "price"),
+    ("date", pa.timestamp("us"), [0], [1]),
+    ("timestamp", pa.timestamp("us", "Europe/Berlin"), [], []),
+    ("uuid", pa.string(), ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"], []),
+    ("boolean", pa.bool_(), [True, False], []),
+    ("varchar(3)", pa.string(), ["a,b", '"{', ""], []),
+]
+"""What each column of arrays takes as an element."""
+
+
+KINDS: dict[str, Callable[[pa.DataType], pa.DataType]] = {
+    "list": pa.list_,
+    "large list": pa.large_list,
+    "fixed size list": lambda dtype: pa.list_(dtype, 2),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("sql_type", "dtype", "fits", "misfits"), ELEMENTS, ids=[f"{c[1]}->{c[0]}" for c in ELEMENTS])
+def test_an_element_of_a_list_is_held_to_the_rules_of_a_value(
+    url: str, *, kind: str, sql_type: str, dtype: pa.DataType, fits: list[Any], misfits: list[Any]
+) -> None:
+    table, single = new_table(url, f"{sql_type}[]"), new_table(url, sql_type)
+    elements = rows_of([*fits, *misfits], dtype)["x"]
+    lists = pa.array([[one, None] for one in elements], KINDS[kind](dtype))
+    rows = pa.table({"n": pa.array(range(len(lists)), pa.int64()), "x": lists})
+    LoadTrial(PostgresWarehouse(url, ALWAYS_DIRECT), "staged", single).run(rows_of(fits, dtype))
+
+    published = LoadTrial(
+        PostgresWarehouse(url, ALWAYS_DIRECT), "staged", table, terms={"contract": "discard_row"}
+    ).run(rows)
+
+    assert published.account.rejected == len(misfits)
+    both = f"SELECT l.x, s.x FROM {table} AS l FULL JOIN {single} AS s USING (n)"
+    assert Query(url)(f"{both} WHERE l.x IS DISTINCT FROM ARRAY[s.x, NULL]") == []
+    for at in range(len(fits), len(lists)):
+        with pytest.raises(ContractViolationError, match="column x"):
+            LoadTrial(PostgresWarehouse(url, ALWAYS_DIRECT), "staged", table).run(rows.slice(at, 1))
+
+
+def test_lists_of_lists_nulls_and_moments_of_a_zone_reach_arrays_of_any_depth(url: str) -> None:
+    table = new_table(url, "timestamp[]")
+    moment = datetime(2026, 1, 1, 23, 59, tzinfo=UTC)
+    zoned = pa.timestamp("us", "Europe/Berlin")
+    values = [[[moment, None], [moment, moment]], None, []]
+    rows = pa.table({"n": pa.array([0, 1, 2], pa.int64()), "x": pa.array(values, pa.list_(pa.list_(zoned)))})
+
+    LoadTrial(PostgresWarehouse(url, ALWAYS_DIRECT), "staged", table).run(rows)
+
+    text = '"2026-01-01 23:59:00"'
+    assert Query(url)(f"SELECT x::text FROM {table} ORDER BY n") == [
+        (f"{{{{{text},NULL}},{{{text},{text}}}}}",), (None,), ("{}",)
+    ]  # fmt: skip

@@ -20,7 +20,7 @@ from dataproc.domain.sources.files import CsvOptions
 from dataproc.domain.unit import Unit
 from dataproc.sources.drift import RULE, Drift, refuse_missing
 from dataproc.sources.files import lines
-from dataproc.sources.files.cells import text_of, values_of, with_leading_zeros, words_in
+from dataproc.sources.files.cells import are_codes, text_of, values_of, words_in
 from dataproc.sources.files.quoting import last_record_end, repaired
 from dataproc.sources.rejects import Reject, reject_table, row_text
 from dataproc.sources.schemas import checked_names
@@ -65,8 +65,9 @@ class BlockReader:
 
     def read(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:
         """Return the rows of a block, their positions, and its rejects."""
-        # Arrow's reader gives other decimals for some that are too long, rounds doubles, and takes codes for numbers.
-        as_text = [name for name in self.names if t.is_decimal(self.type_of(name)) or self.is_strict(name)]
+        # Arrow's reader gives other decimals for some that are too long, rounds doubles, takes codes for numbers, and
+        # the characters of PostgreSQL's forms of bytes for bytes.
+        as_text = [name for name in self.names if self.is_strict(name) or is_read_from_text(self.type_of(name))]
         types = {name: self.type_of(name) for name in self.names} | dict.fromkeys(as_text, pa.string())
         ragged: list[pa_csv.InvalidRow] = []
         try:
@@ -98,7 +99,7 @@ class BlockReader:
     def not_numbers(self, text: Cells, name: str) -> Mask:
         """Mark the cells of a column of exact numbers that are words, and, if its type is inferred, codes."""
         words = words_in(text)
-        return words | with_leading_zeros(text) if is_inferred(self.schema.field(name)) else words
+        return words | are_codes(text) if is_inferred(self.schema.field(name)) else words
 
     def is_exact(self, name: str) -> bool:
         """Whether a column has the characters of exact numbers."""
@@ -261,3 +262,8 @@ def parsed_csv(
             quoted_strings_can_be_null=False,
         ),
     )
+
+
+def is_read_from_text(dtype: pa.DataType) -> bool:
+    """Whether Arrow's reader does not give the values that the text of a type stands for."""
+    return t.is_decimal(dtype) or t.is_binary(dtype)

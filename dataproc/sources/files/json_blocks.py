@@ -201,7 +201,7 @@ def judged(raws: Cells, column: Field, casting: Casting) -> tuple[Cells, Mask]:
         return texts, misnumbered(texts, starts, is_text, column)
     strange = np.isin(starts, list(strange_starts(column.type, casting)))
     texts = unquoted(cleared(present, strange), is_text)
-    values, bad = values_of(texts, column.type, is_exact=is_inferred_double(column))
+    values, bad = values_of(texts, column.type, is_exact=is_inferred_double(column), has_codes=False)
     return values, strange | bad
 
 
