@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.types as t
 
 from dataproc.arrow.byte_strings import byte_strings
+from dataproc.arrow.numbers import float_texts, is_true
 from dataproc.arrow.timestamps import early_in, since_year_one, times_of, timestamps_of
 from dataproc.domain.cells import Cells, Mask, cleared, failing, has_wrapped, unfit
 from dataproc.transforms.moments import in_zone
@@ -37,18 +38,41 @@ def cast(cells: Cells, dtype: pa.DataType, *, zone: str | None = None) -> tuple[
         return cells, None
     if t.is_string(cells.type):
         after, bad = from_text(cells, dtype) if zone is None else from_local_text(cells, dtype, zone)
+    elif t.is_floating(cells.type) and t.is_string(dtype):
+        after, bad = float_texts(cells), None
+    elif t.is_boolean(dtype):
+        after, bad = truths_of(cells)
     else:
         after, bad = checked(wide(cells, dtype), dtype)
     return without_overflow(cells, after, bad) if t.is_floating(dtype) else (after, bad)
 
 
 def can_cast(before: pa.DataType, after: pa.DataType) -> bool:
-    """Whether values of a type can be cast to another at all."""
+    """Whether values of a type can be cast to another at all: a number is no moment, whatever Arrow makes of it."""
+    if (is_counted(before) and is_moment(after)) or (is_moment(before) and is_counted(after)):
+        return False
     try:
         cast(pa.array([], before), after)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         return False
     return True
+
+
+def is_counted(dtype: pa.DataType) -> bool:
+    """Return whether a type is that of numbers."""
+    return t.is_integer(dtype) or t.is_floating(dtype) or t.is_decimal(dtype)
+
+
+def is_moment(dtype: pa.DataType) -> bool:
+    """Return whether a type is that of dates, times, moments or lengths of time."""
+    return t.is_temporal(dtype)
+
+
+def truths_of(numbers: Cells) -> tuple[Cells, Mask | None]:
+    """Return numbers as true and false; only 1 and 0 are."""
+    known = pc.is_in(numbers.cast(pa.float64()), pa.array([0.0, 1.0]))
+    bad = ~(is_true(known) | np.asarray(numbers.is_null(), np.bool_))
+    return cleared(numbers, bad).cast(pa.bool_()), bad if bad.any() else None
 
 
 def checked(cells: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as t
 
-from dataproc.domain.cells import Cells, Mask
+from dataproc.domain.cells import Cells, Mask, cleared
 from dataproc.domain.chunk import POSITION
 from dataproc.domain.errors import BadDataError, ContractViolationError
-from dataproc.transforms.sandbox import computed
+from dataproc.transforms.sandbox import computed, is_infinite
 from dataproc.transforms.syntax import syntax_of
 
 Values: TypeAlias = "pa.ChunkedArray[Any]"
@@ -68,21 +68,31 @@ class Expression:
     def evaluate(self, rows: pa.Table) -> Values:
         """Return the value for each row; `BadDataError` if one cannot be computed."""
         try:
-            return self.values(self.text, self.seen(rows))
+            values = self.values(self.text, self.seen(rows))
         except duckdb.Error as exc:
             msg = f"{self.where}: {self.text!r} cannot be computed for some row; use try_cast, or try(...)"
             raise BadDataError(msg) from exc
+        if is_infinite(values) is not None:
+            raise BadDataError(f"{self.where}: {self.text!r} is infinite for some row; let it be null there")
+        return values
 
     def attempt(self, rows: pa.Table) -> tuple[Values, Mask | None]:
         """Return the value for each row, null where none can be computed, and where that is; `None`: nowhere."""
         seen = self.seen(rows)
+        failed = None
         try:
-            return self.values(self.text, seen), None
+            values = self.values(self.text, seen)
         except duckdb.Error:
             # DuckDB goes on row by row here; a value within a record shows a null from a failure.
             tried = in_one_piece(self.values(f"TRY({{'value': ({self.text}\n)}})", seen))
             failed = np.asarray(tried.is_null(), dtype=np.bool_)
-            return pa.chunked_array([typed("pa.StructArray", tried).flatten()[0]]), failed
+            values = pa.chunked_array([typed("pa.StructArray", tried).flatten()[0]])
+        infinite = is_infinite(values)
+        if infinite is None:
+            return values, failed
+        return pa.chunked_array(
+            [cleared(in_one_piece(values), infinite)]
+        ), infinite if failed is None else failed | infinite
 
     @staticmethod
     def values(text: str, rows: pa.Table) -> Values:

@@ -4,7 +4,13 @@ from functools import cache
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as t
+from duckdb.sqltypes import DuckDBPyType
+
+from dataproc.domain.cells import Mask
 
 MEMORY = "1GB"
 ALLOWED_MACROS = frozenset(
@@ -14,6 +20,11 @@ ALLOWED_MACROS = frozenset(
     }
 )  # fmt: skip
 """Functions that DuckDB defines by others, and that tell the same for the same values."""
+NOT_IN_ARROW = frozenset({"uhugeint", "time with time zone", "bit", "bignum", "varint"})
+"""Types of DuckDB whose values Arrow does not hold, by the names that DuckDB's Python gives them."""
+NESTED = frozenset({"list", "array", "struct", "map", "union"})
+LAST = 2**63 - 1
+"""The ticks of DuckDB's infinite moments."""
 REFUSED_BEGINNINGS = ("current_", "__", "json_serialize_", "json_deserialize_")
 """Functions that look at the clock although DuckDB calls them constant, or that are the tools of its own planner."""
 
@@ -40,8 +51,43 @@ def sandbox() -> duckdb.DuckDBPyConnection:
 def computed(rows: pa.Table, expression: str) -> "pa.ChunkedArray[Any]":
     """Return the value of an expression, which was checked or is ours, for each row."""
     with sandbox().cursor() as cursor:
-        found: pa.Table = cursor.from_arrow(rows).project(f"{expression} AS value").to_arrow_table()
+        found = exported(cursor.from_arrow(rows).project(f"{expression} AS value"))
     return found["value"]
+
+
+def exported(relation: duckdb.DuckDBPyRelation) -> pa.Table:
+    """Return the rows of a relation.
+
+    Raises:
+        pa.ArrowNotImplementedError: a column has a type whose values Arrow would take for others: the greatest of
+            `uhugeint` become negative, `timetz` loses its zone, and bits become bytes of DuckDB's own.
+    """
+    for name, dtype in zip(relation.columns, relation.types, strict=True):
+        if (wrong := without_arrow(dtype)) is not None:
+            msg = f"{name} is {wrong}, which has no type to be handed on in; cast it, such as {name}::varchar"
+            raise pa.ArrowNotImplementedError(msg)
+    rows: pa.Table = relation.to_arrow_table()
+    return rows
+
+
+def without_arrow(dtype: DuckDBPyType, *, nested: bool = False) -> str | None:
+    """Return the type, or the one within it, that Arrow does not have; `None`: Arrow has all."""
+    if dtype.id in NOT_IN_ARROW or (nested and dtype.id == "interval"):
+        return str(dtype)
+    within = dtype.children if dtype.id in NESTED else []
+    below = [child for _, child in within if isinstance(child, DuckDBPyType)]
+    return next((found for each in below if (found := without_arrow(each, nested=True)) is not None), None)
+
+
+def is_infinite(values: "pa.ChunkedArray[Any]") -> Mask | None:
+    """Return which moments are infinite, which Arrow would take for the last ones of its calendar; `None`: none is."""
+    if not t.is_timestamp(values.type):
+        return None
+    ticks = values.cast(pa.int64())
+    ends = pc.min_max(ticks)
+    if ends["max"].as_py() != LAST and ends["min"].as_py() != -LAST:
+        return None
+    return np.asarray(pc.coalesce(pc.is_in(ticks, pa.array([LAST, -LAST])), pa.scalar(value=False)), np.bool_)
 
 
 @cache

@@ -12,7 +12,7 @@ from dataproc.domain.errors import BadDataError, ContractViolationError
 from dataproc.domain.source_columns import with_inferred
 from dataproc.domain.transforms.sql import SqlTransform
 from dataproc.transforms.expressions import Values, first_line, ours
-from dataproc.transforms.sandbox import sandbox
+from dataproc.transforms.sandbox import exported, is_infinite, sandbox
 from dataproc.transforms.sql_syntax import TABLE, WHERE, rewritten
 
 
@@ -52,8 +52,11 @@ class Sql:
         query = rewritten(self.spec.query)
         with sandbox().cursor() as cursor:
             cursor.register(TABLE, rows)
-            found = cursor.sql(query).to_arrow_table()
+            found = exported(cursor.sql(query))
         columns = [plain(found.column(at)) for at in range(found.num_columns - 1)]
+        for name, each in zip(found.column_names, columns, strict=False):
+            if is_infinite(each) is not None:
+                raise BadDataError(f"{WHERE}: column {name!r} is infinite for some row; let it be null there")
         fields = [pa.field(name, each.type) for name, each in zip(found.column_names, columns, strict=False)]
         return pa.table([*columns, found.column(-1)], schema=pa.schema([*fields, POSITION_FIELD]))
 

@@ -107,3 +107,27 @@ def test_a_number_beyond_the_range_of_its_type_does_not_fit(
     cells: Cells, declared: str, values: list[object], misfits: list[int]
 ) -> None:
     assert outcome(cells, declared) == (values, misfits)
+
+
+@pytest.mark.parametrize("number", [pa.int32(), pa.int64(), pa.float64(), pa.decimal128(9, 2)])
+@pytest.mark.parametrize(
+    "moment", [pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.date32(), pa.time64("us"), pa.duration("us")]
+)
+def test_a_number_is_no_moment_and_a_moment_no_number(number: pa.DataType, moment: pa.DataType) -> None:
+    assert not can_cast(number, moment)
+    assert not can_cast(moment, number)
+
+
+@pytest.mark.parametrize("dtype", [pa.int64(), pa.int8(), pa.float64()])
+def test_only_one_and_zero_are_true_and_false(dtype: pa.DataType) -> None:
+    values, bad = cast(pa.array([0, 1, 2, -5, None], pa.float64()).cast(dtype), pa.bool_())
+
+    assert values.to_pylist() == [False, True, None, None, None]
+    assert bad is not None
+    assert bad.tolist() == [False, False, True, True, False]
+
+
+def test_a_double_as_text_is_written_as_postgresql_writes_it() -> None:
+    values, bad = cast(pa.array([0.00001, float("nan"), float("inf"), 1.5]), pa.string())
+
+    assert (values.to_pylist(), bad) == (["1e-05", "NaN", "Infinity", "1.5"], None)

@@ -75,3 +75,22 @@ def test_it_does_not_matter_where_chunks_end(values: list[str | None], at: int) 
 def test_an_expression_that_is_none_is_refused(name: str, text: str, message: str) -> None:
     with pytest.raises(ContractViolationError, match=message):
         derive(**{name: text}).schema(schema_of(a_chunk(a=[1])))
+
+
+@pytest.mark.parametrize("infinity", ["'infinity'::timestamp", "'-infinity'::timestamp", "'infinity'::timestamptz"])
+def test_a_moment_that_is_infinite_is_set_aside(infinity: str) -> None:
+    chunk = a_chunk(end=["2026-01-01 00:00:00", None])
+
+    after = applied(derive(until=f'coalesce(try_cast("end" AS timestamp), {infinity})'), chunk)
+
+    assert (positions(after), after.rejects["column"].to_pylist()) == ([0], ["until"])
+    with pytest.raises(BadDataError, match="infinite for some row"):
+        applied(derive("fail", until=infinity), chunk)
+
+
+@pytest.mark.parametrize(
+    "expression", ["x::uhugeint", "'10:00:00+02'::timetz", "'101'::bit", "[interval '1 day']", "{'a': x::uhugeint}"]
+)
+def test_a_value_of_a_type_that_arrow_takes_for_another_is_refused(expression: str) -> None:
+    with pytest.raises(ContractViolationError, match="has no type to be handed on in; cast it"):
+        derive(y=expression).schema(pa.schema({"x": pa.int64()}))
