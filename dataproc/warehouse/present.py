@@ -212,6 +212,8 @@ def same(rows: pa.Table, there: pa.Table, key: str) -> Mask:
         other = there[name].cast(mine.type)
         both_null = is_true(pc.and_(pc.is_null(mine), pc.is_null(other)))
         alike &= is_true(pc.equal(mine, other)) | both_null
+        if t.is_floating(mine.type):
+            alike &= np.signbit(np.asarray(mine.to_numpy())) == np.signbit(np.asarray(other.to_numpy()))
     return alike
 
 

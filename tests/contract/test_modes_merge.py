@@ -387,3 +387,29 @@ def test_keys_that_the_column_makes_alike_come_twice(
         LoadTrial(warehouse, terms={"mode": mode, "keys": ["id"]}).run(pa.table({"id": values, "name": ["a", "b"]}))
 
     assert query.table() == []
+
+
+WRITTEN_OTHERWISE: dict[str, tuple[str, str]] = {
+    "jsonb": ('{"a": 1.0}', '{"a": 1.00}'),
+    "double precision": ("0", "-0"),
+    "real": ("0", "-0"),
+    "numeric": ("1.0", "1.00"),
+    "json": ('{"a":1}', '{"a": 1}'),
+}
+
+
+@pytest.mark.parametrize("sql_type", WRITTEN_OTHERWISE)
+def test_a_value_that_is_equal_and_written_otherwise_is_a_change(
+    warehouse: PostgresWarehouse, query: Query, sql_type: str
+) -> None:
+    before, after = WRITTEN_OTHERWISE[sql_type]
+    query("CREATE SCHEMA sales")
+    query(f"CREATE TABLE {TABLE} (id bigint PRIMARY KEY, v {sql_type})")
+    query(f"INSERT INTO {TABLE} VALUES (1, '{before}'), (2, '{after}')")
+    values = pa.array([after, after])
+    v = values.cast(pa.float64()) if sql_type in ("real", "double precision") else values
+
+    published = LoadTrial(warehouse, terms=MERGE).run(pa.table({"id": pa.array([1, 2], pa.int64()), "v": v}))
+
+    assert query(f"SELECT v::text FROM {TABLE} ORDER BY id") == [(after,), (after,)]
+    assert done_by(published) == (0, 1, 0, 1)

@@ -14,11 +14,12 @@ LEFT JOIN pg_collation l ON l.oid = a.attcollation
 WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
   AND COALESCE(l.collisdeterministic, true)
   AND (b.typname IN ('bool', 'int2', 'int4', 'int8', 'oid', 'text', 'varchar', 'name', 'bytea', 'uuid', 'date',
-                     'time', 'timestamp', 'timestamptz', 'float4', 'float8', 'jsonb')
+                     'time', 'timestamp', 'timestamptz')
        OR (b.typname = 'numeric' AND (a.atttypmod >= 0 OR t.typtypmod >= 0)))
 """
-"""Columns whose equal values are also written alike. Others (numbers of any scale, char, citext) may be equal and
-look different, or have no equality at all (json, point): for these the bytes decide."""
+"""Columns whose equal values are also written alike. Others (numbers of any scale, char, citext, the zeros of
+floating-point numbers, numbers within jsonb) may be equal and look different, or have no equality at all (json, point):
+for these the bytes decide."""
 
 
 def spelled_alike(move: Move) -> set[str]:
