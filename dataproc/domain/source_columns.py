@@ -106,6 +106,10 @@ class SourceColumns:
         """Return whether a step needs the values of a column, not only its characters."""
         return self.computed is None or name.lower() in self.computed
 
+    def is_known(self, name: str) -> bool:
+        """Return whether a step declares the type of a column, or the target has it."""
+        return name in self.declared or self.target_of(name) is not None
+
     def target_of(self, name: str) -> TargetColumn | None:
         """Return the existing column that a column goes into, if there is one."""
         last = self.renamed.get(name, name)

@@ -40,6 +40,15 @@ class Drift:
         return tuple((column, count) for column, count in found.items() if count)
 
 
+def stranger(what: str, place: str, name: str) -> str:
+    """Return why a column or a key that the plan does not know is refused, and what to do."""
+    return (
+        f"{place}: the {what} {name!r} is not among the columns of the source: they come from the first file, and from "
+        "the starts of others for columns that the target has, that a step declares, or under `contract: evolve`; let "
+        f"the start of a file have the {what}, or leave it out by `contract: discard_value`"
+    )
+
+
 def refuse_missing(uri: str, lacking: list[str], contract: Contract) -> None:
     """Raise for columns that are frozen, and that a file lacks."""
     frozen = [name for name in lacking if contract.of(name) == "freeze"]

@@ -7,7 +7,7 @@ make the column `numeric` or `text`. `docs/sources/files.md` has the table.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -90,8 +90,18 @@ class Sample:
     rows: int
 
 
-def kinds_of(samples: Iterable[Sample], contract: Contract = NO_CONTRACT) -> dict[str, Kind]:
+def unknown(_: str) -> bool:
+    """Return that nothing is known of a column."""
+    return False
+
+
+def kinds_of(
+    samples: Iterable[Sample], contract: Contract = NO_CONTRACT, is_known: Callable[[str], bool] = unknown
+) -> dict[str, Kind]:
     """Return the columns of the first sample that has rows, each with the kind that holds the values of all samples.
+
+    A column that only later samples have joins them where its contract is `evolve`, or where it `is_known` (declared,
+    or a column of the target); the others are strangers, which the reader of their file refuses or leaves out.
 
     Where no sample has rows, the first that names columns tells them. A column without values is text. One whose
     contract freezes it, or discards what does not fit, keeps the kind that it has first.
@@ -105,6 +115,10 @@ def kinds_of(samples: Iterable[Sample], contract: Contract = NO_CONTRACT) -> dic
             found = {
                 name: kind if is_fixed(kind, name, contract) else joined(kind, sample.kinds.get(name, NULL))
                 for name, kind in found.items()
+            } | {
+                name: kind
+                for name, kind in sample.kinds.items()
+                if name not in found and (contract.of(name) == "evolve" or is_known(name))
             }
     return {name: TEXT if kind == NULL else kind for name, kind in found.items()}
 

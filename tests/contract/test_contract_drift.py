@@ -243,13 +243,22 @@ def test_a_column_more_that_the_plan_knows_is_added_under_evolve(nine: Nine, for
 
 
 @pytest.mark.parametrize("form", SAMPLED)
-def test_a_column_more_that_the_sample_lacks_fails_with_what_to_do_under_evolve(nine: Nine, form: str) -> None:
+def test_a_column_more_is_loaded_under_evolve_though_the_first_file_lacks_it(nine: Nine, form: str) -> None:
+    nine.write(form, MORE)
+
+    assert nine.run(form, "evolve") == Account(18, 18)
+
+    assert nine.seventh() == [(70, 7, "a"), (71, 7, None)]
+
+
+@pytest.mark.parametrize("form", SAMPLED)
+def test_a_column_more_of_which_nothing_is_known_fails_with_what_to_do(nine: Nine, form: str) -> None:
     nine.write(form, MORE)
 
     with pytest.raises(
-        ContractViolationError, match=rf"7\.{form}.*'more'.*(give all files the same|put it into the first)"
+        ContractViolationError, match=rf"7\.{form}.*'more' is not among .* let the start of a file have"
     ):
-        nine.run(form, "evolve")
+        nine.run(form, {})
 
 
 # ── a column less ────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,9 @@
 """Types told from the characters of values: the table of the documentation, and laws of joining."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataproc.domain.contract import Contract
+from dataproc.domain.contract import NO_CONTRACT, Contract
+from dataproc.domain.errors import ContractViolationError
+from dataproc.domain.source_columns import SourceColumns, TargetColumn
+from dataproc.domain.sources.files import FilesSource
+from dataproc.ports.memory import Blank
+from dataproc.sources.factory import source_for
 from dataproc.sources.files.lines import SAMPLE
 from dataproc.sources.inference import (
     BIGINT,
@@ -26,6 +33,7 @@ from dataproc.sources.inference import (
     number_kind,
     numeric,
 )
+from tests.builders import surroundings
 from tests.places import Folder
 
 PAGE = Path(__file__).parents[2] / "docs/sources/files.md"
@@ -86,6 +94,55 @@ def test_a_contract_that_freezes_or_discards_keeps_the_first_kind() -> None:
     contract = Contract.model_validate({"columns": {"a": "freeze", "b": "discard_row", "c": "evolve"}})
 
     assert kinds_of(samples, contract) == {"a": BIGINT, "b": BIGINT, "c": TEXT}
+
+
+@dataclass(frozen=True)
+class Targeted(Blank):
+    """A memory of a target with some columns."""
+
+    columns: Mapping[str, TargetColumn]
+
+    def target_columns(self) -> Mapping[str, TargetColumn]:
+        return self.columns
+
+
+def test_a_column_of_later_samples_is_taken_if_it_is_known_or_may_evolve() -> None:
+    later = {"a": BIGINT, "b": BIGINT, "c": TEXT, "d": TEXT}
+    samples = [Sample({"a": BIGINT}, 1), Sample(later, 1), Sample({"b": TEXT}, 1)]
+    contract = Contract.model_validate({"columns": {"c": "evolve"}})
+
+    assert kinds_of(samples, contract, {"b"}.__contains__) == {"a": BIGINT, "b": TEXT, "c": TEXT}
+    assert kinds_of(samples) == {"a": BIGINT}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "json"])
+@pytest.mark.parametrize("way", ["declared", "target", "evolve", "unknown"])
+def test_a_column_that_only_a_later_file_has_is_loaded_where_something_is_known_of_it(
+    tmp_path: Path, form: str, way: str
+) -> None:
+    folder = Folder(tmp_path)
+    for name, rows in (("a", [{"id": "1"}]), ("b", [{"id": "2", "more": "x"}])):
+        header = ",".join(rows[0])
+        lines = {
+            "csv": "\n".join([header, *(",".join(row.values()) for row in rows)]),
+            "jsonl": "\n".join(map(json.dumps, rows)),
+            "json": json.dumps(rows),
+        }
+        folder.put(f"{name}.{form}", lines[form].encode())
+    known = SourceColumns(declared=frozenset({"more"} if way == "declared" else ()))
+    memory = Targeted({"more": TargetColumn("text", pa.string())} if way == "target" else {})
+    contract = Contract.model_validate({"columns": {"more": "evolve"}}) if way == "evolve" else NO_CONTRACT
+    spec = FilesSource.model_validate({"kind": "files", "path": f"*.{form}"})
+    source = source_for(spec, surroundings(files_root=folder.root, columns=known, contract=contract))
+
+    plan = source.plan(memory)
+    if way == "unknown":
+        with pytest.raises(ContractViolationError, match="'more' is not among the columns of the source"):
+            [chunk for unit in plan.units for chunk in source.read(unit)]
+        return
+
+    chunks = [chunk for unit in plan.units for chunk in source.read(unit)]
+    assert [value for chunk in chunks for value in chunk.rows["more"].to_pylist()] == [None, "x"]
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "json"])

@@ -67,7 +67,7 @@ def test_a_record_that_is_no_object_or_does_not_fit_is_set_aside(tmp_path: Path)
 def test_a_key_that_the_sample_lacks_is_named_with_its_record(tmp_path: Path) -> None:
     good = [{"a": n, "b": "x" * 1000} for n in range(1500)]
 
-    with pytest.raises(ContractViolationError, match=r"a\.json: record 1501 has the key 'c'"):
+    with pytest.raises(ContractViolationError, match=r"a\.json: record 1501: the key 'c' is not"):
         read(tmp_path, json.dumps([*good, {"c": 1}]))
 
 

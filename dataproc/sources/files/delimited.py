@@ -48,7 +48,7 @@ class CsvFormat:
         """Sample the files, and cut large ones; the columns are those of the first file that has rows."""
         tolerance = Tolerance(self.skips_bad)
         samples = samples_of(partial(self.sampled, storage), files, tolerance)
-        schema = self.columns.schema(kinds_of(samples, self.contract))
+        schema = self.columns.schema(kinds_of(samples, self.contract, self.columns.is_known))
         units = tuple(unit for file in files for unit in self.units(storage, file, schema, tolerance))
         return tolerance.checked(SourcePlan(units, schema))
 

@@ -41,7 +41,7 @@ class JsonLinesFormat:
         """Sample the files, and cut large ones; the columns are those of the first file that has rows."""
         tolerance = Tolerance(self.skips_bad)
         samples = samples_of(partial(sampled, storage, self.form), files, tolerance)
-        schema = self.columns.schema(kinds_of(samples, self.contract), is_json=True)
+        schema = self.columns.schema(kinds_of(samples, self.contract, self.columns.is_known), is_json=True)
         units = tuple(unit for file in files for unit in self.units(file, schema))
         return tolerance.checked(SourcePlan(units, schema))
 
