@@ -184,7 +184,7 @@ def running_limits(settings: Settings) -> RunningLimits:
 
 
 async def no_rows_limit(store: Store, claim: Claim) -> NoRowsLimit:
-    """Return what a job demands when no row reaches its target."""
+    """Return the limit of a job for runs in which no row reaches its target."""
     # Nothing new is what a job that reads only what is new finds most of the time.
     if claim.spec.no_rows == "allow" or (claim.spec.reads_what_is_new and claim.spec.no_rows == "warn"):
         return NoRowsLimit("allow", None)

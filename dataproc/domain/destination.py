@@ -92,7 +92,7 @@ class Destination(Spec):
 
     @property
     def is_by_key(self) -> bool:
-        """Whether a row that comes again changes nothing: its key tells that the table has it."""
+        """Whether the mode finds existing rows by key, so that a repeated row changes nothing."""
         return self.mode in ("merge", "scd2")
 
     @property

@@ -15,7 +15,7 @@ DIGEST_SIZE = 16
 MOST_AT_BOUNDARY = 100_000
 """Rows at a watermark of which a memory keeps the digests; of more, none."""
 TOO_MANY = b"*"
-"""What a chunk tells in place of digests where its unit has more of them than a memory keeps."""
+"""Stands for the digests of a chunk whose unit has more of them than a memory keeps."""
 
 CursorKind = Literal["number", "timestamp", "text"]
 """How values of a cursor are ordered: numbers, ISO 8601 timestamps, or text by its code points."""
@@ -23,11 +23,11 @@ CursorKind = Literal["number", "timestamp", "text"]
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """Which rows at the watermark are loaded: others may come later with the very same value.
+    """The rows at the watermark that earlier runs have read; more rows may appear later with the same value.
 
-    The keys of a target that is filled `by_key` tell, so that all rows at the watermark are read again. Otherwise
-    `known` holds the digests of the rows that were read, one after the other and sorted; `None`: they are not known, so
-    that no row at the watermark is read again. The digests are those of rows with these `columns`.
+    For a target that is filled `by_key`, all rows at the watermark are read again. For others, `known` holds the sorted
+    digests of the rows that were read, and only rows with other digests are loaded. With `None` the digests are not
+    available, and no row at the watermark is read again. The digests are those of rows with these `columns`.
     """
 
     by_key: bool = False
@@ -43,8 +43,8 @@ class CursorMove:
     """How far an incremental source has been read: up to and with `before`, and by this run up to and with `after`.
 
     Values are text. Where `after` is `None` the plan cannot tell, and the greatest `high` of the chunks is taken.
-    A source that gives the digests of the rows at the edge of its chunks says with which `columns`; `found` is what the
-    memory knew of the rows at `before`.
+    `columns` identifies the columns of a source that computes the digests of the rows at the edge of its chunks.
+    `found` is the boundary that the memory held at `before`.
     """
 
     cursor: str
@@ -56,7 +56,7 @@ class CursorMove:
 
     @property
     def known(self) -> bytes | None:
-        """The digests of the rows at `before` that were read; `None`: nobody knows, or they had other columns."""
+        """The digests of the rows at `before` that were read; `None`: unknown, or those of other columns."""
         return self.found.known if self.columns == self.found.columns else None
 
     def moved(self, highs: Iterable[str]) -> str | None:
@@ -67,7 +67,7 @@ class CursorMove:
         return max(values, key=lambda value: order_of(value, self.kind), default=None)
 
     def window(self, edges: "Sequence[Edge]") -> "Window":
-        """Return what this run has read, by the edges of its chunks."""
+        """Return the window that this run has read, by the edges of its chunks."""
         up_to = self.moved(edge.high for edge in edges)
         return Window(
             self.cursor, self.before, up_to, self.boundary(edges, up_to), self.columns or "", self.found.known
@@ -93,7 +93,7 @@ class CursorMove:
 class Window:
     """Which rows a run has read: those whose cursor is beyond `after`, up to and with `up_to`; `None`: no bound.
 
-    `boundary` is what the memory keeps of the rows at `up_to`, in place of what was `found` there.
+    `boundary` holds the digests of the rows at `up_to`, and replaces the digests that were `found` in the memory.
     """
 
     cursor: str

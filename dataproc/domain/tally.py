@@ -100,7 +100,7 @@ class Tally:
         self.account += change
 
     def edges(self) -> tuple[Edge, ...]:
-        """Return the greatest cursor values that chunks tell, and the rows that have them."""
+        """Return the greatest cursor value of each chunk, with the digests of the rows that have it."""
         found = (chunk for unit in self.chunks.values() for chunk in unit.values())
         return tuple(Edge(chunk.high, chunk.edge) for chunk in found if chunk.high is not None)
 

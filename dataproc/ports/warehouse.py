@@ -117,7 +117,7 @@ class Warehouse(Protocol):
         """Let this epoch publish, and no earlier one; return what an earlier one published."""
 
     def memory(self, name: str, target: str, *, by_key: bool = False) -> Memory:
-        """Return what the published runs of jobs of this name have read for a target, which may be filled `by_key`."""
+        """Return the memory of the jobs of this name for a target, which may be filled `by_key`."""
 
     def open(
         self,

@@ -9,20 +9,20 @@ from dataproc.ports.events import Event
 
 def run_ended(claim: Claim, to: RunStatus, progress: Progress | None, failure: Failure | None) -> Event:
     """Return the event `job.completed`, `job.failed` or `job.cancelled` of a run, with its counts and warnings."""
-    told = progress or Progress()
+    done = progress or Progress()
     data: dict[str, object] = {
         "name": claim.spec.name,
         "owner": claim.owner,
         "run_id": str(claim.run_id),
         "attempt": claim.attempt,
         "rows": {
-            "read": told.rows_read,
-            "loaded": told.rows_loaded if to is RunStatus.COMPLETED else 0,
-            "rejected": told.rows_rejected,
-            "filtered": told.rows_filtered,
-            "deduplicated": told.rows_deduplicated,
+            "read": done.rows_read,
+            "loaded": done.rows_loaded if to is RunStatus.COMPLETED else 0,
+            "rejected": done.rows_rejected,
+            "filtered": done.rows_filtered,
+            "deduplicated": done.rows_deduplicated,
         },
-        "warnings": list(told.warnings),
+        "warnings": list(done.warnings),
         "failure": None if failure is None else failure.model_dump(mode="json"),
     }
     return Event(uuid5(claim.job_id, str(claim.run_id)), f"job.{to.lower()}", claim.job_id, data)

@@ -1,4 +1,4 @@
-"""Rows at a watermark: digests tell which of them were read, so that others with the same value are not missed.
+"""Rows at a watermark: digests identify those that were read, so that others with the same value are not missed.
 
 Any number of rows may have the value that a watermark stands at, and more of them may come after the run that has read
 it: rows written in one transaction, or within one tick of a clock. So a run reads the rows at the watermark again, and
@@ -26,7 +26,7 @@ NOT_KNOWN = (
 
 
 def notes_on(move: CursorMove | None) -> tuple[str, ...]:
-    """Return the warning of a run that cannot tell which rows at the watermark were read."""
+    """Return the warning of a run for which the rows at the watermark that were read are unknown."""
     if move is None or move.before is None or move.found.by_key or move.known is not None:
         return ()
     return (NOT_KNOWN.format(most=MOST_AT_BOUNDARY),)
@@ -38,7 +38,7 @@ def digest(text: str | bytes) -> bytes:
 
 
 def columns_of(schema: pa.Schema) -> str:
-    """Return what tells whether rows have the same columns: their names and types, in any order."""
+    """Return a digest of the names and types of columns, in any order."""
     return digest("\n".join(sorted(f"{field.name} {field.type}" for field in schema))).hex()
 
 
@@ -77,7 +77,7 @@ class EdgeOfUnit:
     def piece(self, piece: Piece, at_edge: Mask, first: int) -> Piece:
         """Return a piece without the rows that are known, and with the digests of the others that are at the edge.
 
-        `at_edge` tells which of the rows from position `first` on are at the edge.
+        `at_edge` marks the rows at the edge; its first element is the row at position `first`.
         """
         self.seen += int(at_edge.sum())
         if not at_edge.any():

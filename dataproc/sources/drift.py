@@ -40,12 +40,12 @@ class Drift:
         return tuple((column, count) for column, count in found.items() if count)
 
 
-def stranger(what: str, place: str, name: str) -> str:
-    """Return why a column or a key that the plan does not know is refused, and what to do."""
+def unknown_column_message(kind: str, place: str, name: str) -> str:
+    """Return the error message for a column or a key that is not in the plan, with the remedy."""
     return (
-        f"{place}: the {what} {name!r} is not among the columns of the source: they come from the first file, and from "
+        f"{place}: the {kind} {name!r} is not among the columns of the source: they come from the first file, and from "
         "the starts of others for columns that the target has, that a step declares, or under `contract: evolve`; let "
-        f"the start of a file have the {what}, or leave it out by `contract: discard_value`"
+        f"the start of a file have the {kind}, or leave it out by `contract: discard_value`"
     )
 
 

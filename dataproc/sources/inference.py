@@ -101,7 +101,7 @@ def kinds_of(
     """Return the columns of the first sample that has rows, each with the kind that holds the values of all samples.
 
     A column that only later samples have joins them where its contract is `evolve`, or where it `is_known` (declared,
-    or a column of the target); the others are strangers, which the reader of their file refuses or leaves out.
+    or a column of the target); the reader of a file refuses or leaves out its other columns.
 
     Where no sample has rows, the first that names columns tells them. A column without values is text. One whose
     contract freezes it, or discards what does not fit, keeps the kind that it has first.

@@ -48,7 +48,7 @@ def cast(cells: Cells, dtype: pa.DataType, *, zone: str | None = None) -> tuple[
 
 
 def can_cast(before: pa.DataType, after: pa.DataType) -> bool:
-    """Whether values of a type can be cast to another at all: a number is no moment, whatever Arrow makes of it."""
+    """Whether values of a type can be cast to another at all; numbers and moments cannot, although Arrow casts them."""
     if (is_counted(before) and is_moment(after)) or (is_moment(before) and is_counted(after)):
         return False
     try:

@@ -69,9 +69,9 @@ def row_refused(exc: psycopg.Error) -> DataprocError:
     return RowRefusedError(f"the warehouse refused a row: {what}{where}", constraint=exc.diag.constraint_name)
 
 
-def grant_for(told: str) -> str:
-    """Return what would let our role do what PostgreSQL refused."""
-    return "give our role BYPASSRLS" if "row-level security" in told else "grant it to our role"
+def remedy_for(message: str) -> str:
+    """Return the remedy for a missing privilege."""
+    return "give our role BYPASSRLS" if "row-level security" in message else "grant it to our role"
 
 
 def missing(exc: psycopg.Error) -> DataprocError:
@@ -90,7 +90,7 @@ ANSWERS: tuple[tuple[tuple[type[psycopg.Error], ...], Callable[[psycopg.Error], 
     ((pg.TooManyColumns,), lambda exc: ContractViolationError(f"{first_line(exc)}; drop some in a clean transform")),
     (
         (pg.InsufficientPrivilege,),
-        lambda exc: TargetRefusedError(f"the warehouse refused: {first_line(exc)}; {grant_for(first_line(exc))}"),
+        lambda exc: TargetRefusedError(f"the warehouse refused: {first_line(exc)}; {remedy_for(first_line(exc))}"),
     ),
     ((pg.UndefinedTable, pg.UndefinedColumn, pg.InvalidSchemaName, pg.DuplicateTable), missing),
     (

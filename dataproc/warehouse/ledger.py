@@ -116,7 +116,7 @@ def record(conn: psycopg.Connection, entry: Entry) -> Published:
 
 
 def read_by(window: Window | None) -> tuple[str | None, ...]:
-    """Return what a run has read in the order of our columns."""
+    """Return the window of a run in the order of our columns."""
     return (None, None, None) if window is None else (window.cursor, window.after, window.up_to)
 
 

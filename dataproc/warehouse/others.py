@@ -38,7 +38,7 @@ Counted = Callable[[int], Account]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why rows are set aside; `code` is what programs tell it by, where that is not the rule."""
+    """Why rows are set aside; `code` is its SQLSTATE, where the warehouse refused the rows."""
 
     rule: str
     column: str | None

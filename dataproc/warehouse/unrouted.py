@@ -31,7 +31,7 @@ def is_unrouted(exc: pg.CheckViolation) -> bool:
 def set_aside_unrouted(others: Others, exc: pg.CheckViolation) -> bool:
     """Set aside the rows that PostgreSQL refused with `exc`; return whether they could be found.
 
-    They cannot where partitions are told by a column that the load does not fill.
+    They cannot where the partition key has a column that the load does not fill.
     """
     table = others.target.identifier.as_string(others.conn)
     found = [sql.SQL(text) for (text,) in others.conn.execute(CONSTRAINTS, (table,)).fetchall()]

@@ -61,7 +61,7 @@ class PostgresWarehouse:
             return ledger.look_up(conn, load_id.job_id)
 
     def memory(self, name: str, target: str, *, by_key: bool = False) -> WarehouseMemory:
-        """Return what the published runs of jobs of this name have read for a target, which may be filled `by_key`."""
+        """Return the memory of the jobs of this name for a target, which may be filled `by_key`."""
         return WarehouseMemory(self.url, name, target, by_key)
 
     def open(

@@ -145,7 +145,8 @@ def test_a_plan_tells_the_change_that_the_contract_asks_for(spec: Path, warehous
     with psycopg.connect(warehouse_url) as conn:
         conn.execute("CREATE SCHEMA analytics")
         conn.execute("CREATE TABLE analytics.orders (order_id date)")
-    text = SPEC.replace("cast: {total", "cast: {order_id: timestamp, total")
+    text = f"{SPEC.partition('destination')[0]}  - {{kind: derive, columns: {{order_id: make_timestamp(order_id)}}}}\n"
+    text += "destination: {table: analytics.orders}\n"
     spec.write_text(text.replace("analytics.orders", "analytics.orders, contract: evolve"))
 
     plan, shown = planned(spec), run("plan", spec).stdout

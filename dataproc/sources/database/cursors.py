@@ -21,7 +21,7 @@ Ask = Callable[[str], Sequence[Any] | None]
 
 
 EDGE = "dataproc_edge"
-"""The column that tells whether a row is at the new watermark; it comes after those that were asked for."""
+"""The column that marks rows at the new watermark; it is the last one of a statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Bounds:
     """What is new: how the watermark moves, and the conditions of the rows between; `None`: there is nothing new.
 
     `again` are the conditions of the rows at the old watermark, where they are read apart to leave out those that are
-    known; `edge` is the expression that tells whether a row is at the new one.
+    known; `edge` is the expression that is 1 for rows at the new one.
     """
 
     move: CursorMove | None
@@ -62,12 +62,12 @@ class AtEdge:
     flag: str | None = None
 
     def begin(self) -> EdgeOfUnit:
-        """Return what follows the rows of a unit while it is read."""
+        """Return the state in which a unit is read."""
         return EdgeOfUnit(self.high, Known.of(self.known))
 
 
 def flags_of(cells: Sequence[Cells], rows: int) -> Mask:
-    """Return which rows of a batch are at the edge, by the column that tells it; without one, all are."""
+    """Return which rows of a batch are at the edge, by the column that marks them; without one, all are."""
     return np.asarray(cells[0]) == 1 if cells else np.ones(rows, np.bool_)
 
 
@@ -108,7 +108,7 @@ class Part:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The column that tells which rows are at the edge, where it is not all of them."""
+        """The column that marks the rows at the edge, where not all of them are."""
         return () if self.edge is None or self.edge.flag is None else (f"{self.edge.flag} AS {EDGE}",)
 
 
@@ -134,7 +134,7 @@ class Cursor:
     literal: Callable[[str], str] = lambda text: "'" + text.replace("'", "''") + "'"
 
     def bounds(self, ask: Ask, memory: Memory, schema: pa.Schema) -> Bounds:
-        """Return what is new on the snapshot of the session that is asked; rows have the columns of `schema`."""
+        """Return the bounds of the new rows on the snapshot of a session; rows have the columns of `schema`."""
         before, found = memory.watermark(self.wanted.cursor), memory.boundary()
         start = before if before is not None or self.wanted.start is None else str(self.wanted.start)
         columns = None if found.by_key else columns_of(schema)

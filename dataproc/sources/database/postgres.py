@@ -79,7 +79,7 @@ class PostgresSource:
         window = self.window(conn, columns, memory)
         units, announced = self.units(conn, snapshot, columns, window)
         notes = (*self.notes(snapshot, units), *note_of(columns), *window.notes)
-        # Rows are told by their values, which nobody sees of rows that are handed on as they are.
+        # Digests need the values of rows, and rows that are handed on as they are stay encoded.
         wire = () if any(part.edge for part in window.parts) else wire_of(conn, columns)
         return SourcePlan(
             units, schema_of(columns), announced, move=window.move, notes=notes, wire=wire, hold=Held(conn)

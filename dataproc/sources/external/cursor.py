@@ -48,14 +48,14 @@ def value_of(move: CursorMove) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Beyond:
-    """Leaves out what earlier runs have read; `known` are the rows at the watermark that are left out."""
+    """Leaves out the rows that earlier runs have read; `known` are those at the watermark."""
 
     move: CursorMove
     known: Known
 
     @classmethod
     def of(cls, move: CursorMove) -> "Beyond":
-        """Return what leaves out the rows that were read before `move`."""
+        """Return the filter for rows that were read before `move`."""
         return cls(move, Known.of(move.known))
 
     def piece(self, piece: Piece) -> Piece:

@@ -18,7 +18,7 @@ from dataproc.domain.errors import BadDataError, ContractViolationError
 from dataproc.domain.source_columns import is_inferred, read_as, sql_type_of
 from dataproc.domain.sources.files import CsvOptions
 from dataproc.domain.unit import Unit
-from dataproc.sources.drift import RULE, Drift, refuse_missing, stranger
+from dataproc.sources.drift import RULE, Drift, refuse_missing, unknown_column_message
 from dataproc.sources.files import lines
 from dataproc.sources.files.cells import are_codes, text_of, values_of, words_in
 from dataproc.sources.files.quoting import last_record_end, repaired
@@ -60,7 +60,7 @@ class BlockReader:
         refuse_missing(self.unit.uri, [n for n in self.schema.names if n not in self.names], self.contract)
         for name in checked_names(self.names, self.unit.uri):
             if name not in self.schema.names and not self.drift.takes_stranger(name):
-                msg = stranger("column", self.unit.uri, name)
+                msg = unknown_column_message("column", self.unit.uri, name)
                 raise ContractViolationError(msg, uri=self.unit.uri, column=name)
 
     def read(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:

@@ -13,7 +13,7 @@ from dataproc.domain.chunk import POSITION_FIELD, Piece, no_rejects, with_positi
 from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.source_columns import Kind
-from dataproc.sources.drift import RULE, Drift, stranger
+from dataproc.sources.drift import RULE, Drift, unknown_column_message
 from dataproc.sources.files.json_blocks import BlockDecoder, are_utf8
 from dataproc.sources.inference import NULL, joined
 from dataproc.sources.json_values import BadLineError, Raw, converter, kind_of
@@ -83,7 +83,7 @@ class JsonRows:
     def is_stranger(self, name: str, value: Raw) -> bool:
         """Whether a key that the plan does not know has a value that is left out; else its record is refused."""
         if not self.drift.takes_stranger(name):
-            msg = stranger("key", f"{self.uri}: {self.where(self.count)}", name)
+            msg = unknown_column_message("key", f"{self.uri}: {self.where(self.count)}", name)
             raise ContractViolationError(msg, uri=self.uri, column=name)
         if value != MISSING and self.contract.of(name) == "discard_row":
             raise BadLineError(RULE, f"the key {name!r} is not in the first records of the source", name)

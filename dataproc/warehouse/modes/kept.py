@@ -24,14 +24,14 @@ SELECT EXISTS (SELECT FROM tree JOIN pg_trigger ON tgrelid = id WHERE tgtype & %
 """
 
 
-def demand_none(move: Move, left: str, what: str, /, **parts: sql.Composable) -> None:
-    """Refuse the load if rows are `left`, by the end of a query that begins with FROM, that were to be `what`."""
+def demand_none(move: Move, left: str, action: str, /, **parts: sql.Composable) -> None:
+    """Fail the load if a query that begins with `left`, its FROM clause, finds rows to which `action` was not done."""
     if not may_keep_rows(move):
         return
     (kept,) = move.ask(f"SELECT count(*) {left}", **parts)
     if kept:
         raise CountMismatchError(
-            f"{kept} rows of {move.target.name} were to be {what} and are still there; "
+            f"{kept} rows of {move.target.name} were to be {action} and are still there; "
             "a trigger or a rule of the table keeps them: change it, or load into another table"
         )
 
