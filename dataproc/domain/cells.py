@@ -27,6 +27,12 @@ def unfit(cells: Cells, dtype: pa.DataType) -> Mask:
     return np.concatenate([unfit(cells[:middle], dtype), unfit(cells[middle:], dtype)])
 
 
+def cast_fitting(text: Cells, strange: Mask, dtype: pa.DataType) -> tuple[Cells, Mask]:
+    """Return text cast to a type, null where it is strange or does not fit, and where that is."""
+    bad = strange | unfit(cleared(text, strange), dtype)
+    return cleared(text, bad).cast(dtype), bad
+
+
 def casts(cells: Cells, dtype: pa.DataType) -> bool:
     """Whether all cells can be cast."""
     try:

@@ -72,12 +72,17 @@ def python_value(cell: "pa.Scalar[Any]") -> object:
 
 
 def broken_by(rejects: pa.Table) -> Broken:
-    """Return which rules rejects broke, and how many rows broke each, the most frequent first."""
+    """Return the rules that rejects broke, each with its number of rows, the most frequent first."""
     if rejects.num_rows == 0:
         return ()
     counted = rejects.select(["rule", "column"]).group_by(["rule", "column"]).aggregate([([], "count_all")])
     found = [(rule_name(each["rule"], each["column"]), each["count_all"]) for each in counted.to_pylist()]
-    return tuple(sorted(found, key=lambda pair: (-pair[1], pair[0]))[:NAMED_RULES])
+    return most_frequent_first(found)[:NAMED_RULES]
+
+
+def most_frequent_first(counts: Iterable[tuple[str, int]]) -> Broken:
+    """Return rules and their numbers of rows, the most frequent first, and equally frequent ones by name."""
+    return tuple(sorted(counts, key=lambda pair: (-pair[1], pair[0])))
 
 
 def rule_name(rule: str, column: str | None) -> str:

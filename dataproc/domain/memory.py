@@ -85,8 +85,8 @@ class CursorMove:
             if self.known is None:
                 return None
             found.append(self.known)
-        digests = digests_in(b"".join(found))
-        return b"".join(sorted(digests)) if len(digests) <= MOST_AT_BOUNDARY else None
+        digests = joined_digests(digests_in(b"".join(found)))
+        return None if digests == TOO_MANY else digests
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,11 @@ class Edge:
 
     high: str
     digests: bytes = field(default=b"", repr=False)
+
+
+def joined_digests(digests: Sequence[bytes]) -> bytes:
+    """Return sorted digests one after the other; of more than a memory keeps, `TOO_MANY`."""
+    return b"".join(sorted(digests)) if len(digests) <= MOST_AT_BOUNDARY else TOO_MANY
 
 
 def digests_in(text: bytes) -> list[bytes]:

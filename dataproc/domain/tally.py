@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
-from dataproc.domain.chunk import Account, Broken, LoadedChunk
+from dataproc.domain.chunk import Account, Broken, LoadedChunk, most_frequent_first
 from dataproc.domain.errors import CountMismatchError, SourceChangedError, WarehouseUnavailableError
 from dataproc.domain.memory import Edge
 from dataproc.domain.unit import SourcePlan, Unit
@@ -45,7 +45,7 @@ class Tally:
     @property
     def totals(self) -> Totals:
         """The account, and the rules that its rejects broke, the most frequent first."""
-        return Totals(self.account, tuple(sorted(self.broken.items(), key=lambda pair: (-pair[1], pair[0]))))
+        return Totals(self.account, most_frequent_first(self.broken.items()))
 
     @property
     def sent(self) -> int:

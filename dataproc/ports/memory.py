@@ -18,7 +18,7 @@ class Memory(Protocol):
         """
 
     def boundary(self) -> Boundary:
-        """Return which rows at the watermark were read."""
+        """Return the rows at the watermark that earlier runs have read."""
 
     def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
         """Yield those objects of which this version was not loaded yet, in their order; asks in batches."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from dataproc.domain.cells import Mask
 from dataproc.domain.chunk import POSITION, Piece, python_rows
-from dataproc.domain.memory import DIGEST_SIZE, MOST_AT_BOUNDARY, TOO_MANY, CursorMove, digests_in
+from dataproc.domain.memory import DIGEST_SIZE, MOST_AT_BOUNDARY, TOO_MANY, CursorMove, digests_in, joined_digests
 from dataproc.domain.row_text import written
 
 NOT_KNOWN = (
@@ -40,11 +40,6 @@ def digest(text: str | bytes) -> bytes:
 def columns_of(schema: pa.Schema) -> str:
     """Return a digest of the names and types of columns, in any order."""
     return digest("\n".join(sorted(f"{field.name} {field.type}" for field in schema))).hex()
-
-
-def joined(digests: Sequence[bytes]) -> bytes:
-    """Return digests one after the other, unless they are more than a memory keeps."""
-    return b"".join(sorted(digests)) if len(digests) <= MOST_AT_BOUNDARY else TOO_MANY
 
 
 @dataclass(slots=True)
@@ -90,7 +85,7 @@ class EdgeOfUnit:
         old = {position for position, one in digests.items() if self.known.takes(one)}
         new = [one for position, one in digests.items() if position not in old]
         left = without(piece, sorted(old)) if old else piece
-        return left._replace(high=self.high, edge=joined(new))
+        return left._replace(high=self.high, edge=joined_digests(new))
 
 
 def digests_of(rows: pa.Table) -> dict[int, bytes]:

@@ -100,19 +100,14 @@ def is_infinite(cells: Cells) -> Mask:
     """Return which numbers, or texts of numbers, are infinite: such texts have no digits."""
     if t.is_floating(cells.type):
         return np.asarray(np.isinf(cells.to_numpy(zero_copy_only=False)), np.bool_)
-    return ~true_of(pc.match_substring_regex(cells.cast(pa.string()), r"\d"))
+    return ~is_true(pc.match_substring_regex(cells.cast(pa.string()), r"\d"))
 
 
 def is_zero(cells: Cells) -> Mask:
     """Return which numbers, or texts of numbers, are zero: such texts have no other digit before the exponent."""
     if t.is_floating(cells.type):
         return np.asarray(cells.to_numpy(zero_copy_only=False) == 0)
-    return ~true_of(pc.match_substring_regex(cells.cast(pa.string()), r"^[^eE]*[1-9]"))
-
-
-def true_of(holds: Cells) -> Mask:
-    """Return where a condition holds; null is false."""
-    return np.asarray(pc.if_else(holds.is_null(), pa.scalar(value=False), holds), dtype=np.bool_)
+    return ~is_true(pc.match_substring_regex(cells.cast(pa.string()), r"^[^eE]*[1-9]"))
 
 
 def wide(cells: Cells, dtype: pa.DataType) -> Cells:
@@ -173,7 +168,7 @@ def sifted(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask]:
     if shape is not None:
         strange = failing(pc.match_substring_regex(text, shape))
     if t.is_decimal(dtype):
-        strange |= true_of(pc.match_substring_regex(text, TINY))
+        strange |= is_true(pc.match_substring_regex(text, TINY))
     plausible = cleared(text, strange)
     if t.is_timestamp(dtype):
         values, bad = timestamps_of(plausible, dtype)

@@ -90,9 +90,8 @@ class Expression:
         infinite = is_infinite(values)
         if infinite is None:
             return values, failed
-        return pa.chunked_array(
-            [cleared(in_one_piece(values), infinite)]
-        ), infinite if failed is None else failed | infinite
+        finite = pa.chunked_array([cleared(in_one_piece(values), infinite)])
+        return finite, infinite if failed is None else failed | infinite
 
     @staticmethod
     def values(text: str, rows: pa.Table) -> Values:

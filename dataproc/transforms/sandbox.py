@@ -80,7 +80,7 @@ def without_arrow(dtype: DuckDBPyType, *, nested: bool = False) -> str | None:
 
 
 def is_infinite(values: "pa.ChunkedArray[Any]") -> Mask | None:
-    """Return which moments are infinite, which Arrow would take for the last ones of its calendar; `None`: none is."""
+    """Mark infinite moments, which Arrow would export as finite ones; `None`: all moments are finite."""
     if not t.is_timestamp(values.type):
         return None
     ticks = values.cast(pa.int64())

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
-from dataproc.warehouse.columns import FULL_NAMES_OF_BASES, LIMITS, Column, coded
+from dataproc.warehouse.columns import Column, base_type_of, coded
 
 Fit = Callable[[Column, "pa.ChunkedArray[Any]"], "pa.ChunkedArray[Any]"]
 """Returns values as a column's type, or raises an error for one that would not be the same."""
@@ -20,10 +20,8 @@ Fit = Callable[[Column, "pa.ChunkedArray[Any]"], "pa.ChunkedArray[Any]"]
 def element_column(column: Column, dtype: pa.DataType) -> Column:
     """Return the column that elements of an Arrow type would have by themselves."""
     sql_type = (column.base_sql_type or column.sql_type).removesuffix("[]")
-    unlimited = LIMITS.sub("", sql_type)
-    base_type = next((base for base, full in FULL_NAMES_OF_BASES.items() if full == unlimited), unlimited)
     single = replace(column, sql_type=sql_type, base_sql_type=sql_type, arrow_type=pa.string(), coding="text")
-    return coded(dtype, single, base_type, sql_type)
+    return coded(dtype, single, base_type_of(sql_type), sql_type)
 
 
 def with_fitted_elements(column: Column, lists: pa.ChunkedArray[Any], fit: Fit) -> pa.ChunkedArray[Any]:

@@ -170,9 +170,13 @@ def declare(field: pa.Field[pa.DataType]) -> Column:
 def declare_named(field: pa.Field[pa.DataType], sql_type: str) -> Column:
     """Return the column of a type that a field's metadata names."""
     column = Column(field.name, sql_type, pa.string(), "text")
+    return with_shortest(field, coded(plain_type(field.type), column, base_type_of(sql_type), sql_type))
+
+
+def base_type_of(sql_type: str) -> str:
+    """Return the catalog's name of a type, without its limits."""
     unlimited = LIMITS.sub("", sql_type)
-    base_type = next((base for base, full in FULL_NAMES_OF_BASES.items() if full == unlimited), unlimited)
-    return with_shortest(field, coded(plain_type(field.type), column, base_type, sql_type))
+    return next((base for base, full in FULL_NAMES_OF_BASES.items() if full == unlimited), unlimited)
 
 
 def with_shortest(field: pa.Field[pa.DataType], column: Column) -> Column:

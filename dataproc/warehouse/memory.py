@@ -77,7 +77,7 @@ class WarehouseMemory:
         return str(row[1])
 
     def boundary(self) -> Boundary:
-        """Return which rows at the watermark were read."""
+        """Return the rows at the watermark that earlier runs have read."""
         with connect(self.url) as conn:
             known, columns = conn.execute(BOUNDARY, (self.name, self.target)).fetchone() or (None, "")
         return Boundary(self.by_key, known, columns)

@@ -20,8 +20,10 @@ OWN_TYPES: tuple[tuple[str, pa.DataType, bool], ...] = (
     ("boolean", pa.bool_(), True),
 )
 """Type, type of the values, and whether it is never null: of `valid_from`, `valid_to` and `is_current`."""
-IS_PARTITIONED = "SELECT relkind = 'p' FROM pg_class WHERE oid = %s"
-HAS_UNIQUE = "SELECT EXISTS (SELECT FROM pg_index WHERE indrelid = %s AND indisunique)"
+REFUSALS = """
+SELECT relkind = 'p', EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisunique)
+FROM pg_class WHERE oid = %s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,7 @@ def own_columns(
     return tuple(Column(name, sql_type, dtype, required=required) for name, (sql_type, dtype, required) in made)
 
 
-def is_partitioned(conn: psycopg.Connection, oid: int) -> bool:
-    """Whether a table consists of partitions, of which none may fit a row."""
-    return conn.execute(IS_PARTITIONED, (oid,)).fetchone() == (True,)
-
-
-def has_unique_index(conn: psycopg.Connection, oid: int) -> bool:
-    """Whether rows of a table may be refused for being there already."""
-    return conn.execute(HAS_UNIQUE, (oid,)).fetchone() == (True,)
+def refusals(conn: psycopg.Connection, oid: int) -> tuple[bool, bool]:
+    """Return whether a table consists of partitions, none of which may fit a row, and whether it has a unique index."""
+    is_partitioned, is_unique = conn.execute(REFUSALS, (oid,)).fetchone() or (False, False)
+    return is_partitioned, is_unique

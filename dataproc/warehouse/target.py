@@ -20,7 +20,7 @@ from dataproc.warehouse.attributes import Attribute, describe
 from dataproc.warehouse.change import Alteration, Change, weighed
 from dataproc.warehouse.columns import Column, declare
 from dataproc.warehouse.contract import Meeting, refuse_some
-from dataproc.warehouse.shape import Shape, has_unique_index, is_partitioned, refuse_left_out
+from dataproc.warehouse.shape import Shape, refusals, refuse_left_out
 
 RESERVED = ("dataproc_load", "information_schema")
 SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
@@ -123,7 +123,7 @@ def find_target(conn: psycopg.Connection, destination: Destination, schema: pa.S
             *where, declared(shape.fields, destination.terms), exists=oid is not None, beside=shape.beside,
             own=shape.own, placed=placed, lock=lock,
         )  # fmt: skip
-    attributes, partitioned = describe(conn, oid), is_partitioned(conn, oid)
+    attributes, (partitioned, is_unique) = describe(conn, oid), refusals(conn, oid)
     shape = Shape.of(destination, fields, attributes)
     fields = list(shape.fields)
     identifier = sql.Identifier(*where)
@@ -136,7 +136,7 @@ def find_target(conn: psycopg.Connection, destination: Destination, schema: pa.S
     return Target(
         *where, match.columns, exists=True, attributes=attributes, checks=tuple((n, text) for n, text in checks),
         left_out=match.left_out, alterations=change.alterations, beside=shape.beside, own=shape.own,
-        placed=placed or partitioned or has_unique_index(conn, oid), partitioned=partitioned, lock=lock,
+        placed=placed or partitioned or is_unique, partitioned=partitioned, lock=lock,
     )  # fmt: skip
 
 

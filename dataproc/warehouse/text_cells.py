@@ -19,7 +19,7 @@ from dataproc.arrow.byte_strings import byte_strings
 from dataproc.arrow.numbers import has_strange_bytes, out_of_range
 from dataproc.arrow.texts import joined_text
 from dataproc.arrow.timestamps import since_year_one, times_of, timestamps_of
-from dataproc.domain.cells import Cells, Mask, cleared, failing, unfit
+from dataproc.domain.cells import Cells, Mask, cast_fitting, cleared, failing
 from dataproc.warehouse.columns import Column
 from dataproc.warehouse.numeric_wire import numeric_wire
 
@@ -51,14 +51,14 @@ def integers(text: Cells, dtype: pa.DataType) -> Parsed:
     if has_strange_bytes(text):
         text = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), r"^\+([0-9])", r"\1")
         strange = failing(pc.match_substring_regex(text, "^-?[0-9]+$"))
-        return without(text, strange, dtype)
-    return without(text, np.zeros(len(text), np.bool_), dtype)
+        return cast_fitting(text, strange, dtype)
+    return cast_fitting(text, np.zeros(len(text), np.bool_), dtype)
 
 
 def floats(text: Cells, dtype: pa.DataType) -> Parsed:
     """Return floating-point numbers; one out of range is left to PostgreSQL, which refuses it."""
     tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), r"^\+([0-9.])", r"\1")
-    values, bad = without(tidy, np.zeros(len(text), np.bool_), dtype)
+    values, bad = cast_fitting(tidy, np.zeros(len(text), np.bool_), dtype)
     beyond = out_of_range(tidy, values)
     return cleared(values, beyond), bad | beyond
 
@@ -113,13 +113,6 @@ def uuids(text: Cells) -> Parsed:
     strange = failing(pc.match_substring_regex(text, UUID))
     digits = pc.replace_substring(cleared(text, strange), "-", "").to_pylist()
     return pa.array([None if each is None else bytes.fromhex(each) for each in digits], pa.binary()), strange
-
-
-def without(text: Cells, strange: Mask, dtype: pa.DataType) -> Parsed:
-    """Return text cast to a type, null where it is strange or does not fit, and where that is."""
-    plausible = cleared(text, strange)
-    bad = unfit(plausible, dtype)
-    return cleared(plausible, bad).cast(dtype), strange | bad
 
 
 PARSERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Cells, pa.DataType], Parsed]], ...] = (

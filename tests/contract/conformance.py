@@ -2,7 +2,7 @@
 
 import pickle
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Protocol
@@ -12,6 +12,7 @@ import pytest
 
 from dataproc.domain.chunk import POSITION, Chunk, LoadedChunk
 from dataproc.domain.errors import RetryableError, SourceNotFoundError, SourceRefusedError
+from dataproc.domain.memory import Boundary
 from dataproc.domain.tally import Tally
 from dataproc.domain.unit import Begun, SourcePlan, Unit
 from dataproc.ports.pipeline import Source
@@ -74,6 +75,20 @@ def read_next(source: Source, memory: FakeMemory) -> list[Row]:
     tally.verify(plan)
     memory.change(plan, tally)
     return rows_of(chunks)
+
+
+READ_ONCE, READ_BY_KEY = [[0], [1], [], [3], [4]], [[0], [0, 1], [0, 1], [0, 1, 3], [3, 4]]
+"""The rows that the five runs of `read_late_rows` read: each row once, and all rows at the watermark again."""
+
+
+def read_late_rows(source: Source, add: Callable[[int, str], object], last: str, beyond: str, *, by_key: bool) -> bool:
+    """Add rows with the value of the watermark between five runs; return whether each run read the right rows."""
+    memory, found = FakeMemory(kept=Boundary(by_key)), []
+    for number, value in enumerate([last, last, "", beyond, beyond]):
+        if value:
+            add(number, value)
+        found.append([row[0] for row in read_next(source, memory)])
+    return found == (READ_BY_KEY if by_key else READ_ONCE)
 
 
 class SourceConformance:

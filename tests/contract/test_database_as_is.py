@@ -319,7 +319,7 @@ def test_a_row_that_the_target_refuses_is_set_aside_and_the_others_are_loaded(sh
 def test_only_what_is_new_is_read_as_it_is(shop: Shop) -> None:
     table, target = shop.make("n int, x text", "(1, 'a')", "(2, 'b')"), shop.target()
     warehouse = PostgresWarehouse(shop.warehouse_url, ALWAYS_DIRECT)
-    # Rows of `append` are told by their values, which nobody sees of rows that are handed on as they are.
+    # `append` needs the values of the rows for their digests, and so decodes them.
     destination = Destination.model_validate({"table": target, "mode": "merge", "keys": ["n"]})
     Query(shop.warehouse_url)(f"CREATE TABLE {target} (n int PRIMARY KEY, x text)")
     source = shop.source(table=table, incremental={"cursor": "n"})

@@ -53,12 +53,12 @@ class Shop:
         self.query(f"INSERT INTO {self.table} VALUES {', '.join(rows)}")
 
     def run(self, load: str = "direct", **incremental: object) -> list[Any]:
-        """Load what is new; return the numbers of all rows in the target."""
+        """Load the new rows; return the numbers of all rows in the target."""
         self.load({"load": load}, incremental=incremental)
         return [row[0] for row in self.query.table(self.target)]
 
     def load(self, terms: Mapping[str, Any], **options: object) -> Monitor:
-        """Load what is new; return what was told."""
+        """Load the new rows; return the monitor of the run."""
         warehouse, monitor = PostgresWarehouse(self.url, ALWAYS_DIRECT), Monitor()
         destination = Destination.model_validate({"table": self.target, **terms})
         pipeline = Pipeline(self.source(**options), (), destination, (), FakeEngine(), warehouse)

@@ -13,7 +13,6 @@ import pytest
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import BadDataError, InvalidSpecError, SourceNotFoundError
 from dataproc.domain.job import JobId
-from dataproc.domain.memory import Boundary
 from dataproc.domain.sources.external import DltSource
 from dataproc.ports.pipeline import Source
 from dataproc.ports.warehouse import LoadId
@@ -22,7 +21,7 @@ from dataproc.services.monitor import Monitor
 from dataproc.services.pipeline import Pipeline
 from dataproc.sources.factory import source_for
 from tests.builders import surroundings
-from tests.contract.conformance import Row, SourceConformance, in_a_worker, read_all, read_next, rows_of
+from tests.contract.conformance import Row, SourceConformance, in_a_worker, read_all, read_late_rows, rows_of
 from tests.fakes.pipeline import FakeEngine
 from tests.fakes.secrets import FakeSecrets
 from tests.fakes.warehouse import FakeMemory, FakeWarehouse
@@ -122,15 +121,13 @@ def run(source: Source, warehouse: FakeWarehouse) -> int:
 def test_rows_that_come_later_with_the_value_of_the_watermark_are_read_once_or_by_key_again(
     orders: Orders, *, by_key: bool
 ) -> None:
-    source, memory = orders.source(incremental={"cursor": "at"}), FakeMemory(kept=Boundary(by_key))
-    found, rows = [], list[dict[str, Any]]()
-    for n, value in enumerate([7, 7, None, 8, 8]):
-        if value:
-            rows.append({"n": n, "at": value})
-            orders.write(rows)
-        found.append([row[0] for row in read_next(source, memory)])
+    source, rows = orders.source(incremental={"cursor": "at"}), list[dict[str, Any]]()
 
-    assert found == ([[0], [0, 1], [0, 1], [0, 1, 3], [3, 4]] if by_key else [[0], [1], [], [3], [4]])
+    def add(number: int, value: str) -> None:
+        rows.append({"n": number, "at": int(value)})
+        orders.write(rows)
+
+    assert read_late_rows(source, add, "7", "8", by_key=by_key)
 
 
 def test_a_row_without_a_cursor_is_set_aside(orders: Orders) -> None:

@@ -16,7 +16,6 @@ import pytest
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import SourceChangedError, SourceUnavailableError
 from dataproc.domain.job import JobId
-from dataproc.domain.memory import Boundary
 from dataproc.domain.sources.rest import RestSource
 from dataproc.ports.pipeline import Source
 from dataproc.ports.warehouse import LoadId, Published
@@ -26,10 +25,9 @@ from dataproc.sources.factory import source_for
 from dataproc.sources.rest.source import ApiSource
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.builders import a_connection, surroundings
-from tests.contract.conformance import Row, SourceConformance, read_all, read_next, rows_of
+from tests.contract.conformance import Row, SourceConformance, read_all, read_late_rows, rows_of
 from tests.fakes.pipeline import FakeEngine
 from tests.fakes.secrets import FakeSecrets
-from tests.fakes.warehouse import FakeMemory
 from tests.rest_api import Api, Call, Record, Reply, by_cursor, by_link, by_offset, orders, paged, rest_api
 from tests.waiting import wait_until
 from tests.warehouses import Query
@@ -360,14 +358,12 @@ def test_records_that_come_later_with_the_value_of_the_watermark_are_read_once_o
 ) -> None:
     records: list[Record] = []
     api.routes["/changes"] = changes(records)
-    source, memory = a_source(api, **INCREMENTAL), FakeMemory(kept=Boundary(by_key))
-    found = []
-    for n, second in enumerate([7, 7, None, 8, 8]):
-        if second:
-            records += [{**orders(1, first=n)[0], "changed_at": f"2026-01-01T00:00:0{second}Z"}]
-        found.append([row[0] for row in read_next(source, memory)])
+    source = a_source(api, **INCREMENTAL)
 
-    assert found == ([[0], [0, 1], [0, 1], [0, 1, 3], [3, 4]] if by_key else [[0], [1], [], [3], [4]])
+    def add(number: int, second: str) -> None:
+        records.append({**orders(1, first=number)[0], "changed_at": f"2026-01-01T00:00:0{second}Z"})
+
+    assert read_late_rows(source, add, "7", "8", by_key=by_key)
 
 
 @pytest.mark.parametrize("sign", [">", ">="])

@@ -13,7 +13,7 @@ from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.memory import CursorKind, CursorMove, order_of
 from dataproc.domain.sources.incremental import Incremental
 from dataproc.ports.memory import Memory
-from dataproc.sources.boundary import EdgeOfUnit, Known, columns_of, notes_on
+from dataproc.sources.boundary import EdgeOfUnit, Known, columns_of
 from dataproc.sources.database.relation import Relation
 
 Ask = Callable[[str], Sequence[Any] | None]
@@ -22,32 +22,6 @@ Ask = Callable[[str], Sequence[Any] | None]
 
 EDGE = "dataproc_edge"
 """The column that marks rows at the new watermark; it is the last one of a statement."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What is new: how the watermark moves, and the conditions of the rows between; `None`: there is nothing new.
-
-    `again` are the conditions of the rows at the old watermark, where they are read apart to leave out those that are
-    known; `edge` is the expression that is 1 for rows at the new one.
-    """
-
-    move: CursorMove | None
-    conditions: Sequence[str] | None
-    again: Sequence[str] | None = None
-    edge: str | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def parts(self) -> "tuple[Part, ...]":
-        """The rows that are read: those at the old watermark that may be new, and those beyond it."""
-        found: list[Part] = []
-        if self.again is not None and self.move is not None and self.move.before is not None:
-            found.append(Part(self.again, AtEdge(self.move.before, self.move.known)))
-        if self.conditions is not None:
-            after = None if self.move is None or self.edge is None else self.move.after
-            found.append(Part(self.conditions, None if after is None else AtEdge(after, flag=self.edge)))
-        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +41,7 @@ class AtEdge:
 
 
 def flags_of(cells: Sequence[Cells], rows: int) -> Mask:
-    """Return which rows of a batch are at the edge, by the column that marks them; without one, all are."""
+    """Mark the rows of a batch at the edge, by the column that marks them; without one, mark all."""
     return np.asarray(cells[0]) == 1 if cells else np.ones(rows, np.bool_)
 
 
@@ -112,8 +86,16 @@ class Part:
         return () if self.edge is None or self.edge.flag is None else (f"{self.edge.flag} AS {EDGE}",)
 
 
-EVERYTHING = Bounds(None, ())
-"""What is read of a job that is not incremental."""
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The movement of the watermark, and the parts of the relation that a run reads."""
+
+    move: CursorMove | None
+    parts: tuple[Part, ...]
+
+
+EVERYTHING = Bounds(None, (Part(()),))
+"""The bounds of a job that is not incremental."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +121,17 @@ class Cursor:
         start = before if before is not None or self.wanted.start is None else str(self.wanted.start)
         columns = None if found.by_key else columns_of(schema)
         move = CursorMove(self.wanted.cursor, self.kind, before, before, columns, found)
-        by_key = found.by_key and before is not None
-        again = [self.at(before)] if before is not None and columns is not None and move.known is not None else None
-        notes = notes_on(move)
+        again = () if before is None or move.known is None else (Part((self.at(before),), AtEdge(before, move.known)),)
         self.refuse_nulls(ask)
-        new = self.conditions(start, included=by_key)
+        new = self.conditions(start, included=found.by_key and before is not None)
         greatest, finite = ask(self.relation.select([self.shown, self.finite], new)) or (None, 0)
         if greatest is None:
-            return Bounds(move, None, again, notes=notes)
+            return Bounds(move, again)
         after = str(greatest)
         self.demand_order(after, finite=int(finite) == 1)
         new.append(f"{self.ordered} <= {self.written(after)}")
-        edge = None if found.by_key else f"CASE WHEN {self.at(after)} THEN 1 ELSE 0 END"
-        return Bounds(replace(move, after=after), new, again, edge, notes)
+        edge = None if found.by_key else AtEdge(after, flag=f"CASE WHEN {self.at(after)} THEN 1 ELSE 0 END")
+        return Bounds(replace(move, after=after), (*again, Part(new, edge)))
 
     def conditions(self, start: str | None, *, included: bool) -> list[str]:
         """Return the conditions of rows beyond `start`, or from it on, that are old enough."""

@@ -23,6 +23,7 @@ from dataproc.domain.sources.incremental import Incremental
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.connector import Discovered
 from dataproc.ports.memory import BLANK, Memory
+from dataproc.sources.boundary import notes_on
 from dataproc.sources.database.cursors import EVERYTHING, AtEdge, Batches, Bounds, Cursor, Part, kind_of, place_of
 from dataproc.sources.database.fitting import piece_of
 from dataproc.sources.database.mysql_session import MysqlLogin, Streaming, translated
@@ -76,7 +77,7 @@ class MysqlSource:
             window = self.window(cursor, memory, schema)
             size = self.size(cursor)
         units = tuple(self.unit(columns, schema, part, size) for part in window.parts)
-        notes = (*((ONE_UNIT,) if units else ()), *window.notes)
+        notes = (*((ONE_UNIT,) if units else ()), *notes_on(window.move))
         return SourcePlan(units, schema, None if units else 0, move=window.move, notes=notes)
 
     def columns(self, cursor: Streaming) -> tuple[MysqlColumn, ...]:

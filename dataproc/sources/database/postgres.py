@@ -14,6 +14,7 @@ from dataproc.domain.chunk import Chunk, Piece, number
 from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
+from dataproc.sources.boundary import notes_on
 from dataproc.sources.database.cursors import EVERYTHING, AtEdge, Bounds, Part, flags_of
 from dataproc.sources.database.fitting import piece_of
 from dataproc.sources.database.postgres_copy import copying
@@ -78,16 +79,17 @@ class PostgresSource:
         columns = describe(conn, self.relation, self.text_columns)
         window = self.window(conn, columns, memory)
         units, announced = self.units(conn, snapshot, columns, window)
-        notes = (*self.notes(snapshot, units), *note_of(columns), *window.notes)
+        is_divided = len(units) > len(window.parts)
+        notes = (*self.notes(snapshot, is_divided=is_divided), *note_of(columns), *notes_on(window.move))
         # Digests need the values of rows, and rows that are handed on as they are stay encoded.
         wire = () if any(part.edge for part in window.parts) else wire_of(conn, columns)
         return SourcePlan(
             units, schema_of(columns), announced, move=window.move, notes=notes, wire=wire, hold=Held(conn)
         )
 
-    def notes(self, snapshot: Snapshot, units: Sequence[Unit]) -> Sequence[str]:
+    def notes(self, snapshot: Snapshot, *, is_divided: bool) -> Sequence[str]:
         """Return why there is one unit, where one might expect more."""
-        if len(units) > 1 or self.spec.split == "none":
+        if is_divided or self.spec.split == "none":
             return ()
         if snapshot.exported is None:
             return (SHARED,)

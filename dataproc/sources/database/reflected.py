@@ -15,6 +15,7 @@ from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.connector import Discovered
 from dataproc.ports.memory import BLANK, Memory
+from dataproc.sources.boundary import notes_on
 from dataproc.sources.database.cursors import EVERYTHING, AtEdge, Batches, Bounds, Cursor, Part, kind_of, place_of
 from dataproc.sources.database.fitting import Fitted, cast, piece_of
 from dataproc.sources.database.reflected_engine import Dialect, ReflectedLogin, translated
@@ -90,7 +91,7 @@ class ReflectedSource:
             schema = pa.schema([pa.field(column.name, column.arrow_type) for column in columns])
             window = self.window(conn, columns, memory, schema)
         units = tuple(self.unit(part, columns, schema) for part in window.parts)
-        return SourcePlan(units, schema, None if units else 0, move=window.move, notes=window.notes)
+        return SourcePlan(units, schema, None if units else 0, move=window.move, notes=notes_on(window.move))
 
     def unit(self, part: Part, columns: tuple[ReflectedColumn, ...], schema: pa.Schema) -> Unit:
         """Return the unit that is all rows of a part."""

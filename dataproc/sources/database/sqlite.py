@@ -25,6 +25,7 @@ from dataproc.domain.sources.database import DatabaseSource
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.connector import Discovered
 from dataproc.ports.memory import BLANK, Memory
+from dataproc.sources.boundary import notes_on
 from dataproc.sources.database.cursors import EVERYTHING, AtEdge, Batches, Bounds, Cursor, Part, kind_of, place_of
 from dataproc.sources.database.fitting import piece_of
 from dataproc.sources.database.relation import Quotes, Relation, checked, digest
@@ -152,7 +153,7 @@ class SqliteSource:
             schema = pa.schema([pa.field(column.name, column.arrow_type) for column in columns])
             window = self.window(conn, columns, memory, schema)
             units = tuple(self.unit(conn, part, columns, schema, version) for part in window.parts)
-        return SourcePlan(units, schema, None if units else 0, move=window.move, notes=window.notes)
+        return SourcePlan(units, schema, None if units else 0, move=window.move, notes=notes_on(window.move))
 
     def unit(
         self, conn: sqlite3.Connection, part: Part, columns: tuple[SqliteColumn, ...], schema: pa.Schema, version: str

@@ -11,8 +11,8 @@ import pyarrow.types as t
 
 from dataproc.domain.chunk import POSITION, Piece
 from dataproc.domain.errors import ContractViolationError
-from dataproc.domain.memory import CursorKind, CursorMove
-from dataproc.sources.boundary import Known, digests_of, joined
+from dataproc.domain.memory import CursorKind, CursorMove, joined_digests
+from dataproc.sources.boundary import Known, digests_of
 from dataproc.sources.rejects import Reject, reject_table, row_text
 
 
@@ -73,7 +73,7 @@ class Beyond:
         if self.move.columns is None:
             return found._replace(high=as_text(highest))
         digests = digests_of(rows.filter(pc.equal(rows[name], highest)))
-        return found._replace(high=as_text(highest), edge=joined(list(digests.values())))
+        return found._replace(high=as_text(highest), edge=joined_digests(list(digests.values())))
 
     def new(self, rows: pa.Table) -> pa.Table:
         """Return the rows that were not read before: those beyond the watermark, and at it those that are not known."""

@@ -10,7 +10,7 @@ import pyarrow.types as t
 from dataproc.arrow.byte_strings import byte_strings
 from dataproc.arrow.numbers import DOUBLE_DIGITS, edges_and_bytes, has_strange_bytes, is_true, out_of_range
 from dataproc.arrow.timestamps import since_year_one, times_of, timestamps_of
-from dataproc.domain.cells import Cells, Mask, cleared, failing, unfit
+from dataproc.domain.cells import Cells, Mask, cast_fitting, cleared, failing, unfit
 from dataproc.sources.inference import is_exact_double
 
 WHOLE = r"^-?[0-9]+$"
@@ -47,16 +47,10 @@ def values_of(
     strange = failing(pc.match_substring_regex(text, WHOLE)) if t.is_integer(dtype) else np.zeros(len(text), np.bool_)
     if is_exact and has_codes:
         strange |= written_otherwise(text, dtype)
-    values, bad = sifted(text, strange, dtype)
+    values, bad = cast_fitting(text, strange, dtype)
+    if t.is_date(dtype):
+        return since_year_one(values, bad)
     return in_range(text, values, bad, is_exact=is_exact) if t.is_floating(dtype) else (values, bad)
-
-
-def sifted(text: Cells, strange: Mask, dtype: pa.DataType) -> tuple[Cells, Mask]:
-    """Return text cast to a type, null where it is strange or does not fit, and where that is."""
-    plausible = cleared(text, strange)
-    bad = strange | unfit(plausible, dtype)
-    values = cleared(text, bad).cast(dtype)
-    return since_year_one(values, bad) if t.is_date(dtype) else (values, bad)
 
 
 def in_range(text: Cells, values: Cells, bad: Mask, *, is_exact: bool) -> tuple[Cells, Mask]:

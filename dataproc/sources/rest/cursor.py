@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 
@@ -40,10 +40,12 @@ class Window:
     by_key: bool = False
 
     def sift(self, records: Sequence[Raw], known: Known) -> "Sifted":
-        """Return which records are taken; `known` are those at `since` that are still to be left out."""
+        """Return the places of the records to take; `known` holds the records at `since` that are left out."""
         cursor_of = member_decoder(self.cursor)
+        since, until = (None if end is None else order_of(end, self.kind) for end in (self.since, self.until))
         taken, bad, filtered = list[int](), dict[int, BadLineError](), 0
         high: str | None = None
+        highest: Any = None
         edge: list[int] = []
         for at, record in enumerate(records):
             try:
@@ -51,13 +53,15 @@ class Window:
             except BadLineError as exc:
                 bad[at] = exc
                 continue
-            if not self.holds(value, record, known):
+            order: Any = order_of(value, self.kind)
+            is_late = until is not None and order > until
+            if is_late or (since is not None and (order < since or (order == since and self.is_known(record, known)))):
                 filtered += 1
                 continue
             taken.append(at)
-            if high is None or self.is_after(value, high):
-                high, edge = value, []
-            if not self.is_after(high, value):
+            if high is None or order > highest:
+                high, highest, edge = value, order, []
+            if order == highest:
                 edge.append(at)
         return Sifted(taken, bad, filtered, high, edge)
 
@@ -74,15 +78,9 @@ class Window:
         except (ValueError, ArithmeticError) as exc:
             raise BadLineError("cursor", f"the cursor {self.cursor!r} is not a {self.kind}", self.cursor) from exc
 
-    def holds(self, value: str, record: Raw, known: Known) -> bool:
-        """Whether a record of this cursor is taken."""
-        if self.until is not None and self.is_after(value, self.until):
-            return False
-        if self.since is None or self.is_after(value, self.since):
-            return True
-        if self.is_after(self.since, value):
-            return False
-        return self.by_key or (self.known is not None and not known.takes(digest_of(record)))
+    def is_known(self, record: Raw, known: Known) -> bool:
+        """Whether a record at `since` is left out."""
+        return not self.by_key and (self.known is None or known.takes(digest_of(record)))
 
     def is_after(self, value: str, other: str) -> bool:
         """Whether a value comes after another."""
@@ -126,7 +124,7 @@ def normal(text: str, kind: CursorKind) -> str:
 
 
 def window_of(incremental: RestIncremental, move: CursorMove, until: datetime | None) -> Window:
-    """Return which records a run takes that moves on as `move`."""
+    """Return the window of a run whose watermark moves as `move`."""
     start = None if incremental.start is None else normal(str(incremental.start), incremental.kind)
     ends = until.isoformat() if until is not None else None
     if move.before is None:

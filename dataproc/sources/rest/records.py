@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from dataproc.domain.chunk import POSITION_FIELD, Piece
 from dataproc.domain.errors import ContractViolationError
-from dataproc.sources.boundary import Known, joined
+from dataproc.domain.memory import joined_digests
+from dataproc.sources.boundary import Known
 from dataproc.sources.files.json_blocks import BlockDecoder
 from dataproc.sources.json_values import BadLineError, Casting, Raw, misfit, object_of, text_of_object
 from dataproc.sources.rejects import Reject, reject_table
@@ -26,7 +27,6 @@ class Shape:
     path: str
     names: frozenset[str] = field(init=False)
     decoder: BlockDecoder = field(init=False)
-    known: Known = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the decoder, which takes values from their text where columns are declared."""
@@ -34,7 +34,6 @@ class Shape:
         decoder = BlockDecoder(self.types, casting, ignores_unknown=not self.refuses_unknown)
         object.__setattr__(self, "names", frozenset(self.types.names))
         object.__setattr__(self, "decoder", decoder)
-        object.__setattr__(self, "known", Known.of(None if self.window is None else self.window.known))
 
     def read(self, records: Sequence[Raw], positions: Sequence[int]) -> tuple[pa.Table, list[Reject]]:
         """Return the rows of records, and what is set aside."""
@@ -57,9 +56,13 @@ class Shape:
 
 @dataclass(slots=True)
 class Gathered:
-    """Records of some pages, on their way to become a piece; positions are those in the unit."""
+    """Records of some pages, on their way to become a piece; positions are those in the unit.
+
+    `known` holds the records at the old watermark that the unit has not met yet.
+    """
 
     shape: Shape
+    known: Known = field(default_factory=Known)
     records: list[Raw] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
@@ -82,7 +85,7 @@ class Gathered:
 
     def sift(self, window: Window, records: Sequence[Raw], first: int) -> None:
         """Add those records that are within a window."""
-        sifted = window.sift(records, self.shape.known)
+        sifted = window.sift(records, self.known)
         self.filtered += sifted.filtered
         self.rejects += [reject(first + at, exc, records[at]) for at, exc in sifted.bad.items()]
         if sifted.high is not None:
@@ -97,7 +100,7 @@ class Gathered:
         """Return what was gathered, with the mark of where the next page is."""
         rows, rejects = self.shape.read(self.records, self.positions)
         aside = reject_table([*self.rejects, *rejects])
-        return Piece(rows, aside, there.mark, self.high, self.filtered, edge=joined(self.edge))
+        return Piece(rows, aside, there.mark, self.high, self.filtered, edge=joined_digests(self.edge))
 
 
 def place_of(position: int) -> str:

@@ -14,6 +14,7 @@ from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
 from dataproc.ports.secrets import Secrets
 from dataproc.ports.throttle import Throttle
+from dataproc.sources.boundary import Known
 from dataproc.sources.rest.auth import utc_now
 from dataproc.sources.rest.client import RestClient, open_client
 from dataproc.sources.rest.connection import RestConnection
@@ -81,13 +82,14 @@ class Reading:
 
     def pieces(self, start: Spot) -> Iterator[Piece]:
         """Yield the pieces from a spot on; small pages are gathered."""
-        gathered, there = Gathered(self.shape), start
+        known = Known.of(None if self.shape.window is None else self.shape.window.known)
+        gathered, there = Gathered(self.shape, known), start
         for parent, page, following in self.pages(start):
             gathered.add(page.records, parent.carried, page.here.at, page.size)
             there = following
             if self.is_enough(gathered):
                 yield gathered.piece(there)
-                gathered = Gathered(self.shape)
+                gathered = Gathered(self.shape, known)
         self.demand_all(there)
         if gathered.count:
             yield gathered.piece(there)

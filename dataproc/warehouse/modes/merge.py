@@ -23,9 +23,8 @@ FROM {staged} AS s LEFT JOIN {target} AS t ON {same} WHERE {stays} AND (t.{key} 
 """
 STAYING = "SELECT count(*) FROM {staged} AS s WHERE {stays}"
 DELETE_FLAGGED = "DELETE FROM {target} AS t USING {staged} AS s WHERE {same} AND NOT ({stays})"
-DELETE_MISSING = "DELETE FROM {target} AS t WHERE NOT EXISTS (SELECT FROM {staged} AS s WHERE {same})"
 LEFT_FLAGGED = "FROM {target} AS t JOIN {staged} AS s ON {same} WHERE NOT ({stays})"
-LEFT_MISSING = "FROM {target} AS t WHERE NOT EXISTS (SELECT FROM {staged} AS s WHERE {same})"
+MISSING = "FROM {target} AS t WHERE NOT EXISTS (SELECT FROM {staged} AS s WHERE {same})"
 UPDATE = "UPDATE {target} AS t SET {assigned} FROM {staged} AS s WHERE {same} AND {stays} AND {differs}"
 INSERT_ALL = "INSERT INTO {target} ({columns}) SELECT {columns} FROM {staged} AS s WHERE {stays}"
 FILL = "INSERT INTO {new} ({columns}) SELECT {columns} FROM {staged} AS s WHERE {stays}"
@@ -100,8 +99,8 @@ class Merge:
             deleted += self.move.run(DELETE_FLAGGED, **parts).rowcount
             demand_none(self.move, LEFT_FLAGGED, "deleted", **parts)
         if self.move.destination.merge == "delete_missing":
-            deleted += self.move.run(DELETE_MISSING, **parts).rowcount
-            demand_none(self.move, LEFT_MISSING, "deleted", **parts)
+            deleted += self.move.run(f"DELETE {MISSING}", **parts).rowcount
+            demand_none(self.move, MISSING, "deleted", **parts)
         return deleted
 
     def look(self) -> tuple[int, int]:

@@ -13,11 +13,8 @@ from dataproc.warehouse.modes.move import Move, of
 PARTS = "CREATE TEMPORARY TABLE dataproc_parts ON COMMIT DROP AS SELECT DISTINCT {values} FROM {staged} AS s"
 COUNT = "SELECT count(*) FROM dataproc_parts WHERE {has_null}"
 DELETE = "DELETE FROM {target} AS t USING dataproc_parts AS p WHERE {same} AND {within}"
-DELETE_NULLS = """
-DELETE FROM {target} AS t WHERE ({null_here}) AND EXISTS (SELECT FROM dataproc_parts AS p WHERE {alike})
-"""
 LEFT = "FROM {target} AS t JOIN dataproc_parts AS p ON {same} WHERE {within}"
-LEFT_NULLS = "FROM {target} AS t WHERE ({null_here}) AND EXISTS (SELECT FROM dataproc_parts AS p WHERE {alike})"
+WITH_NULLS = "FROM {target} AS t WHERE ({null_here}) AND EXISTS (SELECT FROM dataproc_parts AS p WHERE {alike})"
 INSERT = "INSERT INTO {target} ({columns}) SELECT {columns} FROM {staged}"
 STARTS = {
     "date": "date_trunc({period}, {column}::timestamp)::date",
@@ -77,8 +74,8 @@ def delete(move: Move, here: list[sql.Composed], parts: list[sql.Identifier]) ->
         return deleted
     null_here = sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(value) for value in here)
     alike = sql.SQL(" AND ").join(sql.SQL("{} IS NOT DISTINCT FROM {}").format(*pair) for pair in pairs)
-    deleted += move.run(DELETE_NULLS, null_here=null_here, alike=alike).rowcount
-    demand_none(move, LEFT_NULLS, "deleted", null_here=null_here, alike=alike)
+    deleted += move.run(f"DELETE {WITH_NULLS}", null_here=null_here, alike=alike).rowcount
+    demand_none(move, WITH_NULLS, "deleted", null_here=null_here, alike=alike)
     return deleted
 
 
