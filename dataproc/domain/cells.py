@@ -13,7 +13,7 @@ Mask = npt.NDArray[np.bool_]
 SMALL = 16
 MAX_DIGITS = 38
 """Digits that always fit the 128 bits of a decimal."""
-ALIKE = pa.scalar(1e-9)
+ALIKE = 1e-9
 """The share by which two doubles of the same number may differ."""
 
 

@@ -6,15 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from dataproc.domain.errors import SetupError
 from dataproc.repositories.engine import open_sync_engine, translated
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('dataproc migrations', 0))")
@@ -28,6 +29,8 @@ def migrate(url: str, *, to: str = "head") -> str:
     with connected(url) as conn, locked(conn):
         before = revision_on(conn)
         refuse_unknown(before)
+        from alembic import command
+
         command.upgrade(config(conn), to)
         after = revision_on(conn) or "none"
     logger.info("metadata migrated", extra={"from_revision": before, "to_revision": after})
@@ -42,16 +45,18 @@ def revision_of(url: str) -> str | None:
 
 def head_revision() -> str:
     """Return the newest revision that this program knows."""
-    return str(scripts().get_current_head())
+    return revisions()[-1]
 
 
 def revisions() -> list[str]:
-    """Return every revision, the oldest first."""
-    return [script.revision for script in reversed(list(scripts().walk_revisions()))]
+    """Return every revision, the oldest first: each file of a migration begins with its own."""
+    return sorted(path.name.partition("_")[0] for path in MIGRATIONS.joinpath("versions").glob("[0-9]*.py"))
 
 
 def offline_sql(revision: str) -> str:
     """Return the statements of one migration, without a database."""
+    from alembic import command
+
     before = scripts().get_revision(revision).down_revision or "base"
     out = io.StringIO()
     command.upgrade(config(None, out), f"{before}:{revision}", sql=True)
@@ -89,6 +94,8 @@ def is_mine(conn: Connection) -> bool:
 
 def revision_on(conn: Connection) -> str | None:
     """Return the revision that a connection sees."""
+    from alembic.runtime.migration import MigrationContext
+
     revision = MigrationContext.configure(conn).get_current_revision()
     conn.rollback()
     return revision
@@ -100,13 +107,17 @@ def refuse_unknown(revision: str | None) -> None:
         raise SetupError(f"the metadata schema has revision {revision}, which this version does not know; upgrade it")
 
 
-def scripts() -> ScriptDirectory:
-    """Return the migrations on disk."""
+def scripts() -> "ScriptDirectory":
+    """Return the migrations on disk as Alembic reads them."""
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory.from_config(config(None))
 
 
-def config(conn: Connection | None, out: io.StringIO | None = None) -> Config:
+def config(conn: Connection | None, out: io.StringIO | None = None) -> "Config":
     """Return Alembic's settings, without a file of them."""
+    from alembic.config import Config
+
     settings = Config(output_buffer=out or io.StringIO(), stdout=io.StringIO())
     settings.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     settings.set_main_option("path_separator", "os")

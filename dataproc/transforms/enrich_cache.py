@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import redis
 
 from dataproc.domain.errors import LookupTooLargeError
 from dataproc.domain.transforms.enrich import LookupPlace
 from dataproc.ports.lookups import Lookups
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 MOST_BYTES = 256 * 1024**2
 """What a process keeps at most; the oldest go first."""
@@ -96,10 +99,14 @@ class CachedLookups:
         """Return what another process has read, as long as Redis keeps it."""
         if self.redis_url is None:
             return None
+        from redis import (
+            RedisError,
+        )  # the client takes a third of a second to import, and most installations have no Redis
+
         try:
             body = connected(self.redis_url).get(name)
             return pa.ipc.open_stream(body).read_all() if isinstance(body, bytes) else None
-        except (redis.RedisError, pa.ArrowException) as exc:
+        except (RedisError, pa.ArrowException) as exc:
             logger.warning("lookup not had from redis", extra={"lookup": name, "error": type(exc).__name__})
             return None
 
@@ -107,16 +114,20 @@ class CachedLookups:
         """Let other processes have what was read."""
         if self.redis_url is None:
             return
+        from redis import RedisError
+
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         try:
             connected(self.redis_url).set(name, sink.getvalue().to_pybytes(), px=keep_for)
-        except redis.RedisError as exc:
+        except RedisError as exc:
             logger.warning("lookup not put into redis", extra={"lookup": name, "error": type(exc).__name__})
 
 
 @cache
-def connected(url: str) -> redis.Redis:
+def connected(url: str) -> "Redis":
     """Return the client of this process."""
-    return redis.Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
+    from redis import Redis
+
+    return Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.types as t
 
@@ -15,6 +14,9 @@ from dataproc.domain.transforms.enrich import EnrichTransform, LookupRows
 from dataproc.ports.lookups import NO_LOOKUPS, Lookups
 from dataproc.transforms.cast import cast
 from dataproc.transforms.columns import cells_of, demand, with_column, written_out
+
+if TYPE_CHECKING:
+    import polars as pl
 
 PLACE = "place"
 
@@ -113,6 +115,8 @@ def fitted(found: pa.Table, column: str, name: str, dtype: pa.DataType) -> pa.Ta
 
 def matches(rows: pa.Table, found: pa.Table, on: Mapping[str, str]) -> Cells:
     """Return the place of the row of the lookup that matches each row; null where none does."""
+    import polars as pl  # its import takes a third of a second, and most jobs have no lookup
+
     names = [f"k{at}" for at in range(len(on))]
     asked = as_frame(rows, list(on)).rename(dict(zip(on, names, strict=True)))
     known = pl.DataFrame(
@@ -124,8 +128,10 @@ def matches(rows: pa.Table, found: pa.Table, on: Mapping[str, str]) -> Cells:
     return places
 
 
-def as_frame(rows: pa.Table, names: Sequence[str]) -> pl.DataFrame:
+def as_frame(rows: pa.Table, names: Sequence[str]) -> "pl.DataFrame":
     """Return some columns of rows for Polars, with repeated values written out."""
+    import polars as pl
+
     columns = [written_out(cells_of(rows, name)) for name in names]
     found: Any = pl.from_arrow(pa.table(columns, names=list(names)))
     frame: pl.DataFrame = found

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import adbc_driver_manager as adbc_errors
-import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]  # it has no types
 import numpy as np
 import psycopg
 import pyarrow as pa
@@ -29,6 +28,9 @@ from dataproc.warehouse.columns import Column
 from dataproc.warehouse.keys import rule_of
 from dataproc.warehouse.modes.indexes import is_unique_on, rows_before
 from dataproc.warehouse.target import Target
+
+if TYPE_CHECKING:
+    import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]  # it has no types
 
 WORTH = 0.6
 """The share of the first rows that must be there already. To look at a row costs half of what it does to send it."""
@@ -89,8 +91,10 @@ class Session:
 
     def asked(self, condition: str, query: str) -> pa.Table | None:
         """Ask both in one transaction, as a pooler such as pgBouncer needs it."""
-        # It takes 25 ms to open.
-        self.conn = self.conn or adbc.connect(words_of(self.url), autocommit=True)
+        # The handshake takes 25 ms, so the session is kept; the driver imports polars, which takes a third of a second.
+        from adbc_driver_postgresql.dbapi import connect
+
+        self.conn = self.conn or connect(words_of(self.url), autocommit=True)
         with self.conn.cursor() as cursor:
             cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")
             cursor.execute(condition)

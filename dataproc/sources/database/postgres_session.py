@@ -7,15 +7,17 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]  # it has no types
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from dataproc.sources.database.connection import PORTS
 from dataproc.sources.database.login import ServerLogin
 from dataproc.sources.database.postgres_errors import translated
+
+if TYPE_CHECKING:
+    import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]  # it has no types
 
 BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SETTINGS = {
@@ -92,10 +94,13 @@ class PostgresLogin(ServerLogin):
         conn.execute(local(settings))
 
     @contextmanager
-    def reader(self, snapshot: str | None) -> Iterator[adbc.Cursor]:
+    def reader(self, snapshot: str | None) -> "Iterator[adbc.Cursor]":
         """Give a cursor for Arrow batches, on `snapshot` if there is one."""
+        # The driver imports polars, which takes a third of a second.
+        from adbc_driver_postgresql.dbapi import connect
+
         with self.words() as words:
-            conn = adbc.connect(words, autocommit=True)
+            conn = connect(words, autocommit=True)
         with conn, conn.cursor() as cursor:
             cursor.execute(BEGIN)
             if snapshot is not None:

@@ -22,7 +22,6 @@ from dataproc.domain.source_columns import Field, is_inferred_double, read_as, s
 from dataproc.sources.files.cells import values_of, words_in
 from dataproc.sources.json_values import NUMBER_STARTS, OPENING, TEXT_STARTS, Casting, text_of
 
-NULL = pa.scalar("null")
 PLAIN: tuple[tuple[Callable[[pa.DataType], bool], type], ...] = (
     (t.is_boolean, bool),
     (t.is_integer, int),
@@ -191,7 +190,7 @@ def raws_of(values: Sequence[msgspec.Raw]) -> Cells:
 
 def judged(raws: Cells, column: Field, casting: Casting) -> tuple[Cells, Mask]:
     """Return values from their characters, `null` among them, and which of them do not fit."""
-    present: Cells = pc.if_else(pc.equal(raws, NULL), None, raws)
+    present: Cells = pc.if_else(pc.equal(raws, pa.scalar("null")), None, raws)
     if read_as(column) == "jsonb":
         return present, np.zeros(len(raws), np.bool_)
     starts = first_bytes(raws)
