@@ -37,6 +37,7 @@ class ProgressView(BaseModel):
     units_resumed: int = Field(description="Units that an earlier run had staged, and that were not read again.")
     load: str | None
     warnings: list[str] = Field(description="What somebody should look at, though it stopped nothing.")
+    choices: list[str] = Field(description="How the source is read where that was open, such as the delimiter of CSV.")
     ingesting: StageView
     transforming: StageView
     loading: StageView
@@ -57,6 +58,7 @@ class ProgressView(BaseModel):
             units_resumed=progress.units_resumed,
             load=progress.load,
             warnings=list(progress.warnings),
+            choices=list(progress.choices),
             ingesting=StageView(units=done, rows=progress.rows_read),
             transforming=StageView(units=done, rows=left),
             loading=StageView(units=done, rows=progress.rows_loaded),

@@ -60,6 +60,8 @@ def facts(job: JobView) -> Iterator[tuple[str, str | Text]]:
     yield "rows", f"{progress.ingesting.rows:,} read, {progress.loading.rows:,} loaded{aside(job)}"
     yield "speed", f"{job.rows_per_second:,.0f} rows/s" if job.rows_per_second else "-"
     yield "way", progress.load or "-"
+    for choice in progress.choices:
+        yield "choice", shown(choice)
     for warning in progress.warnings:
         yield "warning", shown(warning)
     if job.error is not None:

@@ -28,6 +28,7 @@ class ProgressView(BaseModel):
     units_resumed: int
     load: str | None
     warnings: list[str]
+    choices: list[str] = []
     ingesting: StageView
     transforming: StageView
     loading: StageView

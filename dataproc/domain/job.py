@@ -41,6 +41,7 @@ class Progress(BaseModel):
     units_resumed: int = 0
     load: str | None = None
     warnings: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ AS_CHARACTERS = b"as_characters"
 SEEN_SCALE = b"seen_scale"
 """Key of a field's metadata: the scale of the decimals as which steps see a text column that they do not change."""
 
+NO_TEXT = b"no_text"
+"""Key of a field's metadata: the characters of a text column stand for values that are not text."""
+
 MAX_DIGITS = 38
 """Digits of the decimals that steps compute with."""
 COMPUTED_SCALE = 9
@@ -31,6 +34,8 @@ COMPUTED_SCALE = 9
 DOUBLE = "double precision"
 NUMBER_TYPES = ("smallint", "integer", "bigint", "numeric", "real", DOUBLE)
 DOCUMENTS = ("json", "jsonb")
+TEXT_TYPES = ("text", "character varying", "character", "citext", "name", "bytea")
+"""PostgreSQL types that have a value without characters."""
 
 Field: TypeAlias = "pa.Field[Any]"
 
@@ -56,9 +61,10 @@ class Kind(NamedTuple):
 class SourceColumns:
     """What the steps of a job, and its target, say of columns; all names are those in the source.
 
-    `declared` columns are cast by a step. With `computed` ones a step computes (names in lower case, as expressions do
-    not tell cases apart); `None`: with all of them. Steps read the values of `looked` ones without a change. `renamed`
-    has the last name of each column that is not called the same at the end, `None` for one that does not arrive.
+    `declared` columns are cast by a step, those in `valued` to a type that is not text. With `computed` ones a step
+    computes (names in lower case, as expressions do not tell cases apart); `None`: with all of them. Steps read the
+    values of `looked` ones without a change. `renamed` has the last name of each column that is not called the same at
+    the end, `None` for one that does not arrive.
     `target` has the columns of an existing target by their own names.
     """
 
@@ -67,6 +73,7 @@ class SourceColumns:
     looked: frozenset[str] = frozenset()
     renamed: Mapping[str, str | None] = field(default_factory=dict)
     target: Mapping[str, TargetColumn] = field(default_factory=dict)
+    valued: frozenset[str] = frozenset()
 
     def with_target(self, target: Mapping[str, TargetColumn]) -> SourceColumns:
         """Return the same with the columns of an existing target."""
@@ -101,6 +108,24 @@ class SourceColumns:
     def schema(self, kinds: Mapping[str, Kind], *, is_json: bool = False) -> pa.Schema:
         """Return how columns with values of inferred kinds are read."""
         return pa.schema([self.field(name, kind, is_json=is_json) for name, kind in kinds.items()])
+
+    def cell_schema(self, kinds: Mapping[str, Kind]) -> pa.Schema:
+        """Return the same for the cells of CSV; a column of characters carries whether they stand for text."""
+        return pa.schema([self.cell_field(name, kind) for name, kind in kinds.items()])
+
+    def cell_field(self, name: str, kind: Kind) -> Field:
+        """Return how a column of CSV is read."""
+        column = self.field(name, kind)
+        if not pa.types.is_string(column.type) or self.is_text(name, kind):
+            return column
+        return pa.field(name, column.type, metadata={**(column.metadata or {}), NO_TEXT: b"yes"})
+
+    def is_text(self, name: str, kind: Kind) -> bool:
+        """Return whether the values of a column are text."""
+        if name in self.declared:
+            return name not in self.valued
+        column = self.target_of(name)
+        return (kind if column is None else column).sql_type.partition("(")[0] in TEXT_TYPES
 
     def is_computed(self, name: str) -> bool:
         """Return whether a step needs the values of a column, not only its characters."""
@@ -171,6 +196,11 @@ def sql_type_of(column: Field) -> str | None:
     """Return the PostgreSQL type that a field carries besides its Arrow type; `None`: it carries none."""
     found = (column.metadata or {}).get(SQL_TYPE)
     return None if found is None else found.decode(errors="replace")
+
+
+def holds_text(column: Field) -> bool:
+    """Return whether the values of a column of a CSV file are text."""
+    return pa.types.is_string(column.type) and NO_TEXT not in (column.metadata or {})
 
 
 def with_seen_scale(column: Field, scale: int) -> Field:

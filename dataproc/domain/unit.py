@@ -47,9 +47,9 @@ class SourcePlan:
     `announced` is what the source says of all its rows together, where it says nothing of single units. `move` and
     `objects` are what the job remembers once this is published. A source that `streams` marks its chunks, so that a
     staged load goes on after the last one. `hold` keeps what the units need, such as a snapshot; a run enters it.
-    `notes` are sentences about the plan that whoever runs the job should read. `wire` is there where units can also be
-    read in the binary form of PostgreSQL's COPY: each column's name, and its type in PostgreSQL's words. `replay`
-    tells which rejects are marked as replayed once this is published.
+    `notes` are warnings about the plan, `choices` sentences on how the source is read where the specification leaves
+    that open. `wire` is there where units can also be read in the binary form of PostgreSQL's COPY: each column's name,
+    and its type in PostgreSQL's words. `replay` tells which rejects are marked as replayed once this is published.
     """
 
     units: tuple[Unit, ...]
@@ -59,6 +59,7 @@ class SourcePlan:
     objects: tuple[SourceObject, ...] = ()
     streams: bool = False
     notes: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
     wire: tuple[tuple[str, str], ...] = ()
     replay: Replay | None = None
     hold: AbstractContextManager[object] = field(default_factory=nullcontext, repr=False, compare=False)

@@ -42,6 +42,7 @@ class Monitor:
             rows_announced=plan.rows,
             bytes_planned=plan.size,
             load=way,
+            choices=plan.choices,
         )
 
     def watched(self, results: Iterator[LoadedChunk]) -> Iterator[LoadedChunk]:

@@ -50,6 +50,8 @@ class Pipeline:
         )
         with plan.hold:
             reached(FaultPoint.PLANNED)
+            for choice in plan.choices:
+                logger.info("source settled", extra={"run_id": str(load_id.run_id), "choice": choice})
             ways = settled(self.transforms) if plan.units else tuple(Settled(each, "") for each in self.transforms)
             told = tell(ways, load_id)
             pipeline = replace(self, transforms=tuple(way.transform for way in ways))

@@ -31,7 +31,7 @@ PLANS_AT_ONCE = 4
 class JobPlan:
     """What a job would read, which rows come out of its transforms, and what becomes of the target.
 
-    `choices` tells how transforms are done for which that was open.
+    `choices` are sentences on how the source is read and transforms are done where that was open.
     """
 
     source: SourcePlan
@@ -77,7 +77,7 @@ class Planner:
             told = source.decoded() if transforms else source
             with blamed("/destination"):
                 preview = self.warehouse.preview(self.destination, schema, told, queries)
-            return JobPlan(source, schema, self.destination, preview, choices)
+            return JobPlan(source, schema, self.destination, preview, (*source.choices, *choices))
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,10 +84,11 @@ def joined(one: Kind, other: Kind) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The columns of the start of a file with their kinds, and how many rows showed them."""
+    """The columns of the start of a file with their kinds, how many rows showed them, and notes on the file."""
 
     kinds: Mapping[str, Kind]
     rows: int
+    notes: tuple[str, ...] = ()
 
 
 def unknown(_: str) -> bool:

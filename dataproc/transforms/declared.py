@@ -34,7 +34,9 @@ def source_columns(transforms: Iterable[Transform]) -> SourceColumns:
     for spec in transforms:
         walk.take(spec)
     computed = None if walk.all_computed else frozenset(walk.computed)
-    return SourceColumns(frozenset(walk.declared), computed, frozenset(walk.looked), walk.last_names())
+    return SourceColumns(
+        frozenset(walk.declared), computed, frozenset(walk.looked), walk.last_names(), valued=frozenset(walk.valued)
+    )
 
 
 @dataclass(slots=True)
@@ -42,6 +44,7 @@ class Walk:
     """Follows the columns of a source from step to step; `origin` has the source's name of a column of another name."""
 
     declared: set[str] = field(default_factory=set)
+    valued: set[str] = field(default_factory=set)
     computed: set[str] = field(default_factory=set)
     looked: set[str] = field(default_factory=set)
     all_computed: bool = False
@@ -55,6 +58,7 @@ class Walk:
         if not self.all_computed:
             known = self.computed | self.looked
             self.declared |= {name for name in self.sources(named(spec)) if name.lower() not in known}
+            self.valued |= self.declared & self.sources(valued_by(spec))
         names = computed_by(spec)
         if names is None:
             self.all_computed = True
@@ -158,6 +162,19 @@ def named(spec: Transform) -> Iterator[str]:
         yield from spec.trim if isinstance(spec.trim, tuple) else ()
         for by_column in (spec.unicode, spec.null_texts):
             yield from by_column if isinstance(by_column, Mapping) else ()
+
+
+def valued_by(spec: Transform) -> Iterator[str]:
+    """Yield the columns that a step casts to a type that is not text."""
+    types: Mapping[str, object] = {}
+    if isinstance(spec, ValidateTransform):
+        types = spec.columns
+    elif isinstance(spec, CleanTransform):
+        yield from spec.dates
+        types = spec.cast
+    for name, given in types.items():
+        if getattr(given, "type", given) not in ("string", "binary"):
+            yield name
 
 
 def origins_after(spec: CleanTransform, before: dict[str, str | None]) -> dict[str, str | None]:

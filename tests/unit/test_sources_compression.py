@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataproc.domain.errors import BadDataError
-from dataproc.sources.files.compression import FREE, RATIO, Compression, allowed, compression_of, unpacked
+from dataproc.sources.files.compression import FREE, RATIO, Compression, allowed, packing_of, unpacked
 from tests.file_kinds import PACK
 
 TEXT = b"".join(b"%d,some text\n" % n for n in range(30_000))
@@ -72,6 +72,36 @@ def test_what_is_more_than_a_file_may_hold_is_refused_before_it_is_all_unpacked(
     assert allowed(FREE, 7) == 7
 
 
-@pytest.mark.parametrize(("uri", "packed"), [("a.csv.GZ", "gzip"), ("a.bz2", "bz2"), ("a.csv", None), ("gz", None)])
-def test_the_name_of_a_file_tells_what_packs_it(uri: str, packed: str | None) -> None:
-    assert compression_of(uri) == packed
+@pytest.mark.parametrize("end", ENDS)
+def test_the_first_bytes_of_a_file_show_what_packs_it(end: str) -> None:
+    start = PACK[end](TEXT)[:64]
+
+    assert packing_of(f"a.csv.{end}", start) == ENDS[end]
+    assert packing_of("a.csv", start) == (ENDS[end] if end != "snappy" else None)  # Hadoop's form has no magic number
+
+
+@pytest.mark.parametrize(
+    ("uri", "start", "packed"),
+    [
+        ("a.csv.GZ", b"id,name\n1,x\n", None),
+        ("a.csv", b"id,name\n1,x\n", None),
+        ("BZhang.csv", b"BZh1 is a name\n", None),
+        ("a.csv.gz", b"\x1f\x8c\x08damaged", "gzip"),
+        ("a.csv.gz", b"", None),
+    ],
+)
+def test_text_is_not_packed_whatever_its_name_and_damaged_bytes_are_as_their_name(
+    uri: str, start: bytes, packed: str | None
+) -> None:
+    assert packing_of(uri, start) == packed
+
+
+def test_zeros_after_the_last_member_of_a_gzip_file_are_padding() -> None:
+    packed = PACK["gz"](b"one\n") + PACK["gz"](b"two\n") + bytes(1000)
+
+    assert b"".join(text_of(packed, "gzip")) == b"one\ntwo\n"
+
+
+def test_other_bytes_after_the_last_member_of_a_gzip_file_are_damage() -> None:
+    with pytest.raises(OSError, match="gzip"):
+        list(text_of(PACK["gz"](b"one\n") + b"junk", "gzip"))

@@ -13,7 +13,7 @@ from dataproc.domain.sources.files import CsvOptions
 from dataproc.sources.files.edges import WINDOW, Cutter
 from dataproc.sources.files.local import LocalStorage
 
-CSV = CsvOptions()
+CSV = CsvOptions(delimiter=",")
 
 cells = st.lists(st.text(alphabet='a",\n', max_size=12), min_size=3, max_size=3)
 

@@ -48,6 +48,10 @@ def test_records_can_lie_deeper_in_the_file(tmp_path: Path) -> None:
 def test_a_file_without_an_array_where_the_records_should_be_is_told(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadDataError, match=r"a\.json.* (no array at '/data'|cannot be read as json)"):
         read(tmp_path, text, records="/data")
+
+
+@pytest.mark.parametrize("text", ["5", '"x"', "{} {}", '{"a": 1'])
+def test_a_file_without_an_array_or_an_object_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadDataError, match=r"a\.json.* (no array in the file itself|cannot be read as json)"):
         read(tmp_path, text)
 

@@ -1,5 +1,11 @@
 """Byte ranges own each line exactly once; blocks hold whole records."""
 
+import bz2
+import gzip
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -11,12 +17,37 @@ from dataproc.sources.files import lines
 from dataproc.sources.files.json_lines import JsonLinesFormat
 from dataproc.sources.files.storage import FoundFile
 
+UTF8 = lines.TextForm()
+
 texts = st.lists(st.sampled_from([b"a", b"bb", b"\n", b"\r\n", b"\n\n", b"long line", b""]), max_size=60).map(b"".join)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One file in memory."""
+
+    data: bytes
+
+    def find(self) -> Iterator[FoundFile]:
+        yield FoundFile("files://a.csv", "1", len(self.data))
+
+    def confirmed(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
+        yield from files
+
+    @contextmanager
+    def open(self, uri: str, version: str, size: int | None = None, *, ahead: bool = False) -> Iterator[pa.NativeFile]:
+        del uri, version, size, ahead
+        yield pa.BufferReader(self.data)
+
+
+def spans_of(data: bytes, unit_size: int, form: lines.TextForm = UTF8) -> list[tuple[int, int]]:
+    storage = Stored(data)
+    return form.spans(storage, next(storage.find()), unit_size)
 
 
 def units_of(data: bytes, unit_size: int) -> list[Unit]:
     file = FoundFile("files://a.csv", "1", len(data))
-    spans = lines.TextForm().spans(file, unit_size) or [(0, len(data))]
+    spans = spans_of(data, unit_size) or [(0, len(data))]
     return [file.unit(pa.schema([]), kind="bytes", span=span, size=span[1] - span[0], rows=None) for span in spans]
 
 
@@ -57,13 +88,33 @@ def test_a_line_without_end_is_bad_data() -> None:
         list(lines.blocks([b"x" * 60] * 4, "files://a", lines.last_line_end, longest=100))
 
 
-def test_a_compressed_file_stays_whole() -> None:
-    assert lines.TextForm().spans(FoundFile("files://a.csv.gz", "1", 1000), 10) == []
-    assert lines.TextForm("zstd").spans(FoundFile("files://a.csv", "1", 1000), 10) == []
-    assert len(lines.TextForm("none").spans(FoundFile("files://a.csv.gz", "1", 1000), 100)) == 10
+PLAIN = b"a,b\n" * 250
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "shift_jis", "cp037", "gb18030"])
-def test_a_file_whose_newline_may_be_part_of_a_character_stays_whole(encoding: str) -> None:
-    assert lines.TextForm(encoding=encoding).spans(FoundFile("files://a.csv", "1", 1000), 10) == []
-    assert len(lines.TextForm(encoding="cp1252").spans(FoundFile("files://a.csv", "1", 1000), 100)) == 10
+@pytest.mark.parametrize(
+    ("data", "form"),
+    [
+        (gzip.compress(PLAIN * 9, mtime=0), UTF8),
+        (bz2.compress(PLAIN * 9), UTF8),
+        (PLAIN, lines.TextForm("zstd")),
+        (PLAIN.decode().encode("utf-16"), UTF8),
+        (PLAIN.decode().encode("utf-32"), UTF8),
+        (b"\xfe\xff" + PLAIN.decode().encode("utf-16-be"), UTF8),
+        *((PLAIN, lines.TextForm(encoding=encoding)) for encoding in ("utf-16", "shift_jis", "cp037", "gb18030")),
+    ],
+)
+def test_a_file_in_which_a_newline_is_not_one_byte_stays_whole(data: bytes, form: lines.TextForm) -> None:
+    assert spans_of(data, 10, form) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "form"),
+    [
+        (PLAIN, UTF8),
+        (b"\xef\xbb\xbf" + PLAIN[3:], UTF8),
+        (gzip.compress(PLAIN, 0, mtime=0), lines.TextForm("none")),
+        (PLAIN, lines.TextForm(encoding="cp1252")),
+    ],
+)
+def test_a_large_file_of_lines_is_cut(data: bytes, form: lines.TextForm) -> None:
+    assert len(spans_of(data, 100, form)) == -(-len(data) // 100)

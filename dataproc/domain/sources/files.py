@@ -16,6 +16,8 @@ Sign = Annotated[str, Field(pattern=r"^[\x01-\x09\x0b\x0c\x0e-\x7f]$")]
 
 def known_encoding(name: str) -> str:
     """Return how Python calls an encoding of text, or refuse what is none."""
+    if name == "auto":
+        return name
     try:
         found = codecs.lookup(name)
         "".encode(found.name)
@@ -31,7 +33,11 @@ Encoding = Annotated[str, AfterValidator(known_encoding)]
 class CsvOptions(Spec):
     """How comma-separated files are written."""
 
-    delimiter: Sign = Field(default=",", description="What separates cells; a tab is `\\t` in double quotes.")
+    delimiter: Sign | Literal["auto"] = Field(
+        default="auto",
+        description="What separates cells; a tab is `\\t` in double quotes. `auto`: the comma, semicolon, tab or bar "
+        "that gives the same number of cells in all records of a sample.",
+    )
     quote: Sign | None = Field(default='"', description="What encloses cells; null: nothing does.")
     escape: Sign | None = Field(
         default=None, description="What takes the next character its meaning; a doubled quote is always one quote."
@@ -43,6 +49,11 @@ class CsvOptions(Spec):
         default=None, min_length=1, description="Names of the columns, in place of those in the header."
     )
     nulls: tuple[str, ...] = Field(default=("", "NULL", "null"), description="Unquoted values that mean null.")
+    quoted_empty: Literal["auto", "null", "text"] = Field(
+        default="auto",
+        description="What an empty cell in quotes means: null, or a text without characters; "
+        "`auto`: that text in columns of text, and null in others.",
+    )
 
     @model_validator(mode="after")
     def tells_signs_apart(self) -> "CsvOptions":
@@ -59,14 +70,18 @@ class FileOptions(PlaceOptions):
 
     format: Format = Field(
         default="auto",
-        description="`auto` tells by the name: .parquet, .csv, .jsonl, .ndjson, .json, .avro, and what packs it.",
+        description="`auto` tells by the name: .parquet, .csv, .tsv, .tab, .txt, .jsonl, .ndjson, .json, .avro; "
+        "a .json file may hold JSON Lines.",
     )
     compression: Packing = Field(
         default="auto",
-        description="What packs text files; `auto` tells by the name: .gz, .zst, .bz2, .sz, .snappy. "
+        description="What packs text files; `auto` tells by their first bytes. "
         "`snappy` is the framed format or Hadoop's; Parquet and Avro tell theirs themselves.",
     )
-    encoding: Encoding = Field(default="utf-8", description="How text files encode characters.")
+    encoding: Encoding = Field(
+        default="auto",
+        description="How text files encode characters; `auto`: as the byte order mark of a file says, else UTF-8.",
+    )
     csv: CsvOptions = CsvOptions()
     records: str = Field(
         default="",

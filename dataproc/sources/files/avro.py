@@ -27,7 +27,7 @@ from dataproc.sources.files.avro_types import Column, Types, without_logical
 from dataproc.sources.files.batches import gathered
 from dataproc.sources.files.compression import allowed, too_large
 from dataproc.sources.files.damage import Tolerance
-from dataproc.sources.files.formats import bad_file, readable
+from dataproc.sources.files.formats import bad_file, empty_file, readable
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.schemas import conformed, note_on_case, plain_schema, unified
 
@@ -54,7 +54,7 @@ class AvroFormat:
         with ThreadPoolExecutor(HEADERS_AT_ONCE, thread_name_prefix="header") as pool:
             found = list(pool.map(lambda file: tolerance.attempt(partial(schema_of, storage, file), str), files))
         both = zip(files, found, strict=True)
-        whole = [(file.uri, one) for file, one in both if file.size and not isinstance(one, str)]
+        whole = [(file.uri, one) for file, one in both if not isinstance(one, str)]
         schema = unified(whole, self.contract)
         units = [u for f, one in zip(files, found, strict=True) for u in self.units(f, one, schema)]
         return tolerance.checked(SourcePlan(tuple(units), schema, notes=note_on_case(whole, schema)))
@@ -146,9 +146,9 @@ def zigzag(number: int) -> bytes:
 
 
 def schema_of(storage: Storage, file: FoundFile) -> pa.Schema:
-    """Return the schema of a file; an empty file has none."""
+    """Return the schema of a file."""
     if file.size == 0:
-        return pa.schema([])
+        raise empty_file(file.uri, "avro")
     with storage.open(file.uri, file.version, file.size) as source, readable(file.uri, "avro"), understood(file.uri):
         return plain_schema(BlockReader.of(header_of(source), file.uri).schema, file.uri)
 

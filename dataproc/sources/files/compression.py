@@ -1,7 +1,9 @@
 """Packed files as the bytes they were before, within a bound: a small file may claim to hold a great many."""
 
+import gzip
+import zlib
 from collections.abc import Iterator
-from typing import Literal
+from typing import IO, Literal, cast
 
 import pyarrow as pa
 
@@ -14,15 +16,35 @@ BY_NAME: dict[str, Compression] = {
     ".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2",
     ".snappy": "snappy", ".sz": "snappy",
 }  # fmt: skip
+MAGIC: tuple[tuple[bytes, Compression], ...] = (
+    (b"\x1f\x8b\x08", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (snappy.BEGIN, "snappy"),
+    *((b"BZh%d\x31\x41\x59\x26\x53\x59" % level, "bz2") for level in range(1, 10)),
+)
+"""The first bytes of packed files: RFC 1952 2.3.1, RFC 8878 3.1.1, snappy's framing format 4.1, and bzip2's block."""
+MAGIC_SIZE = max(len(magic) for magic, _ in MAGIC)
 STEP = 64 * 1024
 """Bytes that are unpacked at once: of a file that is cut off, all but so many are still given."""
 RATIO = 200
 FREE = 4 * 1024**3
 
 
-def compression_of(uri: str) -> Compression | None:
-    """Return how a file is compressed, as its name tells."""
+def packing_of(uri: str, start: bytes) -> Compression | None:
+    """Return what packs a file that begins with `start`.
+
+    The first bytes decide. A file without the magic number of a packing is text, whatever its name; only where its
+    first bytes are not text, its name decides: Hadoop's snappy has no magic number, and a damaged file not its own.
+    """
+    found = next((packed for magic, packed in MAGIC if start.startswith(magic)), None)
+    if found is not None or is_text(start[:MAGIC_SIZE]):
+        return found
     return next((packed for end, packed in BY_NAME.items() if uri.lower().endswith(end)), None)
+
+
+def is_text(start: bytes) -> bool:
+    """Return whether bytes may begin a text: no control characters except those of white space."""
+    return all(byte >= 0x20 or byte in b"\t\n\r\f" for byte in start)
 
 
 def allowed(size: int, bound: int | None) -> int:
@@ -44,9 +66,17 @@ def steps(file: pa.NativeFile, packed: Compression, ahead: int) -> Iterator[byte
     if packed == "snappy":
         yield from snappy.unpacked(file, ahead)
         return
-    stream = pa.CompressedInputStream(pa.BufferedInputStream(file, ahead), packed)
-    while found := stream.read(STEP):
-        yield found
+    buffered = pa.BufferedInputStream(file, ahead)
+    # Arrow's reader of gzip takes the zeros with which a tape or a block device pads a file for damage.
+    is_gzip = packed == "gzip"
+    stream = (
+        gzip.GzipFile(fileobj=cast("IO[bytes]", buffered)) if is_gzip else pa.CompressedInputStream(buffered, packed)
+    )
+    try:
+        while found := stream.read(STEP):
+            yield found
+    except zlib.error as exc:
+        raise OSError("a block of gzip is damaged") from exc
 
 
 def bounded(parts: Iterator[bytes], uri: str, bound: int) -> Iterator[bytes]:

@@ -1,8 +1,7 @@
 """Blocks of CSV records: Arrow's reader on each, and a slower one where that fails."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +14,13 @@ from dataproc.domain.cells import Cells, Mask
 from dataproc.domain.chunk import POSITION, POSITION_FIELD, Piece, texts_of
 from dataproc.domain.contract import Contract
 from dataproc.domain.errors import BadDataError, ContractViolationError
-from dataproc.domain.source_columns import is_inferred, read_as, sql_type_of
+from dataproc.domain.source_columns import holds_text, is_inferred, read_as, sql_type_of
 from dataproc.domain.sources.files import CsvOptions
 from dataproc.domain.unit import Unit
 from dataproc.sources.drift import RULE, Drift, refuse_missing, unknown_column_message
 from dataproc.sources.files import lines
 from dataproc.sources.files.cells import are_codes, text_of, values_of, words_in
+from dataproc.sources.files.csv_parsing import is_read_from_text, parsed_csv, without_blanks
 from dataproc.sources.files.quoting import last_record_end, repaired
 from dataproc.sources.rejects import Reject, reject_table, row_text
 from dataproc.sources.schemas import checked_names
@@ -42,10 +42,15 @@ class BlockReader:
     lines_before: int
     count: int = field(default=0, init=False)
     drift: Drift = field(init=False)
+    blankless: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin without drift."""
+        """Begin without drift; in `blankless` columns an empty cell in quotes is null."""
         self.drift = Drift(self.unit.uri, self.contract)
+        mode = self.options.quoted_empty
+        self.blankless = frozenset(
+            column.name for column in self.schema if mode == "null" or (mode == "auto" and not holds_text(column))
+        )
 
     def all(self, parts: Iterator[bytes]) -> Iterator[Piece]:
         """Yield the rows and rejects of each block."""
@@ -68,12 +73,16 @@ class BlockReader:
         # Arrow's reader gives other decimals for some that are too long, rounds doubles, takes codes for numbers, and
         # the characters of PostgreSQL's forms of bytes for bytes.
         as_text = [name for name in self.names if self.is_strict(name) or is_read_from_text(self.type_of(name))]
-        types = {name: self.type_of(name) for name in self.names} | dict.fromkeys(as_text, pa.string())
-        ragged: list[pa_csv.InvalidRow] = []
-        try:
-            rows = parsed_csv(block, self.options, self.names, types, ragged)
-        except pa.ArrowInvalid:
+        may_have_blanks = bool(self.blankless) and (self.options.quote or "").encode() * 2 in block
+        found = self.parsed(block, as_text)
+        if found is None and may_have_blanks:
+            as_text = [name for name in self.names if name in as_text or name in self.blankless]
+            found = self.parsed(block, as_text)
+        if found is None:
             return self.read_slowly(block)
+        rows, ragged = found
+        if may_have_blanks:
+            rows = self.with_nulls(rows)
         if self.is_suspicious(block, ragged) or self.may_have_changed(block, rows) or self.has_words(rows):
             return self.read_slowly(block)
         for name in as_text:
@@ -82,6 +91,22 @@ class BlockReader:
                 return self.read_slowly(block)
             rows = rows.set_column(rows.schema.get_field_index(name), name, values)
         return rows, *self.numbered(rows.num_rows, ragged, np.empty(0, np.int64))
+
+    def parsed(self, block: bytes, as_text: Sequence[str]) -> tuple[pa.Table, list[pa_csv.InvalidRow]] | None:
+        """Return the rows of a block and its ragged records, some columns as text; `None`: some cell does not fit."""
+        types = {name: self.type_of(name) for name in self.names} | dict.fromkeys(as_text, pa.string())
+        ragged: list[pa_csv.InvalidRow] = []
+        try:
+            return parsed_csv(block, self.options, self.names, types, ragged), ragged
+        except pa.ArrowInvalid:
+            return None
+
+    def with_nulls(self, rows: pa.Table) -> pa.Table:
+        """Return rows in which empty cells of columns without blanks are null."""
+        for at, column in enumerate(rows.schema):
+            if column.name in self.blankless and t.is_string(column.type):
+                rows = rows.set_column(at, column.name, without_blanks(rows[column.name]))
+        return rows
 
     def is_suspicious(self, block: bytes, ragged: list[pa_csv.InvalidRow]) -> bool:
         """Whether a quote may be open at the end, or may have swallowed lines."""
@@ -161,6 +186,8 @@ class BlockReader:
         left_out: dict[str, Mask] = {}
         for name in self.names:
             text, not_text = text_of(cells[name].combine_chunks())
+            if name in self.blankless:
+                text = without_blanks(text)
             columns[name], not_fit = values_of(text, self.type_of(name), is_exact=self.is_strict(name))
             if self.is_exact(name) and t.is_string(self.type_of(name)):
                 not_fit = self.not_numbers(text, name)
@@ -228,42 +255,3 @@ class BlockReader:
         """Return rows with all columns of the plan, in its order."""
         columns = [rows[f.name] if f.name in self.names else pa.nulls(rows.num_rows, f.type) for f in self.schema]
         return pa.table([*columns, rows[POSITION]], schema=self.schema.append(POSITION_FIELD))
-
-
-def parsed_csv(
-    block: bytes,
-    options: CsvOptions,
-    names: Sequence[str],
-    types: Mapping[str, pa.DataType],
-    ragged: list[pa_csv.InvalidRow],
-) -> pa.Table:
-    """Return the rows of a block; those with too few or too many cells are added to `ragged`."""
-
-    def put_aside(row: pa_csv.InvalidRow) -> Literal["skip", "error"]:
-        ragged.append(row)
-        return "skip"
-
-    if not block or (block[0] in b"\r\n" and not block.strip(b"\r\n")):
-        return pa.schema([(name, types.get(name, pa.string())) for name in names]).empty_table()
-    return pa_csv.read_csv(
-        cast("IO[bytes]", pa.BufferReader(block)),
-        pa_csv.ReadOptions(column_names=list(names), use_threads=False, block_size=len(block) + 1),
-        pa_csv.ParseOptions(
-            delimiter=options.delimiter,
-            quote_char=options.quote or False,
-            escape_char=options.escape or False,
-            newlines_in_values=True,
-            invalid_row_handler=put_aside,
-        ),
-        pa_csv.ConvertOptions(
-            column_types=dict(types),
-            null_values=list(options.nulls),
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-        ),
-    )
-
-
-def is_read_from_text(dtype: pa.DataType) -> bool:
-    """Whether Arrow's reader does not give the values that the text of a type stands for."""
-    return t.is_decimal(dtype) or t.is_binary(dtype)

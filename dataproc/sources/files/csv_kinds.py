@@ -1,6 +1,7 @@
 """Kinds of CSV columns, told from what Arrow's reader takes them for and from how they are written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -10,6 +11,8 @@ import pyarrow.types as t
 
 from dataproc.arrow.timestamps import early_in
 from dataproc.domain.source_columns import Kind
+from dataproc.domain.sources.files import CsvOptions
+from dataproc.sources.files.csv_parsing import parsed_csv, without_blanks
 from dataproc.sources.inference import (
     BOOLEAN,
     DATE,
@@ -30,6 +33,44 @@ KINDS: tuple[tuple[Callable[[pa.DataType], bool], Kind], ...] = (
     (t.is_timestamp, TIMESTAMP),
 )
 """What Arrow's reader tells of columns; text that is not UTF-8 is text, and its cells are set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellKinds:
+    """Tells the kinds of columns from a sample of their cells; those of `declared` ones are text."""
+
+    options: CsvOptions
+    names: Sequence[str]
+    declared: Collection[str] = frozenset()
+
+    def found(self, body: bytes) -> tuple[dict[str, Kind], int]:
+        """Return the kind of each column in the records of a text, and the number of these records."""
+        texts = {name: pa.string() for name in self.names if name in self.declared}
+        rows = parsed_csv(body, self.options, self.names, texts, [])
+        types = {column.name: column.type for column in rows.schema} | self.types_without_blanks(body, rows)
+        unsure = [name for name, dtype in types.items() if is_number(dtype) or t.is_boolean(dtype)]
+        written = rows
+        if unsure:
+            written = parsed_csv(body, self.options, self.names, texts | dict.fromkeys(unsure, pa.string()), [])
+        return {name: cell_kind(types[name], without_blanks(written[name])) for name in self.names}, rows.num_rows
+
+    def types_without_blanks(self, body: bytes, rows: pa.Table) -> dict[str, pa.DataType]:
+        """Return the types that columns of text have if their empty cells in quotes mean null."""
+        names = [] if self.options.quoted_empty == "text" else [n for n in self.names if self.may_have_values(n, rows)]
+        if not names:
+            return {}
+        blank = self.options.model_copy(update={"nulls": (*self.options.nulls, "")})
+        again = parsed_csv(body, blank, self.names, {}, [], has_quoted_nulls=True)
+        return {name: again.schema.field(name).type for name in names}
+
+    def may_have_values(self, name: str, rows: pa.Table) -> bool:
+        """Return whether a column of text has empty cells, and no `"NULL"` in quotes, which is text."""
+        cells = rows[name]
+        if name in self.declared or not t.is_string(cells.type):
+            return False
+        is_blank = pc.equal(cells, pa.scalar(""))
+        is_quoted_null = pc.and_not(pc.is_in(cells, pa.array(self.options.nulls, pa.string())), is_blank)
+        return bool(pc.any(is_blank).as_py()) and not pc.any(is_quoted_null).as_py()
 
 
 def is_number(dtype: pa.DataType) -> bool:

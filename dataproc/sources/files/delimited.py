@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.types as t
 
 from dataproc.domain.chunk import Piece
 from dataproc.domain.contract import NO_CONTRACT, Contract
@@ -17,8 +16,8 @@ from dataproc.domain.sources.files import CsvOptions
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files import lines
 from dataproc.sources.files.comments import without_comments
-from dataproc.sources.files.csv_blocks import BlockReader, parsed_csv
-from dataproc.sources.files.csv_kinds import cell_kind, is_number
+from dataproc.sources.files.csv_blocks import BlockReader
+from dataproc.sources.files.csv_kinds import CellKinds
 from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.edges import Cutter
 from dataproc.sources.files.formats import readable
@@ -47,10 +46,10 @@ class CsvFormat:
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
         """Sample the files, and cut large ones; the columns are those of the first file that has rows."""
         tolerance = Tolerance(self.skips_bad)
-        samples = samples_of(partial(self.sampled, storage), files, tolerance)
-        schema = self.columns.schema(kinds_of(samples, self.contract, self.columns.is_known))
+        samples = list(samples_of(partial(self.sampled, storage), files, tolerance))
+        schema = self.columns.cell_schema(kinds_of(samples, self.contract, self.columns.is_known))
         units = tuple(unit for file in files for unit in self.units(storage, file, schema, tolerance))
-        return tolerance.checked(SourcePlan(units, schema))
+        return tolerance.checked(SourcePlan(units, schema, notes=first_note(samples)))
 
     def units(self, storage: Storage, file: FoundFile, schema: pa.Schema, tolerance: Tolerance) -> Iterator[Unit]:
         """Yield the units of one file."""
@@ -62,30 +61,24 @@ class CsvFormat:
 
     def spans(self, storage: Storage, file: FoundFile) -> list[tuple[int, int]]:
         """Return the byte ranges into which a file is cut; none for one that stays whole."""
-        spans = self.form.spans(file, self.unit_size)
+        spans = self.form.spans(storage, file, self.unit_size)
         if not spans:
             return []
-        names, length = header_of(self.form.head(storage, file), self.options, file.uri)
-        return Cutter(storage, file, self.options, length, len(names)).cut(spans)
+        header = header_of(self.form.head(storage, file), self.options, file.uri)
+        return Cutter(storage, file, self.options, header.length, len(header.names)).cut(spans)
 
     def sampled(self, storage: Storage, file: FoundFile, size: int) -> Sample:
         """Return the names and kinds that the first `size` bytes of a file show, and how many rows they have."""
         with readable(file.uri, "csv"):
-            sample = self.form.head(storage, file, size)
-            names, length = header_of(sample, self.options, file.uri)
-            body = b"".join(without_comments([sample[length:]], self.options))
+            sample = self.form.known_head(storage, file, size)
+            header = header_of(sample, self.options, file.uri)
+            names = header.names
+            body = b"".join(without_comments([sample[header.length :]], self.options))
             if len(sample) == size:
                 body = body[: last_record_end(body, self.options)]
-            types = {name: pa.string() for name in checked_names(names, file.uri) if name in self.columns.declared}
-            rows = parsed_csv(body, self.options, names, types, [])
-            unsure = [field.name for field in rows.schema if is_number(field.type) or t.is_boolean(field.type)]
-            written = (
-                parsed_csv(body, self.options, names, types | dict.fromkeys(unsure, pa.string()), [])
-                if unsure
-                else rows
-            )
-        kinds = {name: cell_kind(rows.schema.field(name).type, written[name]) for name in names}
-        return Sample(kinds, rows.num_rows)
+            checked_names(names, file.uri)
+            kinds, rows = CellKinds(self.options, names, self.columns.declared).found(body)
+        return Sample(kinds, rows, note_on_names(header.generated, file.uri))
 
     def shown(self, schema: pa.Schema) -> pa.Schema:
         """Return `schema`: rows are read in the types of the plan."""
@@ -97,14 +90,27 @@ class CsvFormat:
         with storage.open(unit.uri, unit.version, size, ahead=True) as file, readable(unit.uri, "csv"):
             if unit.span is None or unit.span[0] == 0:
                 first, parts = lines.peeked(self.parts(file, unit))
-                names, length = header_of(first[: lines.SAMPLE], self.options, unit.uri)
-                before = first[:length].count(b"\n")
+                header = header_of(first[: lines.SAMPLE], self.options, unit.uri)
+                length, before = header.length, first[: header.length].count(b"\n")
             else:
-                names, _ = header_of(self.form.beginning(file, unit.uri), self.options, unit.uri)
+                header = header_of(self.form.beginning(file, unit.uri), self.options, unit.uri)
                 parts, length, before = self.parts(file, unit), 0, 0
-            reader = BlockReader(self.options, self.form.encoding, self.contract, unit, tuple(names), schema, before)
+            reader = BlockReader(self.options, self.form.expected, self.contract, unit, header.names, schema, before)
             yield from reader.all(without_comments(lines.skipped(parts, length), self.options))
 
     def parts(self, file: pa.NativeFile, unit: Unit) -> Iterator[bytes]:
         """Yield the text of a unit."""
         return self.form.part(file, unit.uri, *unit.span) if unit.span else self.form.whole(file, unit.uri)
+
+
+def note_on_names(generated: Sequence[str], uri: str) -> tuple[str, ...]:
+    """Return the sentence that names the columns to which the header of a file gives no name."""
+    if not generated:
+        return ()
+    listed = ", ".join(generated)
+    return (f"{uri}: the header has columns without a name, which are read as {listed}; `csv.columns` gives names",)
+
+
+def first_note(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Return the notes of the first file that has some."""
+    return next((sample.notes for sample in samples if sample.notes), ())

@@ -1,8 +1,9 @@
-"""Text in other encodings than UTF-8, turned into it."""
+"""Text in other encodings than UTF-8, turned into it; a byte order mark shows the encoding where none is given."""
 
 import codecs
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 
 from dataproc.domain.errors import BadDataError
 
@@ -16,6 +17,16 @@ def wrong_byte(exc: UnicodeError) -> tuple[str, int]:
         return "\udcff", exc.end
     raise exc
 
+
+AUTO = "auto"
+MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks (Unicode 16.0, 23.8) and the codec that reads them; that of UTF-32 begins with that of UTF-16."""
+MARK_SIZE = max(len(mark) for mark, _ in MARKS)
 
 codecs.register_error(WRONG, wrong_byte)
 
@@ -34,6 +45,26 @@ def is_single_byte(encoding: str) -> bool:
     return True
 
 
+def encoding_of(start: bytes) -> str:
+    """Return the encoding of text that begins with `start`: that of its byte order mark, else UTF-8."""
+    return next((encoding for mark, encoding in MARKS if start.startswith(mark)), "utf-8")
+
+
+def refuse_other_encodings(sample: bytes, uri: str) -> None:
+    """Raise `BadDataError` for the start of a text that is not UTF-8; a character may be cut off at its end."""
+    if sample.count(b"\0") > len(sample) // 8:
+        msg = f"{uri} is UTF-16 or UTF-32 without a byte order mark; write its encoding, such as `encoding: utf-16-le`"
+        raise BadDataError(msg, uri=uri)
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError as exc:
+        msg = (
+            f"{uri} is not UTF-8 at byte {exc.start}, and has no byte order mark; write its encoding, such as "
+            "`encoding: cp1252` for files of Windows programs, or `encoding: utf-8` to set such rows aside"
+        )
+        raise BadDataError(msg, uri=uri) from exc
+
+
 def may_be_cut(encoding: str) -> bool:
     """Whether a newline is one and the same byte, and never part of another character."""
     return encoding == "utf-8" or is_single_byte(encoding)
@@ -41,6 +72,9 @@ def may_be_cut(encoding: str) -> bool:
 
 def as_utf8(parts: Iterator[bytes], encoding: str, uri: str) -> Iterator[bytes]:
     """Yield text as UTF-8. What is UTF-8 already passes as it is; its records are checked one by one."""
+    if encoding == AUTO:
+        first = next(parts, b"")
+        encoding, parts = encoding_of(first), chain([first], parts)
     if encoding == "utf-8":
         yield from parts
         return

@@ -15,8 +15,8 @@ from dataproc.sources.files.storage import FoundFile, Storage
 FormatName = Literal["parquet", "csv", "jsonl", "json", "avro"]
 
 BY_NAME: dict[str, FormatName] = {
-    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
-    ".avro": "avro",
+    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".txt": "csv",
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".avro": "avro",
 }  # fmt: skip
 
 
@@ -71,3 +71,9 @@ def readable(uri: str, name: FormatName) -> Iterator[None]:
 def bad_file(uri: str, name: FormatName) -> BadDataError:
     """Return the error for a file that is damaged or of another format."""
     return BadDataError(f"{uri} cannot be read as {name}: it is damaged, cut off, or of another format", uri=uri)
+
+
+def empty_file(uri: str, name: FormatName) -> BadDataError:
+    """Return the error for a file without a byte, of a format that has bytes without rows, too."""
+    msg = f"{uri} is empty, so it is not a {name} file: its writer was cut off; write it anew, or exclude it"
+    return BadDataError(msg, uri=uri)

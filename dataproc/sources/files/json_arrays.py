@@ -21,7 +21,7 @@ from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.formats import readable
 from dataproc.sources.files.json_elements import ElementReader, Elements
 from dataproc.sources.files.json_rows import RecordReader, kinds_in
-from dataproc.sources.files.lines import TextForm
+from dataproc.sources.files.lines import BOM, TextForm, peeked, skipped
 from dataproc.sources.files.samples import samples_of
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.inference import Sample, kinds_of
@@ -54,9 +54,8 @@ class JsonArrayFormat:
     def sampled(self, storage: Storage, file: FoundFile, size: int) -> Sample:
         """Return the names and kinds that the first `size` bytes of a file show."""
         with storage.open(file.uri, file.version, file.size) as source, parsed(file.uri):
-            blocks = ElementReader(file.uri, self.records, block=size // 2).blocks(
-                self.form.whole(source, file.uri, size)
-            )
+            parts = self.as_array(self.form.whole(source, file.uri, size))
+            blocks = ElementReader(file.uri, self.records, block=size // 2).blocks(parts)
             found = list(chain.from_iterable(islice(blocks, 1)))
         records = list(readable_objects(found))
         kinds = kinds_in(records)
@@ -67,8 +66,16 @@ class JsonArrayFormat:
         """Yield the rows and rejects of a file; those before some damage come before its error."""
         reader = RecordReader(unit.uri, schema, lambda number: f"record {number + 1}", self.contract)
         with storage.open(unit.uri, unit.version, unit.size, ahead=True) as file, parsed(unit.uri):
-            for block in ElementReader(unit.uri, self.records).blocks(self.form.whole(file, unit.uri)):
+            for block in ElementReader(unit.uri, self.records).blocks(self.as_array(self.form.whole(file, unit.uri))):
                 yield from pieces(reader, block)
+
+    def as_array(self, parts: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the text of an array: a file that is one object is one record, unless `records` names its array."""
+        first, parts = peeked(parts)
+        text = first.removeprefix(BOM)
+        if self.records or not text.lstrip().startswith(b"{"):
+            return parts
+        return chain([b"["], skipped(parts, len(first) - len(text)), [b"]"])
 
 
 def pieces(reader: RecordReader, block: Elements) -> Iterator[Piece]:

@@ -42,14 +42,15 @@ class JsonLinesFormat:
         tolerance = Tolerance(self.skips_bad)
         samples = samples_of(partial(sampled, storage, self.form), files, tolerance)
         schema = self.columns.schema(kinds_of(samples, self.contract, self.columns.is_known), is_json=True)
-        units = tuple(unit for file in files for unit in self.units(file, schema))
+        units = tuple(unit for file in files for unit in self.units(storage, file, schema, tolerance))
         return tolerance.checked(SourcePlan(units, schema))
 
-    def units(self, file: FoundFile, schema: pa.Schema) -> Iterator[Unit]:
+    def units(self, storage: Storage, file: FoundFile, schema: pa.Schema, tolerance: Tolerance) -> Iterator[Unit]:
         """Yield the units of one file."""
-        for start, stop in self.form.spans(file, self.unit_size):
+        spans = tolerance.attempt(partial(self.form.spans, storage, file, self.unit_size), lambda _: [])
+        for start, stop in spans:
             yield file.unit(schema, kind="bytes", span=(start, stop), size=stop - start, rows=None)
-        if not self.form.spans(file, self.unit_size):
+        if not spans:
             yield file.unit(schema, size=file.size, rows=None)
 
     def shown(self, schema: pa.Schema) -> pa.Schema:

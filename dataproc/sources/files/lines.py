@@ -1,5 +1,6 @@
 """Text files in pieces: byte ranges that own whole lines, and blocks of whole records."""
 
+import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -8,8 +9,8 @@ import pyarrow as pa
 
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.sources.files import Packing
-from dataproc.sources.files.compression import Compression, allowed, compression_of, unpacked
-from dataproc.sources.files.encodings import as_utf8, may_be_cut
+from dataproc.sources.files.compression import MAGIC_SIZE, STEP, Compression, allowed, packing_of, unpacked
+from dataproc.sources.files.encodings import AUTO, as_utf8, encoding_of, may_be_cut, refuse_other_encodings
 from dataproc.sources.files.storage import FoundFile, Storage
 
 BLOCK = 16 * 1024 * 1024
@@ -21,39 +22,82 @@ BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True)
 class TextForm:
-    """How the characters of text files are stored: what packs them, what encodes them."""
+    """How the characters of text files are stored: what packs them, what encodes them.
+
+    With `auto`, the first bytes of each file show it: the magic number of what packs it, and a byte order mark.
+    """
 
     packing: Packing = "auto"
-    encoding: str = "utf-8"
+    encoding: str = AUTO
     max_unpacked: int | None = None
 
-    def compression(self, uri: str) -> Compression | None:
-        """Return what packs a file."""
+    @property
+    def expected(self) -> str:
+        """The encoding that text without a byte order mark has."""
+        return "utf-8" if self.encoding == AUTO else self.encoding
+
+    def compression(self, uri: str, start: bytes) -> Compression | None:
+        """Return what packs a file that begins with `start`."""
         if self.packing == "auto":
-            return compression_of(uri)
+            return packing_of(uri, start)
         return None if self.packing == "none" else self.packing
 
-    def spans(self, file: FoundFile, unit_size: int) -> list[tuple[int, int]]:
+    def spans(self, storage: Storage, file: FoundFile, unit_size: int) -> list[tuple[int, int]]:
         """Return byte ranges of about equal size that cover a large file; none for one that stays whole."""
-        if file.size <= unit_size or self.compression(file.uri) is not None or not may_be_cut(self.encoding):
+        if file.size <= unit_size or not self.may_be_cut(storage, file):
             return []
         count = -(-file.size // unit_size)
         edges = [file.size * index // count for index in range(count + 1)]
         return list(pairwise(edges))
 
+    def may_be_cut(self, storage: Storage, file: FoundFile) -> bool:
+        """Return whether a file is not packed, and a newline in it is one byte."""
+        if self.packing not in ("auto", "none") or not (self.encoding == AUTO or may_be_cut(self.encoding)):
+            return False
+        with storage.open(file.uri, file.version, file.size) as source:
+            start = source.read(MAGIC_SIZE)
+        encoding = encoding_of(start) if self.encoding == AUTO else self.encoding
+        return self.compression(file.uri, start) is None and may_be_cut(encoding)
+
     def whole(self, file: pa.NativeFile, uri: str, piece: int = BLOCK) -> Iterator[bytes]:
         """Yield the text of a whole file, in pieces of about that many bytes."""
+        return as_utf8(self.stored(file, uri, piece), self.encoding, uri)
+
+    def stored(self, file: pa.NativeFile, uri: str, piece: int) -> Iterator[bytes]:
+        """Yield the unpacked bytes of a whole file."""
         bound = allowed(file.size(), self.max_unpacked)
-        return as_utf8(unpacked(file, uri, self.compression(uri), piece, bound), self.encoding, uri)
+        # Each read of an object is a request, so the bytes that show what packs it are not read twice.
+        first = file.read(piece)
+        packed = self.compression(uri, first)
+        if packed is None:
+            return chain([first] if first else [], unpacked(file, uri, None, piece, bound))
+        return unpacked(pa.PythonFile(Replayed(first, file), mode="r"), uri, packed, piece, bound)
 
     def part(self, file: pa.NativeFile, uri: str, start: int, stop: int) -> Iterator[bytes]:
         """Yield the text in a byte range of a file that may be cut."""
-        return as_utf8(ranged(file, start, stop), self.encoding, uri)
+        return as_utf8(ranged(file, start, stop), self.expected, uri)
 
     def head(self, storage: Storage, file: FoundFile, size: int = SAMPLE) -> bytes:
         """Return the first `size` bytes of a file's text."""
         with storage.open(file.uri, file.version, file.size) as source:
             return self.beginning(source, file.uri, size)
+
+    def encoding_in(self, storage: Storage, file: FoundFile) -> str:
+        """Return the encoding of a file: the given one, else that of its byte order mark."""
+        if self.encoding != AUTO:
+            return self.encoding
+        with storage.open(file.uri, file.version, file.size) as source:
+            return encoding_of(next(self.stored(source, file.uri, STEP), b""))
+
+    def known_head(self, storage: Storage, file: FoundFile, size: int = SAMPLE) -> bytes:
+        """Return the same; raise `BadDataError` if no encoding is given and the text is not UTF-8.
+
+        JSON needs no such check: it is UTF-8 (RFC 8259, 8.1), and another byte is a fault of its record.
+        """
+        sample = self.head(storage, file, size)
+        if self.encoding == AUTO:
+            refuse_other_encodings(sample, file.uri)
+        return sample
 
     def beginning(self, file: pa.NativeFile, uri: str, size: int = SAMPLE) -> bytes:
         """Return the first `size` bytes of an open file's text; of one that is damaged there, what comes before."""
@@ -67,6 +111,28 @@ class TextForm:
             if not found or getattr(exc, "errno", None) is not None:
                 raise
         return bytes(found[:size])
+
+
+class Replayed(io.RawIOBase):
+    """A file whose first bytes were read, from its beginning; it can go back as long as only those were read again."""
+
+    def __init__(self, first: bytes, file: pa.NativeFile) -> None:
+        super().__init__()
+        self.first, self.file = io.BytesIO(first), file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self.first.seek(offset, whence)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes; only at the end of the file fewer than `size`."""
+        found = self.first.read(size)
+        return found + self.file.read(size - len(found)) if len(found) < size else found
 
 
 def ranged(file: pa.NativeFile, start: int, stop: int) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files.batches import CHUNK_BYTES, CHUNK_ROWS, gathered
 from dataproc.sources.files.compression import allowed, too_large
 from dataproc.sources.files.damage import Tolerance
-from dataproc.sources.files.formats import readable
+from dataproc.sources.files.formats import empty_file, readable
 from dataproc.sources.files.repeated import parts, repeated_columns
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.schemas import conformed, note_on_case, plain_schema, unified
@@ -61,7 +61,7 @@ class ParquetFormat:
         with ThreadPoolExecutor(FOOTERS_AT_ONCE, thread_name_prefix="footer") as pool:
             footers = list(pool.map(footer_or_damage, files))
         both = list(zip(files, footers, strict=True))
-        whole = [(file.uri, footer.schema) for file, footer in both if file.size and footer.damage is None]
+        whole = [(file.uri, footer.schema) for file, footer in both if footer.damage is None]
         schema = unified(whole, self.contract)
         units = [unit for file, footer in both for unit in self.units(file, footer, schema)]
         return tolerance.checked(SourcePlan(tuple(units), schema, notes=note_on_case(whole, schema)))
@@ -125,9 +125,9 @@ def opened(
 
 
 def footer_of(storage: Storage, file: FoundFile) -> Footer:
-    """Return the footer of a file; an empty file has an empty one."""
+    """Return the footer of a file."""
     if file.size == 0:
-        return Footer(pa.schema([]), ())
+        raise empty_file(file.uri, "parquet")
     with storage.open(file.uri, file.version, file.size) as source, readable(file.uri, "parquet"):
         found = opened(source)
         return Footer(plain_schema(found.schema_arrow, file.uri), groups_of(found.metadata))

@@ -3,7 +3,8 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -24,20 +25,61 @@ LONGEST_RECORD = 100
 """Lines that one record may span when a block has to be repaired."""
 
 
-def header_of(sample: bytes, options: CsvOptions, uri: str) -> tuple[list[str], int]:
-    """Return the names of the columns, and how many bytes come before the first record."""
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The names of the columns, how many bytes come before the first record, and which names the file does not give."""
+
+    names: tuple[str, ...]
+    length: int
+    generated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRecord:
+    """The first record that is neither blank nor a comment, its bytes, and how many cells the next one has."""
+
+    cells: list[str]
+    length: int
+    next_cells: int | None
+
+
+def header_of(sample: bytes, options: CsvOptions, uri: str) -> Header:
+    """Return the header of a file that begins with `sample`.
+
+    A column without a name gets that of its place, as all do in a file without a header: `c0`, `c1`, …. An empty cell
+    at the end of the header is a column only if the records have a cell for it.
+    """
     skip = len(BOM) if sample.startswith(BOM) else 0
     skip += sum(len(line) for line in islice(io.BytesIO(sample[skip:]), options.skip))
     found = first_record(sample[skip:], options, uri)
     if found is None:
-        return list(options.columns or ()), skip
-    cells, length = found
-    names = list(options.columns or (cells if options.header else [f"c{index}" for index in range(len(cells))]))
-    return names, skip + length if options.header else skip
+        return Header(options.columns or (), skip)
+    if options.header:
+        skip += found.length
+    if options.columns is not None:
+        return Header(options.columns, skip)
+    if not options.header:
+        return Header(tuple(f"c{index}" for index in range(len(found.cells))), skip)
+    cells = found.cells
+    if len(cells) > 1 and not cells[-1] and (found.next_cells or 0) < len(cells):
+        cells = cells[:-1]
+    names = with_names(cells)
+    return Header(names, skip, tuple(name for name, cell in zip(names, cells, strict=True) if not cell))
 
 
-def first_record(sample: bytes, options: CsvOptions, uri: str) -> tuple[list[str], int] | None:
-    """Return the cells and the length of the first record that is neither blank nor a comment."""
+def with_names(cells: Sequence[str]) -> tuple[str, ...]:
+    """Return the cells of a header with a name of its place for each that is empty, other than the names of others."""
+    names = list(cells)
+    for index, cell in enumerate(cells):
+        name = cell or f"c{index}"
+        while not cell and name in names:
+            name += "_"
+        names[index] = name
+    return tuple(names)
+
+
+def first_record(sample: bytes, options: CsvOptions, uri: str) -> FirstRecord | None:
+    """Return the first record of a text that is neither blank nor a comment."""
     ends = sample.splitlines(keepends=True)
     before = 0
     while ends[before:] and (not ends[before].strip(b"\r\n") or is_comment(ends[before], options)):
@@ -48,7 +90,14 @@ def first_record(sample: bytes, options: CsvOptions, uri: str) -> tuple[list[str
     except (csv.Error, UnicodeDecodeError) as exc:
         msg = f"{uri}: the first line cannot be read as csv: {exc}; is `encoding` right?"
         raise BadDataError(msg, uri=uri) from exc
-    return None if cells is None else (cells, sum(len(line) for line in ends[: before + reader.line_num]))
+    if cells is None:
+        return None
+    length = sum(len(line) for line in ends[: before + reader.line_num])
+    try:
+        next_cells = next((len(record) for record in reader if record), None)
+    except (csv.Error, UnicodeDecodeError):
+        next_cells = None
+    return FirstRecord(cells, length, next_cells)
 
 
 def is_comment(line: bytes, options: CsvOptions) -> bool:

@@ -21,6 +21,7 @@ from dataproc.sources.files.json_lines import JsonLinesFormat
 from dataproc.sources.files.lines import TextForm
 from dataproc.sources.files.parquet import ParquetFormat
 from dataproc.sources.files.partitions import Partition, partitions_of, with_partition
+from dataproc.sources.files.recognition import Dialect, Recognition
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.files.tracking import choose
 
@@ -41,35 +42,38 @@ class FileSource:
         if not files:
             return SourcePlan((), pa.schema([]))  # all that was loaded before is gone, and nothing new is there
         name = self.options.format if self.options.format != "auto" else common_format(files)
+        dialect = Recognition(self.storage, self.options, self.text_form).dialect(name, files)
         # The files of other formats tell their types themselves.
-        has_texts = name in ("csv", "jsonl", "json")
+        has_texts = dialect.format in ("csv", "jsonl", "json")
         columns = self.columns.with_target(memory.target_columns()) if has_texts else self.columns
-        plan = self.detailed(self.format(name, columns).plan(self.storage, files), files)
+        plan = self.detailed(self.format(dialect, columns).plan(self.storage, files), files, dialect)
         if not choice.files:
             return SourcePlan((), plan.schema)
-        return replace(plan, objects=choice.objects, notes=(*choice.notes, *plan.notes))
+        return replace(plan, objects=choice.objects, notes=(*choice.notes, *plan.notes), choices=dialect.choices)
 
-    def detailed(self, plan: SourcePlan, files: Sequence[FoundFile]) -> SourcePlan:
-        """Return a plan whose units know their partition, and what is to become of damage."""
+    def detailed(self, plan: SourcePlan, files: Sequence[FoundFile], dialect: Dialect) -> SourcePlan:
+        """Return a plan whose units know their dialect, their partition, and what is to become of damage."""
         partitions = partitions_of(files, self.columns.declared) if self.options.partitions == "hive" else {}
         schema = with_partition(plan.schema, partitions[files[0].uri]) if partitions else plan.schema
-        units = tuple(self.unit(unit, partitions.get(unit.uri)) for unit in plan.units)
+        units = tuple(self.unit(unit, partitions.get(unit.uri), dialect) for unit in plan.units)
         return replace(plan, units=units, schema=schema)
 
-    def unit(self, unit: Unit, partition: Partition | None) -> Unit:
+    def unit(self, unit: Unit, partition: Partition | None, dialect: Dialect) -> Unit:
         """Return a unit with its details; where damage is passed over, it cannot promise its rows."""
         damage = unit.detail if isinstance(unit.detail, str) else None
         rows = None if self.skips_bad else unit.rows
-        return replace(unit, rows=rows, detail=Details(damage, unit.rows, partition))
+        return replace(unit, rows=rows, detail=Details(dialect, damage, unit.rows, partition))
 
     def holds_data(self, file: FoundFile) -> bool:
-        """Whether a file is none of those empty markers such as `_SUCCESS` whose name tells no format."""
-        return self.options.format != "auto" or file.size > 0 or format_of(file.uri) is not None
+        """Return whether a file is not an empty marker such as `_SUCCESS`, whose name has no format."""
+        is_hidden = file.uri.rpartition("/")[2][:1] in ("", "_", ".")
+        may_be_marker = is_hidden or self.options.format == "auto"
+        return file.size > 0 or not may_be_marker or format_of(file.uri) is not None
 
     def read(self, unit: Unit) -> Iterator[Chunk]:
         """Yield the chunks of a unit; the unit carries the schema of the plan it belongs to."""
-        details = unit.detail if isinstance(unit.detail, Details) else Details()
-        form = self.format(self.format_name(unit.uri), self.columns)
+        details = unit.detail if isinstance(unit.detail, Details) else Details(Dialect(self.format_name(unit.uri)))
+        form = self.format(details.dialect, self.columns)
         schema = pa.schema([]) if unit.schema is None else unit.schema
         shown = form.shown(schema)
         pieces = self.pieces(form, unit, schema, details)
@@ -97,29 +101,35 @@ class FileSource:
         named = format_of(uri) if self.options.format == "auto" else self.options.format
         return named or "parquet"
 
-    def format(self, name: FormatName, columns: SourceColumns) -> FileFormat:
-        """Return the format of that name."""
-        options = self.options
-        form = TextForm(options.compression, options.encoding, options.max_unpacked)
-        match name:
+    @property
+    def text_form(self) -> TextForm:
+        """How the characters of text files are stored."""
+        return TextForm(self.options.compression, self.options.encoding, self.options.max_unpacked)
+
+    def format(self, dialect: Dialect, columns: SourceColumns) -> FileFormat:
+        """Return the format of files of a dialect."""
+        options, form = self.options, self.text_form
+        match dialect.format:
             case "parquet":
                 return ParquetFormat(options.unit_size, options.max_unpacked, self.skips_bad, self.contract)
             case "avro":
                 return AvroFormat(options.unit_size, options.max_unpacked, self.skips_bad, self.contract)
             case "csv":
-                return CsvFormat(options.csv, options.unit_size, columns, form, self.skips_bad, self.contract)
+                csv = options.csv.model_copy(update={"delimiter": dialect.delimiter})
+                return CsvFormat(csv, options.unit_size, columns, form, self.skips_bad, self.contract)
             case "jsonl":
                 return JsonLinesFormat(options.unit_size, columns, form, self.skips_bad, self.contract)
             case "json":
                 return JsonArrayFormat(options.records, columns, form, self.skips_bad, self.contract)
             case _:
-                assert_never(name)
+                assert_never(dialect.format)
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a unit knows of its file: why it cannot be read, the rows it announced, and the columns of its folders."""
+    """What a unit knows of its file: its dialect, its damage, the rows it announced, and the columns of its folders."""
 
+    dialect: Dialect
     damage: str | None = None
     promised: int | None = None
     partition: Partition | None = None

@@ -1,0 +1,108 @@
+"""How the text files of a run are read where the specification leaves it open: found from the first file with content.
+
+The choice holds for all files of the run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dataproc.domain.sources.files import FileOptions
+from dataproc.sources.files.damage import Tolerance
+from dataproc.sources.files.dialects import ONE_COLUMN, delimiter_of
+from dataproc.sources.files.encodings import AUTO
+from dataproc.sources.files.formats import FormatName, readable
+from dataproc.sources.files.lines import BOM, LOOK, SAMPLE, TextForm
+from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.json_values import BadLineError, object_of
+
+SIGN_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The format of the files of a run, the sign between the cells of CSV, and sentences on what was chosen."""
+
+    format: FormatName
+    delimiter: str = ","
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """Looks at the start of files; a damaged one is passed over where the job tolerates that."""
+
+    storage: Storage
+    options: FileOptions
+    form: TextForm
+
+    def dialect(self, name: FormatName, files: Sequence[FoundFile]) -> Dialect:
+        """Return how files are read of which the names, or the specification, say that they have a format."""
+        filled = [file for file in files if file.size]
+        match name:
+            case "csv":
+                return self.of_csv(filled)
+            case "json" | "jsonl" if self.options.format == "auto" and not self.options.records:
+                return self.of_json(name, filled)
+            case _:
+                return Dialect(name)
+
+    def of_csv(self, files: Sequence[FoundFile]) -> Dialect:
+        """Return the sign between the cells, found from the first file that has a record."""
+        options = self.options.csv
+        for file in files:
+            sample = self.sample(file, "csv", SAMPLE)
+            is_auto = options.delimiter == "auto"
+            sign = (
+                delimiter_of(sample, options, file.uri, is_whole=len(sample) < SAMPLE) if is_auto else options.delimiter
+            )
+            if sign is not None:
+                return Dialect("csv", sign, self.choices(file, sign))
+        return Dialect("csv", "," if options.delimiter == "auto" else options.delimiter)
+
+    def choices(self, file: FoundFile, sign: str) -> tuple[str, ...]:
+        """Return the sentence on what was found."""
+        found = []
+        if self.options.csv.delimiter == "auto":
+            found.append(
+                "each line is one cell" if sign == ONE_COLUMN else f"cells are separated by {SIGN_NAMES[sign]}"
+            )
+        if self.options.encoding == AUTO:
+            found.append(f"the encoding is {self.form.encoding_in(self.storage, file)}")
+        return (f"CSV: {', '.join(found)}, as in {file.uri}",) if found else ()
+
+    def of_json(self, name: FormatName, files: Sequence[FoundFile]) -> Dialect:
+        """Return whether files hold JSON Lines, or one array or object, as the first one with content does."""
+        for file in files:
+            text = self.sample(file, name, LOOK).removeprefix(BOM).lstrip()
+            if text:
+                found = json_format(text, name)
+                what = "JSON Lines" if found == "jsonl" else "one array or object of JSON"
+                return Dialect(found, choices=() if found == name else (f"{file.uri} holds {what}",))
+        return Dialect(name)
+
+    def sample(self, file: FoundFile, name: FormatName, size: int) -> bytes:
+        """Return the start of the text of a file."""
+
+        def head() -> bytes:
+            with readable(file.uri, name):
+                read = self.form.known_head if name == "csv" else self.form.head
+                return read(self.storage, file, size)
+
+        return Tolerance(self.options.on_bad_file == "skip").attempt(head, lambda _: b"")
+
+
+def json_format(text: bytes, name: FormatName) -> FormatName:
+    """Return the format of JSON that begins with `text`: lines if its first line is an object, else a single value.
+
+    A first line that is longer than the text does not show it; such a file has the format of its name.
+    """
+    if text.startswith(b"["):
+        return "json"
+    line, newline, _ = text.partition(b"\n")
+    if not newline and len(text) >= LOOK:
+        return name
+    try:
+        object_of(line)
+    except BadLineError:
+        return "json" if line.startswith(b"{") and name == "json" else name
+    return "jsonl"
