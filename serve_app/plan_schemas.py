@@ -106,7 +106,9 @@ class PlanView(BaseModel):
     columns: list[ColumnView] = Field(description="What comes out of the transforms, with Arrow types.")
     target: PlannedTargetView
     access: AccessView
-    choices: list[str] = Field(description="How the source is read and transforms are done where that was open, and why.")
+    choices: list[str] = Field(
+        description="How the source is read and steps are done where that was open, and why."
+    )
     warnings: list[str]
 
     @classmethod
