@@ -106,9 +106,7 @@ class PlanView(BaseModel):
     columns: list[ColumnView] = Field(description="What comes out of the transforms, with Arrow types.")
     target: PlannedTargetView
     access: AccessView
-    choices: list[str] = Field(
-        description="How the source is read and steps are done where that was open, and why."
-    )
+    choices: list[str] = Field(description="How the source is read and steps are done where that was open, and why.")
     warnings: list[str]
 
     @classmethod

@@ -34,6 +34,7 @@ DataprocError
 │   ├── NoRowsError
 │   ├── TooManyRejectsError
 │   ├── ContractViolationError
+│   │   ├── LateColumnError
 │   │   └── LookupTooLargeError
 │   ├── TargetRefusedError
 │   ├── RowRefusedError
@@ -208,6 +209,10 @@ class TooManyRejectsError(FatalError):
 
 class ContractViolationError(FatalError):
     """The data do not fit the target table."""
+
+
+class LateColumnError(ContractViolationError):
+    """A column appeared after the samples from which the columns of the source come."""
 
 
 class LookupTooLargeError(ContractViolationError):

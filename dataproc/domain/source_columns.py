@@ -65,7 +65,8 @@ class SourceColumns:
     computes (names in lower case, as expressions do not tell cases apart); `None`: with all of them. Steps read the
     values of `looked` ones without a change. `renamed` has the last name of each column that is not called the same at
     the end, `None` for one that does not arrive.
-    `target` has the columns of an existing target by their own names.
+    `target` has the columns of an existing target by their own names, `late` those that the run has met after the
+    samples.
     """
 
     declared: frozenset[str] = frozenset()
@@ -74,10 +75,11 @@ class SourceColumns:
     renamed: Mapping[str, str | None] = field(default_factory=dict)
     target: Mapping[str, TargetColumn] = field(default_factory=dict)
     valued: frozenset[str] = frozenset()
+    late: Mapping[str, Kind] = field(default_factory=dict)
 
-    def with_target(self, target: Mapping[str, TargetColumn]) -> SourceColumns:
-        """Return the same with the columns of an existing target."""
-        return replace(self, target=target)
+    def with_target(self, target: Mapping[str, TargetColumn], late: Mapping[str, Kind]) -> SourceColumns:
+        """Return the same with the columns of an existing target, and late ones."""
+        return replace(self, target=target, late=late)
 
     def field(self, name: str, kind: Kind, *, is_json: bool = False) -> Field:
         """Return how a column with values of an inferred kind is read; with `is_json`, from values of JSON.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dataproc.domain.memory import Boundary, SourceObject
-from dataproc.domain.source_columns import TargetColumn
+from dataproc.domain.source_columns import Kind, TargetColumn
 
 
 class Memory(Protocol):
@@ -28,6 +28,9 @@ class Memory(Protocol):
 
     def target_columns(self) -> Mapping[str, TargetColumn]:
         """Return the columns of the target by name; none if the table does not exist yet."""
+
+    def late_columns(self) -> Mapping[str, Kind]:
+        """Return the columns that this run has met after the samples of its source, with the kinds of their values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,36 @@ class Blank:
     def target_columns(self) -> Mapping[str, TargetColumn]:
         """Return no column."""
         return {}
+
+    def late_columns(self) -> Mapping[str, Kind]:
+        """Return no column."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class WithLateColumns:
+    """A memory of a run that has met columns after the samples of its source."""
+
+    memory: Memory
+    columns: Mapping[str, Kind]
+
+    def watermark(self, cursor: str) -> str | None:
+        return self.memory.watermark(cursor)
+
+    def boundary(self) -> Boundary:
+        return self.memory.boundary()
+
+    def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
+        return self.memory.unloaded(objects)
+
+    def has_objects(self) -> bool:
+        return self.memory.has_objects()
+
+    def target_columns(self) -> Mapping[str, TargetColumn]:
+        return self.memory.target_columns()
+
+    def late_columns(self) -> Mapping[str, Kind]:
+        return self.columns
 
 
 BLANK = Blank()

@@ -21,13 +21,17 @@ from dataproc.ports.pipeline import Step
 
 @dataclass(frozen=True, slots=True)
 class LoadId:
-    """Which load: the job, the claim's epoch, the run and its attempt, and the name by which the job remembers."""
+    """Which load: the job, the claim's epoch, the run and its attempt, and the name by which the job remembers.
+
+    `replans` counts how often the run was planned again because of late columns.
+    """
 
     job_id: JobId
     epoch: int
     run_id: UUID
     name: str = ""
     attempt: int = 1
+    replans: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The pipeline: read, transform, load, publish. It knows units and chunks, not Ray and not SQL."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -10,17 +10,22 @@ import pyarrow as pa
 from dataproc.domain.across import NOTHING, Across
 from dataproc.domain.chunk import LoadedChunk
 from dataproc.domain.destination import Destination
-from dataproc.domain.errors import DoubledKeysError, RowRefusedError
+from dataproc.domain.errors import DoubledKeysError, LateColumnError, RowRefusedError
 from dataproc.domain.fault_points import FaultPoint, reached
 from dataproc.domain.keys import KeyRule
+from dataproc.domain.source_columns import Kind
 from dataproc.domain.tally import Totals
 from dataproc.domain.unit import Begun, SourcePlan, Unit
+from dataproc.ports.memory import Memory, WithLateColumns
 from dataproc.ports.pipeline import Engine, Keyed, Settled, Shaping, Source, Transform
 from dataproc.ports.warehouse import LoadId, Published, Warehouse
 from dataproc.services.discards import DiscardCount
 from dataproc.services.limits import Limit
 from dataproc.services.monitor import Monitor
 from dataproc.services.settling import settled
+
+MAX_PLANS = 5
+"""Plans of one run; each but the first is made because columns appeared after the samples."""
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +49,27 @@ class Pipeline:
                 monitor.warn(note)
             return published
         reached(FaultPoint.FENCED)
-        monitor.check()
-        plan = self.source.plan(
-            self.warehouse.memory(load_id.name, self.destination.table, by_key=self.destination.is_by_key)
-        )
+        memory: Memory = self.warehouse.memory(load_id.name, self.destination.table, by_key=self.destination.is_by_key)
+        late: dict[str, Kind] = {}
+        refused = LateColumnError()
+        for replans in range(MAX_PLANS):
+            monitor.check()
+            plan = self.source.plan(WithLateColumns(memory, late) if late else memory)
+            if not late.keys() <= set(plan.schema.names):
+                break
+            try:
+                return self.load_plan(with_note(plan, late), replace(load_id, replans=replans), monitor)
+            except LateColumnError as exc:
+                refused = exc
+                late |= late_columns_of(exc)
+        raise refused
+
+    def load_plan(self, plan: SourcePlan, load_id: LoadId, monitor: Monitor) -> Published:
+        """Load what is planned.
+
+        Raises:
+            LateColumnError: a column appeared after the samples; a plan that knows of it may take it.
+        """
         with plan.hold:
             reached(FaultPoint.PLANNED)
             for choice in plan.choices:
@@ -103,6 +125,20 @@ class Pipeline:
         for note in (*rejected_note(totals), *published.effect.notes):
             monitor.warn(note)
         return published
+
+
+def late_columns_of(error: LateColumnError) -> Mapping[str, Kind]:
+    """Return the columns that the reader has met in the records around the first late one, with their kinds."""
+    found = error.context.get("late")
+    return found if isinstance(found, dict) else {}
+
+
+def with_note(plan: SourcePlan, late: Mapping[str, Kind]) -> SourcePlan:
+    """Return a plan with a warning that it is not the first one of its run."""
+    if not late:
+        return plan
+    note = f"columns appeared after the samples of the source, so the run was planned again: {', '.join(late)}"
+    return replace(plan, notes=(*plan.notes, note))
 
 
 def rejected_note(totals: Totals) -> tuple[str, ...]:

@@ -43,9 +43,9 @@ class Drift:
 def unknown_column_message(kind: str, place: str, name: str) -> str:
     """Return the error message for a column or a key that is not in the plan, with the remedy."""
     return (
-        f"{place}: the {kind} {name!r} is not among the columns of the source: they come from the first file, and from "
-        "the starts of others for columns that the target has, that a step declares, or under `contract: evolve`; let "
-        f"the start of a file have the {kind}, or leave it out by `contract: discard_value`"
+        f"{place}: the {kind} {name!r} is not among the columns of the source: they come from the start of the first "
+        "file, and others must be columns of the target, be declared by a step, or come under `contract: evolve`; "
+        f"declare the {kind}, or leave it out by `contract: discard_value`"
     )
 
 

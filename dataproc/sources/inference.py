@@ -7,14 +7,15 @@ make the column `numeric` or `text`. `docs/sources/files.md` has the table.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 
 import pyarrow as pa
 
 from dataproc.domain.contract import NO_CONTRACT, Contract
-from dataproc.domain.source_columns import COMPUTED_SCALE, MAX_DIGITS, Kind
+from dataproc.domain.source_columns import COMPUTED_SCALE, EVERYTHING_INFERRED, MAX_DIGITS, Kind, SourceColumns
 
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 
@@ -91,25 +92,22 @@ class Sample:
     notes: tuple[str, ...] = ()
 
 
-def unknown(_: str) -> bool:
-    """Return that nothing is known of a column."""
-    return False
-
-
 def kinds_of(
-    samples: Iterable[Sample], contract: Contract = NO_CONTRACT, is_known: Callable[[str], bool] = unknown
+    samples: Iterable[Sample], contract: Contract = NO_CONTRACT, columns: SourceColumns = EVERYTHING_INFERRED
 ) -> dict[str, Kind]:
     """Return the columns of the first sample that has rows, each with the kind that holds the values of all samples.
 
-    A column that only later samples have joins them where its contract is `evolve`, or where it `is_known` (declared,
-    or a column of the target); the reader of a file refuses or leaves out its other columns.
+    A column that only later samples have, or that the run has met after them, joins them where its contract is
+    `evolve`, or where it is known (declared, or a column of the target); the reader of a file refuses or leaves out
+    its other columns.
 
     Where no sample has rows, the first that names columns tells them. A column without values is text. One whose
     contract freezes it, or discards what does not fit, keeps the kind that it has first.
     """
     found: dict[str, Kind] = {}
     has_rows = False
-    for sample in samples:
+    late = [Sample(columns.late, 1)] if columns.late else []
+    for sample in chain(samples, late):
         if not has_rows and (sample.rows or not found):
             found, has_rows = dict(sample.kinds), bool(sample.rows)
         elif sample.rows:
@@ -119,7 +117,7 @@ def kinds_of(
             } | {
                 name: kind
                 for name, kind in sample.kinds.items()
-                if name not in found and (contract.of(name) == "evolve" or is_known(name))
+                if name not in found and (contract.of(name) == "evolve" or columns.is_known(name))
             }
     return {name: TEXT if kind == NULL else kind for name, kind in found.items()}
 

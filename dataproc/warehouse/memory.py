@@ -14,7 +14,7 @@ from psycopg import errors as pg
 from dataproc.domain.errors import ContractViolationError, MemoryChangedError
 from dataproc.domain.job import JobId
 from dataproc.domain.memory import Boundary, SourceObject, Window
-from dataproc.domain.source_columns import TargetColumn
+from dataproc.domain.source_columns import Kind, TargetColumn
 from dataproc.warehouse.attributes import describe
 from dataproc.warehouse.columns import computed_column
 from dataproc.warehouse.connection import connect
@@ -101,6 +101,10 @@ class WarehouseMemory:
             row = conn.execute(FIND_TARGET, tuple(self.target.split(".", 1))).fetchone()
             attributes = () if row is None else describe(conn, row[0])
         return {each.name: computed_column(each.base_type, each.sql_type, each.base_sql_type) for each in attributes}
+
+    def late_columns(self) -> Mapping[str, Kind]:
+        """Return no column: what a run has met is forgotten with it."""
+        return {}
 
 
 def in_batches(objects: Iterable[SourceObject]) -> Iterator[Sequence[SourceObject]]:

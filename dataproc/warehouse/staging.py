@@ -37,8 +37,12 @@ SELECT pg_terminate_backend(pid) FROM (
 
 
 def staging_name(load_id: LoadId) -> str:
-    """Return the name of the staging table of a load."""
-    return f"staging_{load_id.job_id.hex}_{load_id.epoch}"
+    """Return the name of the staging table of a load.
+
+    Workers of an earlier plan of the same run may still be at work, so each plan has a table of its own.
+    """
+    again = f"_{load_id.replans}" if load_id.replans else ""
+    return f"staging_{load_id.job_id.hex}_{load_id.epoch}{again}"
 
 
 def identifier_of(name: str) -> sql.Identifier:

@@ -174,7 +174,7 @@ def can_go_directly(destination: Destination, target: Target) -> bool:
 def open_staged(conn: psycopg.Connection, load: StagedLoad, fingerprint: bytes) -> StagedLoad:
     """Return a load by way of a staging table: that of an earlier epoch, where it can be taken over, or a new one."""
     load_id, target = load.load_id, load.target
-    taken = load_id.epoch > 1 and resume.take_over(conn, load_id, target, fingerprint)
+    taken = load_id.epoch > 1 and not load_id.replans and resume.take_over(conn, load_id, target, fingerprint)
     drop_earlier(conn, load_id)
     if not taken:
         make_staging(conn, load_id, target, fingerprint, load.across.rules)
@@ -191,9 +191,9 @@ def with_goal(conn: psycopg.Connection, load: StagedLoad) -> StagedLoad:
 
 
 def drop_earlier(conn: psycopg.Connection, load_id: LoadId) -> None:
-    """Drop what earlier epochs have staged: from here on it can never be published."""
-    if load_id.epoch > 1:
-        clean(conn, load_id.job_id, load_id.epoch - 1)
+    """Drop what earlier epochs, or earlier plans of this run, have staged: from here on it can never be published."""
+    if load_id.replans or load_id.epoch > 1:
+        clean(conn, load_id.job_id, load_id.epoch if load_id.replans else load_id.epoch - 1)
 
 
 def clean(conn: psycopg.Connection, job_id: JobId, epoch: int) -> None:

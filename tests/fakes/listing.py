@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from dataproc.domain.memory import Boundary, SourceObject
-from dataproc.domain.source_columns import TargetColumn
+from dataproc.domain.source_columns import Kind, TargetColumn
 from dataproc.domain.sources.places import PlaceOptions
 from dataproc.ports.memory import BLANK, Memory
 from dataproc.sources.files.listing import Page, listed
@@ -81,6 +81,9 @@ class AlmostAll:
         return True
 
     def target_columns(self) -> Mapping[str, TargetColumn]:
+        return {}
+
+    def late_columns(self) -> Mapping[str, Kind]:
         return {}
 
     def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:

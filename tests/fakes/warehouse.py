@@ -19,7 +19,7 @@ from dataproc.domain.errors import (
 )
 from dataproc.domain.job import JobId
 from dataproc.domain.memory import NOTHING_KNOWN, Boundary, SourceObject, Window
-from dataproc.domain.source_columns import TargetColumn
+from dataproc.domain.source_columns import Kind, TargetColumn
 from dataproc.domain.tally import Tally, Totals, kept
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Effect, LoadId, Published, Reconciliation, UnitAccount
@@ -173,6 +173,9 @@ class FakeMemory:
         return bool(self.objects)
 
     def target_columns(self) -> Mapping[str, TargetColumn]:
+        return {}
+
+    def late_columns(self) -> Mapping[str, Kind]:
         return {}
 
     def change(self, plan: SourcePlan, tally: Tally) -> None:

@@ -111,7 +111,7 @@ def test_a_column_of_later_samples_is_taken_if_it_is_known_or_may_evolve() -> No
     samples = [Sample({"a": BIGINT}, 1), Sample(later, 1), Sample({"b": TEXT}, 1)]
     contract = Contract.model_validate({"columns": {"c": "evolve"}})
 
-    assert kinds_of(samples, contract, {"b"}.__contains__) == {"a": BIGINT, "b": TEXT, "c": TEXT}
+    assert kinds_of(samples, contract, SourceColumns(declared=frozenset("b"))) == {"a": BIGINT, "b": TEXT, "c": TEXT}
     assert kinds_of(samples) == {"a": BIGINT}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dataproc.domain.errors import BadDataError, SourceNotFoundError
 from dataproc.domain.memory import Boundary, SourceObject
-from dataproc.domain.source_columns import TargetColumn
+from dataproc.domain.source_columns import Kind, TargetColumn
 from dataproc.sources.files.listing import WIDTH, listed
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.files.tracking import Choice
@@ -94,6 +94,9 @@ class Knows:
         return True
 
     def target_columns(self) -> Mapping[str, TargetColumn]:
+        return {}
+
+    def late_columns(self) -> Mapping[str, Kind]:
         return {}
 
     def unloaded(self, objects: Iterable[SourceObject]) -> Iterator[SourceObject]:

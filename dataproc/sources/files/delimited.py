@@ -22,7 +22,7 @@ from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.edges import Cutter
 from dataproc.sources.files.formats import readable
 from dataproc.sources.files.lines import TextForm
-from dataproc.sources.files.quoting import header_of, last_record_end
+from dataproc.sources.files.quoting import has_record, header_of, last_record_end
 from dataproc.sources.files.samples import samples_of
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.inference import (
@@ -47,7 +47,7 @@ class CsvFormat:
         """Sample the files, and cut large ones; the columns are those of the first file that has rows."""
         tolerance = Tolerance(self.skips_bad)
         samples = list(samples_of(partial(self.sampled, storage), files, tolerance))
-        schema = self.columns.cell_schema(kinds_of(samples, self.contract, self.columns.is_known))
+        schema = self.columns.cell_schema(kinds_of(samples, self.contract, self.columns))
         units = tuple(unit for file in files for unit in self.units(storage, file, schema, tolerance))
         return tolerance.checked(SourcePlan(units, schema, notes=first_note(samples)))
 
@@ -64,17 +64,17 @@ class CsvFormat:
         spans = self.form.spans(storage, file, self.unit_size)
         if not spans:
             return []
-        header = header_of(self.form.head(storage, file), self.options, file.uri)
+        header = header_of(self.form.head(storage, file).text, self.options, file.uri)
         return Cutter(storage, file, self.options, header.length, len(header.names)).cut(spans)
 
     def sampled(self, storage: Storage, file: FoundFile, size: int) -> Sample:
         """Return the names and kinds that the first `size` bytes of a file show, and how many rows they have."""
         with readable(file.uri, "csv"):
-            sample = self.form.known_head(storage, file, size)
-            header = header_of(sample, self.options, file.uri)
+            head = self.form.known_head(storage, file, size, partial(has_record, options=self.options, uri=file.uri))
+            header = header_of(head.text, self.options, file.uri)
             names = header.names
-            body = b"".join(without_comments([sample[header.length :]], self.options))
-            if len(sample) == size:
+            body = b"".join(without_comments([head.text[header.length :]], self.options))
+            if not head.is_whole:
                 body = body[: last_record_end(body, self.options)]
             checked_names(names, file.uri)
             kinds, rows = CellKinds(self.options, names, self.columns.declared).found(body)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from dataproc.domain.sources.files import CsvOptions
-from dataproc.sources.files.lines import BOM
+from dataproc.sources.files.lines import BOM, Head
 from dataproc.sources.files.quoting import is_comment, reader_of
 
 SIGNS = (",", ";", "\t", "|")
@@ -43,13 +43,13 @@ class Division:
         return self.share, self.cells
 
 
-def delimiter_of(sample: bytes, options: CsvOptions, name: str, *, is_whole: bool) -> str | None:
-    """Return the sign between the cells of a file that begins with `sample`; `None` if the sample has no record.
+def delimiter_of(head: Head, options: CsvOptions, name: str) -> str | None:
+    """Return the sign between the cells of a file; `None` if its head has no record.
 
     Where no sign divides the records alike, the one that divides the first record most, for rows with too many or too
     few cells are set aside with their line; where none does that either, a record is one cell.
     """
-    lines = sample_lines(sample, options, is_whole=is_whole)
+    lines = sample_lines(head, options)
     taken = {options.quote, options.escape, options.comment}
     found = [each for sign in SIGNS if sign not in taken and (each := division(lines, sign, options)) is not None]
     if not found:
@@ -64,10 +64,10 @@ def delimiter_of(sample: bytes, options: CsvOptions, name: str, *, is_whole: boo
     return "," if all(each.cells == 1 and each.share == 1 for each in found) else ONE_COLUMN
 
 
-def sample_lines(sample: bytes, options: CsvOptions, *, is_whole: bool) -> list[bytes]:
-    """Return the lines of a sample after those to skip, without comments and blank ones, and without a part of one."""
-    found = list(islice(io.BytesIO(sample.removeprefix(BOM)), options.skip, None))
-    whole = found if is_whole else found[:-1]
+def sample_lines(head: Head, options: CsvOptions) -> list[bytes]:
+    """Return the lines of a head after those to skip, without comments and blank ones, and without a part of one."""
+    found = list(islice(io.BytesIO(head.text.removeprefix(BOM)), options.skip, None))
+    whole = found if head.is_whole else found[:-1]
     return [line for line in whole if line.strip() and not is_comment(line, options)]
 
 

@@ -43,7 +43,7 @@ class JsonArrayFormat:
         """Sample the files; each is a unit, and the columns are those of the first one that has records."""
         tolerance = Tolerance(self.skips_bad)
         samples = samples_of(partial(self.sampled, storage), files, tolerance)
-        schema = self.columns.schema(kinds_of(samples, self.contract, self.columns.is_known), is_json=True)
+        schema = self.columns.schema(kinds_of(samples, self.contract, self.columns), is_json=True)
         units = tuple(file.unit(schema, size=file.size, rows=None) for file in files)
         return tolerance.checked(SourcePlan(units, schema))
 

@@ -41,7 +41,7 @@ class JsonLinesFormat:
         """Sample the files, and cut large ones; the columns are those of the first file that has rows."""
         tolerance = Tolerance(self.skips_bad)
         samples = samples_of(partial(sampled, storage, self.form), files, tolerance)
-        schema = self.columns.schema(kinds_of(samples, self.contract, self.columns.is_known), is_json=True)
+        schema = self.columns.schema(kinds_of(samples, self.contract, self.columns), is_json=True)
         units = tuple(unit for file in files for unit in self.units(storage, file, schema, tolerance))
         return tolerance.checked(SourcePlan(units, schema))
 
@@ -91,9 +91,8 @@ def text_of(line: bytes) -> str:
 def sampled(storage: Storage, form: TextForm, file: FoundFile, size: int) -> Sample:
     """Return the names and kinds that the first `size` bytes of a file show."""
     with readable(file.uri, "jsonl"):
-        sample = form.head(storage, file, size)
-    if len(sample) == size:
-        sample = sample[: lines.last_line_end(sample)]
+        head = form.head(storage, file, size, has_record=lambda text: b"\n" in text)
+    sample = head.text if head.is_whole else head.text[: lines.last_line_end(head.text)]
     records = list(readable_objects(sample.removeprefix(lines.BOM).split(b"\n")))
     kinds = kinds_in(records)
     checked_names(kinds, file.uri)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import chain
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from dataproc.domain.chunk import POSITION_FIELD, Piece, no_rejects, with_positions
 from dataproc.domain.contract import NO_CONTRACT, Contract
-from dataproc.domain.errors import ContractViolationError
+from dataproc.domain.errors import LateColumnError
 from dataproc.domain.source_columns import Kind
 from dataproc.sources.drift import RULE, Drift, unknown_column_message
 from dataproc.sources.files.json_blocks import BlockDecoder, are_utf8
@@ -84,9 +85,9 @@ class JsonRows:
         """Whether a key that the plan does not know has a value that is left out; else its record is refused."""
         if not self.drift.takes_stranger(name):
             msg = unknown_column_message("key", f"{self.uri}: {self.where(self.count)}", name)
-            raise ContractViolationError(msg, uri=self.uri, column=name)
+            raise LateColumnError(msg, uri=self.uri, column=name)
         if value != MISSING and self.contract.of(name) == "discard_row":
-            raise BadLineError(RULE, f"the key {name!r} is not in the first records of the source", name)
+            raise BadLineError(RULE, f"the key {name!r} is not among the columns of the source", name)
         return value != MISSING
 
 
@@ -139,8 +140,20 @@ class RecordReader:
                     yield self.piece(decoded, (), object_of, text_of)
             return
         rows = JsonRows(self.uri, self.schema, self.where, self.count, self.contract)
-        yield rows.piece(records, object_of, text_of)
+        try:
+            yield rows.piece(records, object_of, text_of)
+        except LateColumnError as exc:
+            exc.context["late"] = self.late_kinds(records, object_of)
+            raise
         self.count = rows.count
+
+    def late_kinds(self, records: list[bytes], object_of: Callable[[bytes], Mapping[str, Raw]]) -> dict[str, Kind]:
+        """Return the kinds of the keys of records that are not columns."""
+        found: list[Mapping[str, Raw]] = []
+        for record in records:
+            with suppress(BadLineError):
+                found.append(object_of(record))
+        return {name: kind for name, kind in kinds_in(found).items() if name not in self.schema.names}
 
 
 def kinds_in(records: Iterable[Mapping[str, Raw]]) -> dict[str, Kind]:

@@ -77,10 +77,17 @@ class TextForm:
         """Yield the text in a byte range of a file that may be cut."""
         return as_utf8(ranged(file, start, stop), self.expected, uri)
 
-    def head(self, storage: Storage, file: FoundFile, size: int = SAMPLE) -> bytes:
-        """Return the first `size` bytes of a file's text."""
+    def head(
+        self, storage: Storage, file: FoundFile, size: int = SAMPLE, has_record: Callable[[bytes], bool] = bool
+    ) -> "Head":
+        """Return the first `size` bytes of a file's text, or as many more as it takes to have a record."""
         with storage.open(file.uri, file.version, file.size) as source:
-            return self.beginning(source, file.uri, size)
+            while True:
+                text = self.beginning(source, file.uri, size)
+                if len(text) < size or size >= LONGEST_LINE or has_record(text):
+                    return Head(text, is_whole=len(text) < size)
+                size *= 8
+                source.seek(0)
 
     def encoding_in(self, storage: Storage, file: FoundFile) -> str:
         """Return the encoding of a file: the given one, else that of its byte order mark."""
@@ -89,15 +96,17 @@ class TextForm:
         with storage.open(file.uri, file.version, file.size) as source:
             return encoding_of(next(self.stored(source, file.uri, STEP), b""))
 
-    def known_head(self, storage: Storage, file: FoundFile, size: int = SAMPLE) -> bytes:
+    def known_head(
+        self, storage: Storage, file: FoundFile, size: int = SAMPLE, has_record: Callable[[bytes], bool] = bool
+    ) -> "Head":
         """Return the same; raise `BadDataError` if no encoding is given and the text is not UTF-8.
 
         JSON needs no such check: it is UTF-8 (RFC 8259, 8.1), and another byte is a fault of its record.
         """
-        sample = self.head(storage, file, size)
+        head = self.head(storage, file, size, has_record)
         if self.encoding == AUTO:
-            refuse_other_encodings(sample, file.uri)
-        return sample
+            refuse_other_encodings(head.text, file.uri)
+        return head
 
     def beginning(self, file: pa.NativeFile, uri: str, size: int = SAMPLE) -> bytes:
         """Return the first `size` bytes of an open file's text; of one that is damaged there, what comes before."""
@@ -111,6 +120,14 @@ class TextForm:
             if not found or getattr(exc, "errno", None) is not None:
                 raise
         return bytes(found[:size])
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The start of a file's text, and whether it is all of it."""
+
+    text: bytes
+    is_whole: bool
 
 
 class Replayed(io.RawIOBase):

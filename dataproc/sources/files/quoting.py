@@ -67,6 +67,13 @@ def header_of(sample: bytes, options: CsvOptions, uri: str) -> Header:
     return Header(names, skip, tuple(name for name, cell in zip(names, cells, strict=True) if not cell))
 
 
+def has_record(sample: bytes, options: CsvOptions, uri: str) -> bool:
+    """Return whether a sample has the header and at least one whole record after it."""
+    # Even where no line ends outside of quotes, the last line end of a long text is returned.
+    end = last_record_end(sample, options, looked_at=len(sample))
+    return end > header_of(sample, options, uri).length
+
+
 def with_names(cells: Sequence[str]) -> tuple[str, ...]:
     """Return the cells of a header with a name of its place for each that is empty, other than the names of others."""
     names = list(cells)

@@ -3,15 +3,16 @@
 The choice holds for all files of the run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from dataproc.domain.sources.files import FileOptions
 from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.dialects import ONE_COLUMN, delimiter_of
 from dataproc.sources.files.encodings import AUTO
 from dataproc.sources.files.formats import FormatName, readable
-from dataproc.sources.files.lines import BOM, LOOK, SAMPLE, TextForm
+from dataproc.sources.files.lines import BOM, LOOK, Head, TextForm
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.json_values import BadLineError, object_of
 
@@ -50,11 +51,8 @@ class Recognition:
         """Return the sign between the cells, found from the first file that has a record."""
         options = self.options.csv
         for file in files:
-            sample = self.sample(file, "csv", SAMPLE)
-            is_auto = options.delimiter == "auto"
-            sign = (
-                delimiter_of(sample, options, file.uri, is_whole=len(sample) < SAMPLE) if is_auto else options.delimiter
-            )
+            head = self.head(file, "csv", partial(self.form.known_head, has_record=self.has_lines))
+            sign = delimiter_of(head, options, file.uri) if options.delimiter == "auto" else options.delimiter
             if sign is not None:
                 return Dialect("csv", sign, self.choices(file, sign))
         return Dialect("csv", "," if options.delimiter == "auto" else options.delimiter)
@@ -73,33 +71,48 @@ class Recognition:
     def of_json(self, name: FormatName, files: Sequence[FoundFile]) -> Dialect:
         """Return whether files hold JSON Lines, or one array or object, as the first one with content does."""
         for file in files:
-            text = self.sample(file, name, LOOK).removeprefix(BOM).lstrip()
-            if text:
-                found = json_format(text, name)
+            head = self.head(file, name, partial(self.form.head, size=LOOK, has_record=shows_json_format))
+            if start_of(head.text):
+                found = json_format(head, name)
                 what = "JSON Lines" if found == "jsonl" else "one array or object of JSON"
                 return Dialect(found, choices=() if found == name else (f"{file.uri} holds {what}",))
         return Dialect(name)
 
-    def sample(self, file: FoundFile, name: FormatName, size: int) -> bytes:
+    def has_lines(self, text: bytes) -> bool:
+        """Return whether a text has a header and a record, or two records, if no cell has a newline."""
+        return text.count(b"\n") > self.options.csv.skip + 1
+
+    def head(self, file: FoundFile, name: FormatName, read: Callable[[Storage, FoundFile], Head]) -> Head:
         """Return the start of the text of a file."""
 
-        def head() -> bytes:
+        def head() -> Head:
             with readable(file.uri, name):
-                read = self.form.known_head if name == "csv" else self.form.head
-                return read(self.storage, file, size)
+                return read(self.storage, file)
 
-        return Tolerance(self.options.on_bad_file == "skip").attempt(head, lambda _: b"")
+        return Tolerance(self.options.on_bad_file == "skip").attempt(head, lambda _: Head(b"", is_whole=True))
 
 
-def json_format(text: bytes, name: FormatName) -> FormatName:
-    """Return the format of JSON that begins with `text`: lines if its first line is an object, else a single value.
+def start_of(text: bytes) -> bytes:
+    """Return a text from its first character that is not white space."""
+    return text.removeprefix(BOM).lstrip()
 
-    A first line that is longer than the text does not show it; such a file has the format of its name.
+
+def shows_json_format(text: bytes) -> bool:
+    """Return whether the start of a file has a whole line, if that decides how the file is read."""
+    start = start_of(text)
+    return b"\n" in start or not start.startswith(b"{")
+
+
+def json_format(head: Head, name: FormatName) -> FormatName:
+    """Return the format of a JSON file: lines if its first line is an object, else one value.
+
+    A first line that is longer than the head does not show it; such a file has the format of its name.
     """
-    if text.startswith(b"["):
+    start = start_of(head.text)
+    line, newline, _ = start.partition(b"\n")
+    if start.startswith(b"["):
         return "json"
-    line, newline, _ = text.partition(b"\n")
-    if not newline and len(text) >= LOOK:
+    if not newline and not head.is_whole:
         return name
     try:
         object_of(line)

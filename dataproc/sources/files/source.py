@@ -45,7 +45,9 @@ class FileSource:
         dialect = Recognition(self.storage, self.options, self.text_form).dialect(name, files)
         # The files of other formats tell their types themselves.
         has_texts = dialect.format in ("csv", "jsonl", "json")
-        columns = self.columns.with_target(memory.target_columns()) if has_texts else self.columns
+        columns = (
+            self.columns.with_target(memory.target_columns(), memory.late_columns()) if has_texts else self.columns
+        )
         plan = self.detailed(self.format(dialect, columns).plan(self.storage, files), files, dialect)
         if not choice.files:
             return SourcePlan((), plan.schema)

@@ -59,7 +59,7 @@ class RejectedSource:
                 job=self.spec.job,
             )
         cuts: list[Cut] = []
-        schema = schema_of(self.counted(cuts), self.columns.with_target(memory.target_columns()))
+        schema = schema_of(self.counted(cuts), self.columns.with_target(memory.target_columns(), memory.late_columns()))
         checked_names(schema.names, f"the rejects of job {self.spec.job}")
         units = tuple(replace(self.unit_of(cut), schema=schema) for cut in cuts)
         replay = Replay(self.selection, sum(cut.rows for cut in cuts))

@@ -46,7 +46,7 @@ class ApiSource:
 
     def plan(self, memory: Memory = BLANK) -> SourcePlan:
         """Look at the first page, and cut what there is into units."""
-        columns = self.columns.with_target(memory.target_columns())
+        columns = self.columns.with_target(memory.target_columns(), memory.late_columns())
         with open_client(self.connection, self.secrets, self.throttle) as client:
             return Planner(self.spec, client, memory, self.now, columns).plan()
 
