@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 
 from dataproc.domain.chunk import Chunk, LoadedChunk
 from dataproc.domain.destination import Destination
-from dataproc.domain.errors import ClusterUnavailableError, LateColumnError
+from dataproc.domain.errors import ClusterUnavailableError, DataprocError, LateColumnError
 from dataproc.domain.job import JobId
 from dataproc.domain.sources.files import FilesSource
 from dataproc.domain.unit import Unit
@@ -25,9 +25,10 @@ from dataproc.services.pipeline import Pipeline
 from dataproc.sources.factory import source_for
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.builders import surroundings
-from tests.fakes.pipeline import FakeEngine
+from tests.fakes.pipeline import FakeEngine, ListSource
 from tests.warehouses import ALWAYS_DIRECT, Query
 
+STAGED = Destination(table="sales.orders", load="staged")
 PAD = "x" * 400
 MANY = 4000
 """Records of about 1.6 MB, more than any sample."""
@@ -160,6 +161,21 @@ def test_a_run_that_takes_over_what_another_has_staged_meets_a_late_key(
     assert query("SELECT count(*), count(DISTINCT id), max(coupon) FROM sales.orders") == [(MANY + 1, MANY + 1, "SAVE")]
     assert monitor.progress.units_resumed == 0
     assert query("SELECT count(*) FROM dataproc_load.load_staging") == [(0,)]
+
+
+def test_a_worker_of_an_earlier_plan_of_the_run_stages_nothing(warehouse_url: str, query: Query) -> None:
+    warehouse, source, destination = PostgresWarehouse(warehouse_url, 0), ListSource([[1, 2]]), STAGED
+    plan, load_id = source.plan(), LoadId(JobId(uuid4()), 1, uuid4())
+    warehouse.fence(load_id)
+    chunks = [list(source.read(unit)) for unit in plan.units]
+    before = warehouse.open(load_id, destination, plan.schema, plan)
+    after = warehouse.open(replace(load_id, replans=1), destination, plan.schema, plan)
+
+    with pytest.raises(DataprocError):
+        before.step(chunks[0][0])
+
+    assert query("SELECT count(*) FROM dataproc_load.load_chunk") == [(0,)]
+    assert after.step(chunks[0][0]).loaded == 2
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "json"])
