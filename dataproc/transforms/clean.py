@@ -15,6 +15,7 @@ from dataproc.domain.transforms.clean import Flatten as FlattenSpec
 from dataproc.transforms.breaks import Break, broken, reject_table
 from dataproc.transforms.clean_columns import Drop, Flatten, Rename, Select
 from dataproc.transforms.clean_key import HashKey
+from dataproc.transforms.clean_numbers import Numbers
 from dataproc.transforms.clean_parts import ParseJson, Split
 from dataproc.transforms.clean_texts import texts
 from dataproc.transforms.clean_values import Cast, Dates, DropNulls, Fill, Phone
@@ -80,6 +81,8 @@ def operations(spec: CleanTransform) -> Iterator[Operation]:
         yield Phone(spec.phone)
     if spec.dates:
         yield Dates({name: DatesSpec(formats=d) if isinstance(d, tuple) else d for name, d in spec.dates.items()})
+    if spec.numbers:
+        yield Numbers(spec.numbers)
     if spec.nulls:
         yield Fill(spec.nulls)
     if spec.drop_nulls:

@@ -156,7 +156,16 @@ def named(spec: Transform) -> Iterator[str]:
     if isinstance(spec, ValidateTransform | MaskTransform):
         yield from spec.columns
     if isinstance(spec, CleanTransform):
-        for columns in (spec.cast, spec.dates, spec.phone, spec.email, spec.replace, spec.case, spec.parse_json):
+        for columns in (
+            spec.cast,
+            spec.dates,
+            spec.numbers,
+            spec.phone,
+            spec.email,
+            spec.replace,
+            spec.case,
+            spec.parse_json,
+        ):
             yield from columns
         yield from spec.split
         yield from spec.trim if isinstance(spec.trim, tuple) else ()
@@ -170,7 +179,7 @@ def valued_by(spec: Transform) -> Iterator[str]:
     if isinstance(spec, ValidateTransform):
         types = spec.columns
     elif isinstance(spec, CleanTransform):
-        yield from spec.dates
+        yield from (*spec.dates, *spec.numbers)
         types = spec.cast
     for name, given in types.items():
         if getattr(given, "type", given) not in ("string", "binary"):

@@ -64,6 +64,30 @@ class Dates(Spec):
     zone: Zone | None = Field(default=None, description="Where text tells no zone, the one that is meant; none: UTC.")
 
 
+class Numbers(Spec):
+    """How numbers are written."""
+
+    decimal: Literal[".", ","] = Field(default=".", description="What stands before the fraction.")
+    thousands: Literal[",", ".", "'", " ", "_"] | None = Field(
+        default=None,
+        description="What stands between groups of digits; a space is also one that does not break, and an apostrophe "
+        "also a right single quotation mark. None: there are no groups.",
+    )
+    percent: bool = Field(default=False, description="Whether numbers may end with `%`, which divides them by 100.")
+    currency: bool = Field(default=False, description="Whether a currency sign may stand before or after a number.")
+    type: ColumnType | None = Field(
+        default=None, description="The type that the numbers get; none: `numeric`, with each digit."
+    )
+
+    @model_validator(mode="after")
+    def tells_signs_apart(self) -> Self:
+        """Refuse one sign for both."""
+        if self.decimal == self.thousands:
+            msg = f"thousands: {self.thousands!r} stands before the fraction already; write another sign"
+            raise ValueError(msg)
+        return self
+
+
 class Cast(Spec):
     """A type, and how its values are written."""
 
@@ -121,6 +145,12 @@ class CleanTransform(Spec):
     )
     dates: dict[ColumnName, Annotated[tuple[DateFormat, ...], Field(min_length=1)] | Dates] = Field(
         default={}, description="Formats of dates by column; text that has none of them is set aside."
+    )
+    numbers: dict[ColumnName, Numbers] = Field(
+        default={},
+        description="How the numbers of text columns are written, such as `1.234,50 €`; text that is not such a number "
+        "is set aside.",
+        examples=[{"amount": {"decimal": ",", "thousands": "."}}],
     )
     nulls: dict[ColumnName, Filling] = Field(default={}, description="What to put in place of null, by column.")
     drop_nulls: tuple[ColumnName, ...] = Field(
