@@ -134,6 +134,15 @@ Paging = Annotated[
 ]
 
 
+class FailWhen(Spec):
+    """An answer with a status of success that reports an error."""
+
+    path: JsonPath = Field(description="Where the sign of an error is in an answer.")
+    equals: str | bool | int | FiniteFloat | None = Field(
+        default=None, description="The value that means an error; none: any value but null does."
+    )
+
+
 class Resource(Spec):
     """What is asked for, and where its records are."""
 
@@ -147,7 +156,12 @@ class Resource(Spec):
     idempotent: bool = Field(
         default=False, description="A POST that only reads: a failed request of it may be sent again."
     )
-    records: JsonPath = Field(default="$", description="Where the records are in an answer.")
+    records: JsonPath = Field(
+        default="$", description="Where the records are in an answer; what holds them must exist in each answer."
+    )
+    fail_when: list[FailWhen] = Field(
+        default=[], max_length=20, description="Answers with status 200 that report an error: the run fails."
+    )
     paging: Paging = NoPaging()
     max_pages: int = Field(default=10_000, ge=1, le=1_000_000, description="More pages than this are an error.")
 

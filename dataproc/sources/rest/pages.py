@@ -12,24 +12,32 @@ from dataproc.sources.json_values import Raw
 from dataproc.sources.rest.answer import Answer
 from dataproc.sources.rest.client import RestClient
 from dataproc.sources.rest.connection import ApiKeyAuth
-from dataproc.sources.rest.paging import Next, Spot, after, ask_for, records_of, total_in
+from dataproc.sources.rest.extraction import records_of, request_label
+from dataproc.sources.rest.jsonpaths import LIST_START
+from dataproc.sources.rest.paging import Next, Spot, after, ask_for, total_in
 from dataproc.sources.rest.urls import Pairs, led_to, shown, with_query
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The records of a page, where it stands, and where the next one does; `None`: it is the last."""
+    """The records of a page, where it stands, and where the next one does; `None`: it is the last.
+
+    `is_list` is whether the whole answer is a list; `None`: it is null, or has no body.
+    """
 
     records: list[Raw] = field(repr=False)
     here: Spot
     there: Spot | None
     total: int | None
     size: int
+    is_list: bool | None = None
 
 
 Fetched = tuple[Answer, Raw]
 """An answer, and the value that its body holds."""
-EMPTY: Raw = b"[]"
+NO_CONTENT = (204, 205)
+"""Statuses of answers that have no body (RFC 9110)."""
+NO_VALUE: Raw = b"null"
 
 
 @dataclass(slots=True)
@@ -72,7 +80,7 @@ class PageReader:
     """Reads pages of a resource, for the values of one parent; `total` is what all of them must tell.
 
     `stop` is the number or offset before which it ends; `None`: where the API ends. Where pages lie a `step` apart, as
-    many are asked for `at_once`.
+    many are asked for `at_once`. `is_list` is whether the answers that were read before are lists.
     """
 
     client: RestClient
@@ -83,6 +91,7 @@ class PageReader:
     step: int | None = None
     total: int | None = None
     at_once: int = 1
+    is_list: bool | None = None
     seen: set[Next] = field(default_factory=set, init=False)
     latest: bytes = field(default=b"", init=False)
 
@@ -113,7 +122,9 @@ class PageReader:
         base = self.client.connection.base_url
         ask = ask_for(self.resource, base, self.values, self.extra, following, stop=self.stop)
         answer = self.client.send(ask)
-        return answer, answer.json_text(self.client.connection.content_types) if answer.body else EMPTY
+        if answer.status in NO_CONTENT:
+            return answer, NO_VALUE
+        return answer, answer.json_text(self.client.connection.content_types)
 
     def page_of(self, spot: Spot, fetched: Fetched) -> Page:
         """Return what was fetched as the page at a spot."""
@@ -121,11 +132,24 @@ class PageReader:
             msg = f"{self.resource.path} has more than {self.resource.max_pages} pages; raise `max_pages` if right"
             raise BadDataError(msg)
         answer, body = fetched
-        records = self.within(spot, records_of(self.resource, answer, body))
+        has_content = answer.status not in NO_CONTENT
+        records = self.within(spot, records_of(self.resource, answer, body, spot)) if has_content else []
+        self.refuse_another_kind(spot, answer, body)
         self.refuse_a_repeated(answer, records)
         following = self.usable(after(self.resource, spot, answer, body, len(records)), answer, records)
         there = replace(spot, next=following, page=spot.page + 1, at=spot.at + len(records))
-        return Page(records, spot, None if following is None else there, self.total_of(answer, body), len(answer.body))
+        total, size = self.total_of(answer, body), len(answer.body)
+        return Page(records, spot, None if following is None else there, total, size, self.is_list)
+
+    def refuse_another_kind(self, spot: Spot, answer: Answer, body: Raw) -> None:
+        """Refuse an object where the answers before were lists of records: it reports an error, and is not a record."""
+        if self.resource.records != "$" or body == NO_VALUE:
+            return
+        is_list = body[0] == LIST_START
+        if self.is_list and not is_list:
+            label = request_label(self.resource, answer, spot)
+            raise BadDataError(f"records: {label} answered one object, but a list before; see `fail_when`")
+        self.is_list = is_list
 
     def within(self, spot: Spot, records: list[Raw]) -> list[Raw]:
         """Return those records that stand before the end, where the API gave more than it was asked for."""

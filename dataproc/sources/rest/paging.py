@@ -22,7 +22,7 @@ from dataproc.domain.sources.rest import (
 from dataproc.sources.json_values import NUMBER_STARTS, TEXT_STARTS, WHOLE, Raw, text_of
 from dataproc.sources.rest.answer import Answer
 from dataproc.sources.rest.asks import Ask
-from dataproc.sources.rest.jsonpaths import LIST_START, all_at, first_at, members_of
+from dataproc.sources.rest.jsonpaths import first_at
 from dataproc.sources.rest.urls import Pairs, filled, shown, with_query
 
 Next = str | int | None
@@ -101,8 +101,7 @@ def steering(paging: object, following: Next, stop: int | None) -> list[tuple[st
     """Return the parameters that ask for a page."""
     match paging:
         case PagePaging() | OffsetPaging():
-            first = paging.first if isinstance(paging, PagePaging) else 0
-            place = int(first if following is None else following)
+            place = int(first_place(paging) if following is None else following)
             limit = stop - place if stop is not None and isinstance(paging, OffsetPaging) else paging.size
             size = [(paging.size_parameter, min(paging.size, limit))] if paging.size_parameter else []
             return [(paging.parameter, place), *size]
@@ -110,6 +109,11 @@ def steering(paging: object, following: Next, stop: int | None) -> list[tuple[st
             return [(paging.parameter, following)]
         case _:
             return []
+
+
+def first_place(paging: PagePaging | OffsetPaging) -> int:
+    """Return the number or offset of the first page."""
+    return paging.first if isinstance(paging, PagePaging) else 0
 
 
 def put(body: dict[str, Any] | None, name: str, value: str | int) -> None:
@@ -167,27 +171,6 @@ def next_link(headers: Iterable[str]) -> str | None:
         if relations and "next" in (relations[1] or relations[2] or "").lower().split():
             return str(url)
     return None
-
-
-def records_of(resource: Resource, answer: Answer, body: Raw) -> list[Raw]:
-    """Return the records of an answer."""
-    values = all_at(resource.records, body)
-    if values and values != [b"null"]:
-        is_list = len(values) == 1 and values[0][0] == LIST_START and not resource.records.endswith("]")
-        return all_at("$[*]", values[0]) if is_list else values
-    lists = {name: value for name, value in members_of(body).items() if value[0] == LIST_START}
-    has_items = any(all_at("$[*]", value) for value in lists.values())
-    if has_items and not names_an_empty_list(resource.records, body):
-        listed = ", ".join(sorted(lists))
-        msg = f"records: {shown(answer.url)} has nothing at {resource.records}, but a list at {listed}"
-        raise BadDataError(msg)
-    return []
-
-
-def names_an_empty_list(path: str, body: Raw) -> bool:
-    """Whether the list of which a path means the items is there."""
-    holder = path.removesuffix("[*]").removesuffix(".*")
-    return holder != path and bool(all_at(holder, body))
 
 
 def total_in(total: Total, answer: Answer, body: Raw) -> int | None:

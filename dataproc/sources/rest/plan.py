@@ -46,7 +46,10 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a unit reads: from where to where, for which parents, and what each page must tell."""
+    """What a unit reads: from where to where, for which parents, and what each page must tell.
+
+    `is_list` is whether the first answer is a list.
+    """
 
     start: Spot
     stop: int | None = None
@@ -54,6 +57,7 @@ class Part:
     total: int | None = None
     window: Window | None = None
     parents: tuple[Parent, ...] = field(default=(), repr=False)
+    is_list: bool | None = None
 
 
 @dataclass(slots=True)
@@ -140,7 +144,8 @@ class Planner:
         """Return the part that is read page by page, from the first to the last."""
         total = self.spec.paging.total
         until = window.until if window else None
-        return Part(Spot(until=until), None, None, page.total if total and total.exact else None, window)
+        exact = page.total if total and total.exact else None
+        return Part(Spot(until=until), total=exact, window=window, is_list=page.is_list)
 
     def ranges(
         self, page: Page, total: Total, told: int, window: Window | None
@@ -158,7 +163,8 @@ class Planner:
             rows = min(last * size, told) - min(first * size, told)
             start = Spot(next=base + first * step, until=window.until if window else None)
             known = exact is not None and total.counts == "records"
-            yield f"{first}-{last}", Part(start, stop, step, exact, window), rows if known else None
+            part = Part(start, stop, step, exact, window, is_list=page.is_list)
+            yield f"{first}-{last}", part, rows if known else None
 
     def page_size(self, page: Page, told: int, total: Total) -> int:
         """Return how many records a page has: as many as the first, where there are more than that."""
@@ -191,7 +197,7 @@ class Planner:
         types = self.with_carried(self.types(page.records), found, parents)
         runs = [tuple(found[at : at + parents.unit]) for at in range(0, len(found), parents.unit)] or [()]
         start = Spot(until=window.until if window else None)
-        parts = [(f"{n}", Part(start, window=window, parents=run)) for n, run in enumerate(runs)]
+        parts = [(f"{n}", Part(start, window=window, parents=run, is_list=page.is_list)) for n, run in enumerate(runs)]
         units = tuple(self.unit(name, part, page, types, None) for name, part in parts)
         return SourcePlan(units, types, move=move, streams=True, notes=notes_on(move))
 

@@ -118,7 +118,17 @@ class Reading:
         extra = asked(self.spec.incremental, since) if self.spec.incremental else ()
         at_once = 1 if part.step is None else self.spec.at_once
         values = parent.values
-        reader = PageReader(self.client, self.spec, values, extra, part.stop, part.step, part.total, at_once)
+        reader = PageReader(
+            self.client,
+            self.spec,
+            values,
+            extra,
+            stop=part.stop,
+            step=part.step,
+            total=part.total,
+            at_once=at_once,
+            is_list=part.is_list,
+        )
         try:
             yield from reader.pages(start)
         except SourceNotFoundError as exc:
