@@ -68,6 +68,8 @@ def get(url: str, path: str = "/orders", secrets: FakeSecrets = SECRETS, **field
         (400, SourceRefusedError), (401, SourceRefusedError), (403, SourceRefusedError), (404, SourceNotFoundError),
         (410, SourceNotFoundError), (422, SourceRefusedError), (429, SourceUnavailableError),
         (500, SourceUnavailableError), (501, SourceRefusedError), (503, SourceUnavailableError), (304, BadDataError),
+        (505, SourceRefusedError), (507, SourceUnavailableError), (520, SourceUnavailableError),
+        (529, SourceUnavailableError), (599, SourceUnavailableError),
     ],
 )  # fmt: skip
 def test_each_status_has_its_error(api: Api, status: int, error: type[DataprocError]) -> None:
@@ -91,6 +93,51 @@ def test_only_what_does_no_harm_is_tried_again(
         found.send(Ask(method, f"{api.url}/orders", body=body, repeatable=repeatable))
 
     assert api.asked("/orders") == tries
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "tries"),
+    [
+        (403, {}, 1), (403, {"Retry-After": "0"}, 3), (403, {"Retry-After": "soon"}, 1),
+        (403, {"Retry-After": "Thu, 01 Jan 2026 12:00:30 GMT", "Date": "Thu, 01 Jan 2026 12:00:30 GMT"}, 3),
+        (403, {"X-RateLimit-Remaining": "0"}, 3), (403, {"RateLimit-Remaining": "0"}, 3),
+        (403, {"X-Rate-Limit-Remaining": " 0 ", "X-Rate-Limit-Reset": "0"}, 3),
+        (403, {"RateLimit": '"day";r=0;t=0'}, 3), (403, {"RateLimit": '"day";r=0'}, 3),
+        (403, {"X-RateLimit-Remaining": "17"}, 1), (403, {"RateLimit": '"day";r=17;t=9'}, 1),
+        (401, {"Retry-After": "0"}, 1), (400, {"X-RateLimit-Remaining": "0"}, 1), (501, {"Retry-After": "0"}, 1),
+        (505, {}, 1), (506, {}, 3), (508, {}, 3), (522, {}, 3), (530, {}, 3), (408, {}, 3), (425, {}, 3),
+    ],
+)  # fmt: skip
+def test_an_exhausted_limit_and_faults_of_the_server_are_tried_again(
+    api: Api, status: int, headers: dict[str, str], tries: int
+) -> None:
+    api.routes["/orders"] = lambda _: Reply({}, status, tuple(headers.items()))
+
+    with pytest.raises(SourceUnavailableError if tries > 1 else SourceRefusedError):
+        get(api.url, attempts=3)
+
+    assert api.asked("/orders") == tries
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_post_that_the_limit_refused_is_sent_again_though_it_may_do_harm(api: Api, status: int) -> None:
+    faults = [Reply({}, status, (("Retry-After", "0"),))]
+    api.routes["/orders"] = lambda _: faults.pop() if faults else Reply([])
+
+    with client(api.url, attempts=2) as found:
+        answer = found.send(Ask("POST", f"{api.url}/orders", body=b"{}", repeatable=False))
+
+    assert (answer.status, api.asked("/orders")) == (200, 2)
+
+
+@pytest.mark.parametrize("status", [403, 429, 503])
+def test_a_limit_that_lasts_longer_than_the_connection_waits_fails_at_once(api: Api, status: int) -> None:
+    api.routes["/orders"] = lambda _: Reply({}, status, (("Retry-After", "3600"),))
+
+    with pytest.raises(SourceUnavailableError, match="max_wait"):
+        get(api.url, attempts=3)
+
+    assert api.asked("/orders") == 1
 
 
 def test_what_passes_is_tried_again_until_it_has(api: Api) -> None:

@@ -16,7 +16,7 @@ from dataproc.ports.throttle import HEADROOM, Rate
 from dataproc.sources.factory import source_for
 from dataproc.sources.rest.answer import Answer
 from dataproc.sources.rest.jsonpaths import all_at, compiled
-from dataproc.sources.rest.paging import Spot, next_link, total_in
+from dataproc.sources.rest.paging import Spot, total_in
 from dataproc.sources.rest.rates import pause_of
 from dataproc.sources.rest.urls import filled, shown, with_query
 from tests.builders import a_connection, surroundings
@@ -164,18 +164,6 @@ def test_an_answer_without_records_is_empty(api: Api, body: object) -> None:
     assert read(api, records="$.data[*]") == []
 
 
-@pytest.mark.parametrize(
-    ("headers", "url"),
-    [
-        (['<https://a/?p=2>; rel="next"'], "https://a/?p=2"), (["<u>; rel=next; title=x"], "u"),
-        (['<p>; rel="prev", <n,1>; title="a"; rel="last next"'], "n,1"), (['<p>; rel="prev"', '<n>; rel="NEXT"'], "n"),
-        (['<p>; rel="nextish"'], None), ([], None), (["rubbish"], None),
-    ],
-)  # fmt: skip
-def test_the_link_to_the_next_page_is_found(headers: list[str], url: str | None) -> None:
-    assert next_link(headers) == url
-
-
 NESTED = st.recursive(
     st.none() | st.integers(),
     lambda one: st.lists(one, max_size=3) | st.dictionaries(st.sampled_from("ab"), one, max_size=2),
@@ -280,6 +268,9 @@ def test_a_url_is_shown_without_its_parameters() -> None:
         (an_answer(200, x_rate_limit_remaining="0", x_rate_limit_reset="nan"), 0),
         (an_answer(200, ratelimit='"burst";r=3;t=9, "day";r=0;t=60'), 60),
         (an_answer(429, retry_after="9" * 4000), 31_536_000),
+        (an_answer(403, retry_after="7"), 7), (an_answer(403), None), (an_answer(502, retry_after="7"), 7),
+        (an_answer(403, x_ratelimit_remaining="0", x_ratelimit_reset="1767268805"), 5),
+        (an_answer(404, retry_after="7"), None), (an_answer(501, retry_after="7"), None),
     ],
 )  # fmt: skip
 def test_the_pause_that_an_answer_asks_for_is_understood(answer: Answer, pause: float | None) -> None:

@@ -45,6 +45,9 @@ def reply(status: int, code: str) -> ClientError:
         (301, "PermanentRedirect", False, SourceRefusedError),
         (500, "InternalError", False, SourceUnavailableError),
         (503, "SlowDown", True, SourceUnavailableError),
+        (501, "NotImplemented", False, SourceRefusedError),
+        (505, "HTTPVersionNotSupported", False, SourceRefusedError),
+        (507, "InsufficientStorage", False, SourceUnavailableError),
     ],
 )
 def test_each_reply_of_the_service_has_its_error(

@@ -20,9 +20,9 @@ from dataproc.sources.rest.answer import Answer, bounded, headers_of
 from dataproc.sources.rest.asks import Ask, Proof, Signer, clean_header
 from dataproc.sources.rest.auth import signer_for
 from dataproc.sources.rest.connection import RestConnection
-from dataproc.sources.rest.failures import PASSING, checked, may_pass, too_long, unreached
+from dataproc.sources.rest.failures import checked, may_pass, too_long, unreached
 from dataproc.sources.rest.network import Deadline, LookUp, Wires
-from dataproc.sources.rest.rates import pause_of
+from dataproc.sources.rest.rates import is_limited, is_temporary, pause_of
 from dataproc.sources.rest.tls import context_of, public_context
 from dataproc.sources.rest.urls import Origin, Pairs, led_to, origin_of, shown, with_query
 
@@ -145,9 +145,9 @@ class RestClient:
         pause = pause_of(answer)
         if pause:
             self.gate.pause(pause)
-        if answer.status == 429:
+        if is_limited(answer):
             self.gate.slow_down()
-        if answer.status in (429, 503) and pause is not None and pause > self.connection.max_wait:
+        if is_temporary(answer) and pause is not None and pause > self.connection.max_wait:
             raise too_long(self.connection, pause)
 
 
@@ -173,7 +173,7 @@ def token_answer(client: RestClient, ask: Ask) -> Answer:
     """Return the answer to a request for a token; it goes to the token URL alone, which leads nowhere else."""
     at_home = origin_of(ask.url) == client.origin
     answer = client.exchanged(ask, client.home if at_home else client.away)
-    if 400 <= answer.status < 500 and answer.status not in PASSING:
+    if 400 <= answer.status < 500 and not is_temporary(answer):
         raise SourceRefusedError(f"auth/token_url: {shown(ask.url)} refused the client ({answer.status})")
     return checked(answer, ask)
 

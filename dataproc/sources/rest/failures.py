@@ -17,10 +17,9 @@ from dataproc.domain.errors import (
 from dataproc.sources.rest.answer import Answer
 from dataproc.sources.rest.asks import Ask
 from dataproc.sources.rest.connection import RestConnection
+from dataproc.sources.rest.rates import is_limited, is_temporary
 from dataproc.sources.rest.urls import origin_of, shown
 
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which another try may succeed."""
 REFUSES = ": it refuses the credentials; see `auth` of the connection"
 GONE = ": there is no such thing; check the path"
 MEANINGS: Mapping[int, tuple[type[DataprocError], str]] = {
@@ -44,15 +43,16 @@ def checked(answer: Answer, ask: Ask) -> Answer:
     """Return an answer of success, or raise what another one means."""
     if 200 <= answer.status < 300:
         return answer
-    raise error_of(answer.status, ask)
+    raise error_of(answer, ask)
 
 
-def error_of(status: int, ask: Ask) -> DataprocError:
-    """Return the error that a status means."""
+def error_of(answer: Answer, ask: Ask) -> DataprocError:
+    """Return the error that an answer without success means."""
+    status = answer.status
     told = f"{ask.method} {shown(ask.url)} answered {status}"
-    if status == 429:
+    if is_limited(answer):
         return SourceUnavailableError(f"{told}: too many requests; set `rate` in the connection", again=True)
-    if status in PASSING:
+    if is_temporary(answer):
         return SourceUnavailableError(told, again=ask.repeatable, status=status)
     kind, words = MEANINGS.get(status) or MEANINGS.get(status // 100) or MEANINGS[2]
     return kind(f"{told}{words}", status=status)

@@ -1,8 +1,7 @@
 """Pages: how to ask for one, and what leads to the next."""
 
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, assert_never
 
@@ -23,13 +22,12 @@ from dataproc.sources.json_values import NUMBER_STARTS, TEXT_STARTS, WHOLE, Raw,
 from dataproc.sources.rest.answer import Answer
 from dataproc.sources.rest.asks import Ask
 from dataproc.sources.rest.jsonpaths import first_at
+from dataproc.sources.rest.links import next_link
 from dataproc.sources.rest.urls import Pairs, filled, shown, with_query
 
 Next = str | int | None
 """What leads to a page: its number, offset, cursor or URL; `None`: it is the first."""
 
-LINK = re.compile(r"<([^>]*)>([^<]*)")
-RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
 JSON_BODY = ("Content-Type", "application/json")
 LARGEST = 2**53
 MAX_DIGITS = 4_000
@@ -142,7 +140,7 @@ def after(resource: Resource, spot: Spot, answer: Answer, body: Raw, count: int)
         case CursorPaging():
             return (answer.header(paging.header) or None) if paging.header else cursor_at(paging.next or "$", body)
         case LinkPaging():
-            return next_link(answer.headers.get("link", ()))
+            return next_link(answer.headers.get("link", ()), answer.url)
         case NextUrlPaging():
             return cursor_at(paging.next, body)
         case _:
@@ -162,15 +160,6 @@ def cursor_at(path: str, body: Raw) -> Next:
     except msgspec.DecodeError as exc:
         raise BadDataError("paging: the cursor in the answer has half of a surrogate pair") from exc
     raise BadDataError("paging: the cursor in the answer is not a text or a number; check `next`")
-
-
-def next_link(headers: Iterable[str]) -> str | None:
-    """Return the URL of the relation `next`."""
-    for url, parameters in LINK.findall(", ".join(headers)):
-        relations = RELATION.search(parameters)
-        if relations and "next" in (relations[1] or relations[2] or "").lower().split():
-            return str(url)
-    return None
 
 
 def total_in(total: Total, answer: Answer, body: Raw) -> int | None:

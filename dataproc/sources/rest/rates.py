@@ -1,4 +1,4 @@
-"""What answers say of rates: how long to stay away."""
+"""What answers say of rates: whether another try may succeed, and how long to wait before it."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -9,12 +9,30 @@ EPOCH = 1_000_000_000
 """Resets above this are seconds since 1970, not from now."""
 PARAMETER = re.compile(r";\s*([rt])\s*=\s*(\d+)")
 NAMES = ("ratelimit", "x-ratelimit", "x-rate-limit")
+PERMANENT = frozenset({501, 505})
+"""Statuses of servers that cannot do what was asked for: another try has the same answer."""
+
+
+def is_limited(answer: Answer) -> bool:
+    """Return whether an answer refuses a request because there were too many.
+
+    Some APIs (GitHub, for one) answer 403 in place of 429; it then names a wait, or has no request left.
+    """
+    if answer.status == 403:
+        return retry_after(answer.header("retry-after"), datetime.now(UTC)) is not None or has_none_left(answer)
+    return answer.status == 429
+
+
+def is_temporary(answer: Answer) -> bool:
+    """Return whether another try may succeed."""
+    is_fault = answer.status >= 500 and answer.status not in PERMANENT
+    return is_fault or answer.status in (408, 425) or is_limited(answer)
 
 
 def pause_of(answer: Answer, now: datetime | None = None) -> timedelta | None:
     """Return how long an answer asks everybody to wait; `None`: it does not."""
     here = answer.sent_at or now or datetime.now(UTC)
-    if answer.status in (429, 503) and (told := retry_after(answer.header("retry-after"), here)) is not None:
+    if is_temporary(answer) and (told := retry_after(answer.header("retry-after"), here)) is not None:
         return told
     return until_reset(answer, here)
 
@@ -31,15 +49,29 @@ def retry_after(value: str | None, here: datetime) -> timedelta | None:
 def until_reset(answer: Answer, here: datetime) -> timedelta | None:
     """Return the time until more requests are allowed, where none is left; the longest of what headers say."""
     found = [structured(value) for value in answer.headers.get("ratelimit", ())]
-    spent = (name for name in NAMES if (answer.header(f"{name}-remaining") or "").strip() == "0")
-    found += [reset(answer.header(f"{name}-reset"), here) for name in spent]
+    found += [reset(answer.header(f"{name}-reset"), here) for name in spent_limits(answer)]
     return max((wait for wait in found if wait is not None), default=None)
+
+
+def has_none_left(answer: Answer) -> bool:
+    """Return whether an answer says that no more requests are allowed."""
+    return bool(spent_limits(answer)) or any(spent_policies(value) for value in answer.headers.get("ratelimit", ()))
+
+
+def spent_limits(answer: Answer) -> list[str]:
+    """Return the limits, by the beginnings of their headers, of which no request is left."""
+    return [name for name in NAMES if (answer.header(f"{name}-remaining") or "").strip() == "0"]
 
 
 def structured(value: str) -> timedelta | None:
     """Return the wait of a header such as `RateLimit: "default";r=0;t=30`."""
-    waits = [dict(PARAMETER.findall(item)) for item in value.split(",")]
-    return max((seconds(float(w["t"][:12])) for w in waits if w.get("r") == "0" and "t" in w), default=None)
+    return max((seconds(float(each["t"][:12])) for each in spent_policies(value) if "t" in each), default=None)
+
+
+def spent_policies(value: str) -> list[dict[str, str]]:
+    """Return the parameters of those policies of a header `RateLimit` of which no request is left."""
+    policies = [dict(PARAMETER.findall(item)) for item in value.split(",")]
+    return [each for each in policies if each.get("r") == "0"]
 
 
 def reset(value: str | None, here: datetime) -> timedelta | None:

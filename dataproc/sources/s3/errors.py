@@ -28,6 +28,9 @@ CHANGED = frozenset({"PreconditionFailed", "NoSuchKey", "NoSuchVersion", "Invali
 STALE = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthFailure", "403"})
 """Replies to credentials that are wrong, or were changed; the last is that of requests whose replies have no body."""
 
+PERMANENT = frozenset({501, 505})
+"""Statuses of services that cannot do what was asked for: another try has the same answer."""
+
 
 @contextmanager
 def translated(uri: str, *, planned: bool = False, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
@@ -61,7 +64,7 @@ def refused(exc: ClientError, uri: str, *, planned: bool) -> DataprocError:
         return SourceChangedError(f"{uri} changed or was removed after the run was planned", uri=uri)
     if status == 404:
         return SourceNotFoundError(f"path: {uri} does not exist", uri=uri)
-    if status >= 500 or status in (408, 429) or code in ("SlowDown", "RequestTimeout"):
+    if (status >= 500 and status not in PERMANENT) or status in (408, 429) or code in ("SlowDown", "RequestTimeout"):
         return SourceUnavailableError(f"{uri}: the S3 service answers {status} {code}", uri=uri)
     return SourceRefusedError(f"{uri}: the S3 service refused with {status} {code}; {hint_of(exc)}", uri=uri)
 
