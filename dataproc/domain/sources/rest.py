@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Literal
 
 import jsonpath
-from pydantic import AfterValidator, Field, FiniteFloat, JsonValue, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, JsonValue, StrictInt, model_validator
 
 from dataproc.domain.fields import ColumnName, Name, NewColumn, Spec
 from dataproc.domain.memory import CursorKind, order_of
@@ -95,6 +95,12 @@ class OffsetPaging(Spec):
     total: Total | None = Field(default=None, description="With it, pages are read in parallel.")
 
 
+Ends = Annotated[
+    tuple[str | StrictInt, ...],
+    Field(max_length=20, description="Values that mean that there are no more pages, besides null, false and no text."),
+]
+
+
 class CursorPaging(Spec):
     """Each answer holds the cursor of the next page, in its body or in a header."""
 
@@ -103,6 +109,7 @@ class CursorPaging(Spec):
     header: HeaderName | None = Field(default=None, description="The header that holds the cursor.")
     parameter: str = Field(default="cursor", min_length=1)
     place: Place = "query"
+    ends: Ends = ()
     total: Total | None = None
 
     @model_validator(mode="after")
@@ -126,6 +133,7 @@ class NextUrlPaging(Spec):
 
     kind: Literal["next_url"]
     next: JsonPath = Field(description="Where the URL is in the body.")
+    ends: Ends = ()
     total: Total | None = None
 
 
@@ -235,7 +243,7 @@ class RestSource(Resource):
     parents: Parents | None = None
     incremental: RestIncremental | None = None
     columns: dict[ColumnName, ColumnType] = Field(
-        default={}, description="Column to type; none: told from the first page, and fixed for the run."
+        default={}, description="Column to type; none: inferred from the first pages, and fixed for the run."
     )
     unknown: Literal["ignore", "fail"] | None = Field(
         default=None, description="Fields that are no column; not given: `ignore` with `columns`, else `fail`."

@@ -5,8 +5,11 @@ from contextlib import suppress
 
 import pyarrow as pa
 
+from dataproc.domain.chunk import POSITION
+from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.rules import DECIMAL
 from dataproc.domain.source_columns import Field, Kind, text_field
+from dataproc.domain.sources.rest import RestSource
 from dataproc.sources.files.json_rows import kinds_in
 from dataproc.sources.inference import NULL, TEXT
 from dataproc.sources.json_values import BadLineError, Raw, object_of
@@ -36,6 +39,16 @@ def declared_field(name: str, kind: str) -> Field:
 def sampled(records: Sequence[Raw]) -> dict[str, Kind]:
     """Return the kinds of the values of records, their fields in the order in which they appear."""
     return without_null(kinds_in(readable_objects(records)))
+
+
+def usable_names(kinds: Mapping[str, Kind], spec: RestSource) -> dict[str, Kind]:
+    """Return the fields that can be columns; another one is left out or refused, as `unknown` says."""
+    odd = [name for name in kinds if name in ("", POSITION)]
+    if odd and spec.unknown != "ignore":
+        problem = "has an empty name" if odd[0] == "" else f"has the reserved name {odd[0]!r}"
+        msg = f"{spec.path}: a field of the records {problem}; leave it out by `unknown: ignore`, or name `columns`"
+        raise ContractViolationError(msg, column=odd[0])
+    return {name: kind for name, kind in kinds.items() if name not in odd}
 
 
 def without_null(kinds: Mapping[str, Kind]) -> dict[str, Kind]:

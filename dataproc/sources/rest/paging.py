@@ -1,7 +1,7 @@
 """Pages: how to ask for one, and what leads to the next."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, assert_never
 
@@ -138,13 +138,19 @@ def after(resource: Resource, spot: Spot, answer: Answer, body: Raw, count: int)
         case OffsetPaging():
             return int(spot.next or 0) + count if count else None
         case CursorPaging():
-            return (answer.header(paging.header) or None) if paging.header else cursor_at(paging.next or "$", body)
+            found = (answer.header(paging.header) or None) if paging.header else cursor_at(paging.next or "$", body)
+            return unless_end(found, paging.ends)
         case LinkPaging():
             return next_link(answer.headers.get("link", ()), answer.url)
         case NextUrlPaging():
-            return cursor_at(paging.next, body)
+            return unless_end(cursor_at(paging.next, body), paging.ends)
         case _:
             assert_never(paging)
+
+
+def unless_end(following: Next, ends: Sequence[str | int]) -> Next:
+    """Return what leads to the next page; `None` for a value that means the end. `0` and `"0"` are one value."""
+    return None if str(following) in map(str, ends) else following
 
 
 def cursor_at(path: str, body: Raw) -> Next:

@@ -22,18 +22,21 @@ from dataproc.sources.files.json_rows import kinds_in
 from dataproc.sources.inference import TEXT
 from dataproc.sources.json_values import OPENING, Raw, text_of, text_of_object
 from dataproc.sources.rest.client import RestClient
-from dataproc.sources.rest.columns import declared, sampled, without_null
+from dataproc.sources.rest.columns import declared, sampled, usable_names, without_null
 from dataproc.sources.rest.cursor import Window, asked, window_of
 from dataproc.sources.rest.jsonpaths import first_at
 from dataproc.sources.rest.pages import Page, PageReader
 from dataproc.sources.rest.paging import Spot
+from dataproc.sources.rest.sampling import Sample
 from dataproc.sources.rest.urls import shown
-from dataproc.sources.schemas import checked_names
 
 WHOLE_RECORDS = "records"
 """What the digests of records are made of: all their members, whatever columns are read."""
 SAMPLED_PARENTS = 10
-"""Parents of which the first page is looked at until one has records."""
+"""Parents whose first pages are read for the types."""
+
+NO_PAGE = Page([], Spot(), None, None, 1024)
+"""The page of a resource without parents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,9 @@ class Planner:
         window = window_of(incremental, move, self.until()) if incremental and move else None
         if self.spec.parents is not None:
             return self.of_parents(self.spec.parents, window, move)
-        page = self.first_page(window)
-        types = self.types(self.sample(page, window))
+        sample = self.sample(window)
+        page = sample.first or NO_PAGE
+        types = self.types(self.fallback(sample, window).records)
         cut = self.cut(page, window)
         units = tuple(self.unit(name, part, page, types, rows) for name, part, rows in cut)
         streams = cut[0][1].start.next is None and not isinstance(self.spec.paging, NoPaging)
@@ -98,27 +102,32 @@ class Planner:
         several = self.spec.parents is not None or getattr(self.spec.paging, "total", None) is not None
         return self.now() - incremental.lag if incremental.lag or several else None
 
-    def first_page(self, window: Window | None) -> Page:
-        """Return the first page as the units will read it."""
-        return self.reader({}, window).page(Spot())
-
     def reader(self, values: Mapping[str, str | None], window: Window | None) -> PageReader:
         """Return a reader of the resource for one parent's values."""
         extra = asked(self.spec.incremental, window.since) if self.spec.incremental and window else ()
         return PageReader(self.client, self.spec, values, extra)
 
-    def sample(self, page: Page, window: Window | None) -> Sequence[Raw]:
-        """Return records that show the types; where nothing is new, old ones do."""
-        if page.records or self.spec.columns or window is None or window.since is None:
-            return page.records
-        return self.reader({}, None).page(Spot()).records
+    def sample(self, window: Window | None) -> Sample:
+        """Return the first pages as the units will read them; only the first one where all types are declared."""
+        found = self.new_sample()
+        found.read(self.reader({}, window))
+        return found
+
+    def new_sample(self) -> Sample:
+        """Return a sample without pages, of as many as show the types."""
+        return Sample(filled_pages=0) if self.spec.columns else Sample()
+
+    def fallback(self, sample: Sample, window: Window | None) -> Sample:
+        """Return the sample; where nothing is new, one of old records, which show the types as well."""
+        if sample.records or self.spec.columns or window is None or window.since is None:
+            return sample
+        return self.sample(None)
 
     def types(self, sample: Sequence[Raw]) -> pa.Schema:
         """Return the types of the columns."""
         if self.spec.columns:
             return declared(self.spec.columns)
-        kinds = sampled(sample)
-        checked_names(kinds, self.spec.path)
+        kinds = usable_names(sampled(sample), self.spec)
         return self.columns.schema(kinds, is_json=True)
 
     def cut(self, page: Page, window: Window | None) -> list[tuple[str, Part, int | None]]:
@@ -127,7 +136,9 @@ class Planner:
         exact = page.total if total is not None and total.exact else None
         if total is not None and page.total is None:
             raise BadDataError(f"paging/total: {self.spec.path} tells no total; check path or header")
-        if exact and total is not None and total.counts == "records" and not page.records:
+        # Where a cursor leads on, the first page may be empty; the number of records is compared at the end.
+        is_last = not page.records and page.there is None
+        if exact and total is not None and total.counts == "records" and is_last:
             msg = f"{self.spec.path} tells a total of {exact}, but its first page has no records; check `records`"
             raise BadDataError(msg)
         if total is None or page.total is None or not self.is_cut(page, window):
@@ -193,8 +204,9 @@ class Planner:
     def of_parents(self, parents: Parents, window: Window | None, move: CursorMove | None) -> SourcePlan:
         """Return the plan of a resource that is read for each parent."""
         found = list(self.parents(parents))
-        page = self.first_of(found, window)
-        types = self.with_carried(self.types(page.records), found, parents)
+        sample = self.sample_of(found, window)
+        page = sample.first or NO_PAGE
+        types = self.with_carried(self.types(sample.records), found, parents)
         runs = [tuple(found[at : at + parents.unit]) for at in range(0, len(found), parents.unit)] or [()]
         start = Spot(until=window.until if window else None)
         parts = [(f"{n}", Part(start, window=window, parents=run, is_list=page.is_list)) for n, run in enumerate(runs)]
@@ -213,21 +225,25 @@ class Planner:
                     carried = {name: first_at(path, record) or b"null" for name, path in parents.carry.items()}
                     yield Parent(values, carried)
 
-    def first_of(self, parents: Sequence[Parent], window: Window | None) -> Page:
-        """Return the first page of the first parent that has records, with what is carried into them."""
-        page = Page([], Spot(), None, None, 1024)
-        tries = [
-            (parent, narrowed) for narrowed in dict.fromkeys((window, None)) for parent in parents[:SAMPLED_PARENTS]
-        ]
-        for parent, narrowed in tries:
-            try:
-                page = self.reader(parent.values, narrowed).page(Spot())
-            except SourceNotFoundError:
-                if self.spec.parents is None or self.spec.parents.missing == "fail":
-                    raise
-            if page.records or self.spec.columns:
+    def sample_of(self, parents: Sequence[Parent], window: Window | None) -> Sample:
+        """Return the first pages of the first parents; where nothing is new, of old records."""
+        found = self.new_sample()
+        for narrowed in dict.fromkeys((window, None)):
+            for parent in parents[:SAMPLED_PARENTS]:
+                self.add_to(found, parent, narrowed)
+                if found.is_enough:
+                    break
+            if found.records or self.spec.columns:
                 break
-        return page
+        return found
+
+    def add_to(self, sample: Sample, parent: Parent, window: Window | None) -> None:
+        """Add the first pages of a parent to a sample; one without a resource may have none."""
+        try:
+            sample.read(self.reader(parent.values, window))
+        except SourceNotFoundError:
+            if self.spec.parents is None or self.spec.parents.missing == "fail":
+                raise
 
     def with_carried(self, types: pa.Schema, parents: Sequence[Parent], spec: Parents) -> pa.Schema:
         """Return the types with those of what parents carry."""

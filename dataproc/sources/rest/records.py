@@ -130,6 +130,6 @@ def with_members(record: Raw, members: Mapping[str, Raw]) -> Raw:
 def unknown(names: Iterable[str], shape: Shape) -> ContractViolationError:
     """Return the error for a field that is no column."""
     name = next(name for name in names if name not in shape.names)
-    where = "`columns` lack" if shape.is_declared else "the first page lacks"
+    where = "`columns` lack" if shape.is_declared else "the first pages lack"
     msg = f"{shape.path}: a record has the field {name[:60]!r}, which {where}; name all in `columns`, or say"
     return ContractViolationError(f"{msg} `unknown: ignore`", column=name)
