@@ -192,6 +192,48 @@ def test_excluded_objects_are_left_out_by_name_or_by_path(either: Bucket) -> Non
         either.source("in/a.csv", exclude=["a.*"]).plan()
 
 
+ODD_KEYS = ["k//x.csv", "k/a/x.csv", "k/x.csv", "k/*.csv", "k/b?.csv", "k/bc.csv", r"k/d\*.csv", "k/d1.csv"]
+ODD_PATHS: list[tuple[str | list[str], list[str]]] = [
+    ("k/**/x.csv", ["k//x.csv", "k/a/x.csv", "k/x.csv"]), ("**/x.csv", ["k//x.csv", "k/a/x.csv", "k/x.csv"]),
+    ("k//*.csv", ["k//x.csv"]), ("k//x.csv", ["k//x.csv"]),
+    ("k/*.csv", ["k/*.csv"]), ("k/b?.csv", ["k/b?.csv"]), (r"k/d\*.csv", [r"k/d\*.csv"]),
+    (r"k/\*.csv", ["k/*.csv"]), (r"k/b\?.csv", ["k/b?.csv"]), (r"k/d\\\*.csv", [r"k/d\*.csv"]),
+    (r"k/d\\*.csv", [r"k/d\*.csv"]), ("k/?c.csv", ["k/bc.csv"]), (["k/*.csv", "k/d?.csv"], ["k/*.csv", "k/d1.csv"]),
+    ("k/d*.csv", ["k/d1.csv", r"k/d\*.csv"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, {"track": "versions"}])
+def test_a_path_that_is_a_key_means_that_key_and_empty_folders_are_crossed(
+    moto: S3Server, options: dict[str, object]
+) -> None:
+    bucket = Bucket(moto, moto.make_bucket(f"test-{uuid4().hex}", versioned=bool(options)))
+    for key in ODD_KEYS:
+        bucket.put(key, b"id\n1\n")
+
+    for path, keys in ODD_PATHS:
+        assert bucket.names(path, **options) == keys, path
+
+
+def test_a_key_with_a_leading_slash_is_found(bucket: Bucket) -> None:
+    for key in ("/a.csv", "//x/a.csv", "a.csv"):
+        bucket.put(key, b"id\n1\n")
+
+    assert bucket.names("**/a.csv") == ["//x/a.csv", "/a.csv", "a.csv"]
+    assert bucket.names(f"s3://{bucket.name}//a.csv") == ["/a.csv"]
+
+
+def test_columns_of_an_object_whose_name_has_wildcards_are_its_own(bucket: Bucket) -> None:
+    bucket.put("*.csv", b"id\n1\n")
+    bucket.put("a.csv", b"name\nx\n")
+
+    found = connector_for(surroundings(connection=bucket.connection(), environment={}, secrets=FakeSecrets(SECRETS)))
+
+    assert [(one.name, [name for name, _ in one.columns or ()]) for one in found.discover()] == [
+        ("*.csv", ["id"]), ("a.csv", ["name"]),
+    ]  # fmt: skip
+
+
 def test_keys_with_odd_characters_are_found_and_read(either: Bucket) -> None:
     keys = sorted(f"in/{name}.csv" for name in ("a b", "a+b", "ä%20ö", "x=1&y=2", "[1]"))
     for key in keys:

@@ -89,7 +89,26 @@ def test_a_path_without_any_bucket_is_refused() -> None:
 
 def test_a_bucket_is_named_without_wildcards() -> None:
     with pytest.raises(InvalidSpecError, match="wildcard"):
-        S3Connection().locate("s3://la*/a.csv")
+        S3Connection().uri("s3://la*/a.csv")
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        ("in/*.csv", r"s3://lake/r\*w/in/*.csv"), (r"s3://lake/r\*w/in/*.csv", r"s3://lake/r\*w/in/*.csv"),
+        (r"in/\*.csv", r"s3://lake/r\*w/in/\*.csv"),
+    ],
+)  # fmt: skip
+def test_the_prefix_of_a_connection_is_no_part_of_a_pattern(path: str, uri: str) -> None:
+    assert S3Connection(bucket="lake", prefix="r*w").uri(path) == uri
+
+
+@pytest.mark.parametrize(
+    "path", ["s3://lake/r*w/in/a.csv", r"s3://lake/\r*w/in/a.csv", "s3://lake/**", "s3://lake/raw/*"]
+)
+def test_a_pattern_that_may_leave_the_prefix_is_refused(path: str) -> None:
+    with pytest.raises(SourceRefusedError, match="outside"):
+        S3Connection(bucket="lake", prefix="r*w").uri(path)
 
 
 @pytest.mark.parametrize("fields", [{"path": ["s3://b/a", "in/a"]}, {"path": "s3://b/*", "exclude": ["old/*"]}])

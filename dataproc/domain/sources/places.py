@@ -43,7 +43,7 @@ class PlaceOptions(Spec):
     """Which files a source reads, and what becomes of them."""
 
     path: PathText | Annotated[tuple[PathText, ...], Field(min_length=1, max_length=1000)] = Field(
-        description="A file or a glob, or several of them: `*` within a folder, `**` across."
+        description="A file or a glob, or several of them: `*` within a folder, `**` across, `\\\\*` for the character."
     )
     exclude: tuple[PathText, ...] = Field(
         default=(),

@@ -1,15 +1,19 @@
-"""Globs over keys and paths: `*` and `?` stay within a folder, `**` crosses folders."""
+"""Globs over keys and paths: `*` and `?` stay within a folder, `**` crosses folders, a backslash escapes them.
+
+Keys of S3 may have any characters, and folders without a name (`in//a.csv`, `/a.csv`). `**/` crosses those as well.
+"""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-WILDCARDS = re.compile(r"\*\*/|\*\*|\*|\?")
+SIGNS = re.compile(r"\\[*?\\]|\*\*/|\*\*|\*|\?")
+"""The wildcards, and the escapes of their characters; another backslash is itself."""
 Root = tuple[str, bool]
 """What names begin with, and whether it is a whole name."""
 
-MEANING = {"**/": r"(?:[^/]+/)*", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
+MEANING = {"**/": r"(?:[^/]*/)*", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,16 @@ class Selection:
     def has(self, name: str) -> bool:
         """Whether a file of this name is selected."""
         return any(matches(path, name) for path in self.paths) and not self.excludes(name)
+
+    @property
+    def ambiguous(self) -> tuple[str, ...]:
+        """The paths that mean something else as a glob than as the name of one file."""
+        return tuple(path for path in self.paths if SIGNS.search(path) is not None)
+
+    def with_names(self, existing: Container[str]) -> "Selection":
+        """Return the selection in which a path that is the name of an existing file means that file alone."""
+        paths = tuple(escaped(path) if path in existing else path for path in self.paths)
+        return replace(self, paths=paths)
 
     def excludes(self, name: str) -> bool:
         """Whether a pattern leaves this name out."""
@@ -39,13 +53,29 @@ class Selection:
 
 def is_glob(path: str) -> bool:
     """Whether `path` may match more than one name."""
-    return WILDCARDS.search(path) is not None
+    return first_wildcard(path) is not None
 
 
 def fixed_prefix(path: str) -> str:
     """Return what every match of `path` begins with."""
-    first = WILDCARDS.search(path)
-    return path if first is None else path[: first.start()]
+    first = first_wildcard(path)
+    fixed = path if first is None else path[: first.start()]
+    return SIGNS.sub(lambda sign: sign[0][1:], fixed)
+
+
+def first_wildcard(path: str) -> re.Match[str] | None:
+    """Return the first wildcard of a glob."""
+    return next((sign for sign in SIGNS.finditer(path) if not is_escape(sign)), None)
+
+
+def is_escape(sign: re.Match[str]) -> bool:
+    """Whether a sign of a glob is an escaped character."""
+    return sign[0].startswith("\\")
+
+
+def escaped(name: str) -> str:
+    """Return the glob that matches one name."""
+    return re.sub(r"[*?\\]", r"\\\g<0>", name)
 
 
 def matches(path: str, name: str) -> bool:
@@ -65,7 +95,8 @@ def compiled(path: str) -> re.Pattern[str]:
     """Return the regular expression that means the same as the glob `path`."""
     parts = []
     end = 0
-    for wildcard in WILDCARDS.finditer(path):
-        parts += [re.escape(path[end : wildcard.start()]), MEANING[wildcard[0]]]
-        end = wildcard.end()
+    for sign in SIGNS.finditer(path):
+        meaning = re.escape(sign[0][1:]) if is_escape(sign) else MEANING[sign[0]]
+        parts += [re.escape(path[end : sign.start()]), meaning]
+        end = sign.end()
     return re.compile("".join([*parts, re.escape(path[end:])]), re.DOTALL)

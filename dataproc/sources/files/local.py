@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -31,6 +31,7 @@ class LocalStorage:
     def find(self) -> Iterator[FoundFile]:
         """Yield the selected files, by URI."""
         selection = Selection(tuple(map(self.relative, self.paths)), self.exclude)
+        selection = selection.with_names({path for path in selection.ambiguous if self.is_file(path)})
         try:
             names = {name for root in selection.roots() for name in self.names(*root) if selection.has(name)}
             yield from (self.describe(name) for name in sorted(names))
@@ -86,6 +87,12 @@ class LocalStorage:
         for parent, _, files in os.walk(folder, onerror=stop):
             inside = Path(parent).relative_to(self.root.resolve())
             yield from (str(PurePosixPath(inside) / file) for file in files)
+
+    def is_file(self, name: str) -> bool:
+        """Whether a file of this name exists; a glob may be longer than names can be."""
+        with suppress(OSError):
+            return self.inside(name).is_file()
+        return False
 
     def inside(self, name: str) -> Path:
         """Return the file's real path, unless a link leads it out of the root."""

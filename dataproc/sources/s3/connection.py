@@ -10,7 +10,7 @@ from dataproc.domain.errors import InvalidSpecError, SourceRefusedError
 from dataproc.domain.fields import SecretReference
 from dataproc.ports.store import Connection
 from dataproc.sources.connections import config_of, demand_kind
-from dataproc.sources.files.globs import is_glob
+from dataproc.sources.files.globs import escaped, fixed_prefix, is_glob
 
 SCHEME = "s3://"
 
@@ -97,25 +97,34 @@ class S3Connection(BaseModel):
         return f"{self.prefix.strip('/')}/" if self.prefix.strip("/") else ""
 
     def locate(self, path: str) -> tuple[str, str]:
-        """Return the bucket and the key or glob that `path` means."""
+        """Return the bucket and the key that `path` means."""
         if not path.startswith(SCHEME):
-            if self.bucket is None:
-                raise InvalidSpecError(
-                    f"path: {path!r} names no bucket, nor does the connection; write s3://bucket/key"
-                )
-            return self.bucket, self.folder + path.lstrip("/")
+            return self.bucket_for(path), self.folder + path.lstrip("/")
         bucket, key = split(path)
-        if is_glob(bucket):
-            raise InvalidSpecError(f"path: {path!r} has a wildcard in its bucket; name the bucket")
-        if self.bucket not in (None, bucket) or not key.startswith(self.folder):
-            msg = f"path: {path!r} is outside s3://{self.bucket or bucket}/{self.folder}, where the connection may read"
-            raise SourceRefusedError(msg, path=path)
+        self.demand_within(path, bucket, key)
         return bucket, key
 
     def uri(self, path: str) -> str:
-        """Return a path or glob with its bucket."""
-        bucket, key = self.locate(path)
-        return f"{SCHEME}{bucket}/{key}"
+        """Return a path or glob with its bucket, as a glob; the connection's prefix is no part of a pattern."""
+        if not path.startswith(SCHEME):
+            return f"{SCHEME}{self.bucket_for(path)}/{escaped(self.folder)}{path.lstrip('/')}"
+        bucket, key = split(path)
+        if is_glob(bucket):
+            raise InvalidSpecError(f"path: {path!r} has a wildcard in its bucket; name the bucket")
+        self.demand_within(path, bucket, fixed_prefix(key))
+        return path
+
+    def bucket_for(self, path: str) -> str:
+        """Return the connection's bucket, in which a path without one is."""
+        if self.bucket is None:
+            raise InvalidSpecError(f"path: {path!r} names no bucket, nor does the connection; write s3://bucket/key")
+        return self.bucket
+
+    def demand_within(self, path: str, bucket: str, start: str) -> None:
+        """Refuse a path whose keys, all of which begin with `start`, may be outside the connection."""
+        if self.bucket not in (None, bucket) or not start.startswith(self.folder):
+            msg = f"path: {path!r} is outside s3://{self.bucket or bucket}/{self.folder}, where the connection may read"
+            raise SourceRefusedError(msg, path=path)
 
 
 def connection_for(connection: Connection | None, environment: Mapping[str, str]) -> S3Connection:

@@ -9,7 +9,7 @@ from dataproc.domain.source_columns import type_name
 from dataproc.domain.sources.files import S3Source
 from dataproc.ports.connector import Discovered
 from dataproc.sources.files.formats import format_of
-from dataproc.sources.files.globs import Selection
+from dataproc.sources.files.globs import Selection, escaped
 from dataproc.sources.files.listing import pages
 from dataproc.sources.files.source import FileSource
 from dataproc.sources.s3.connection import SCHEME
@@ -65,7 +65,7 @@ class S3Connector:
     def look(self, start: str, name: str) -> Discovered:
         """Return the columns of a file, and its rows if it tells them; one that cannot be read has none."""
         spec = S3Source(kind="s3", path=start + name)
-        source = FileSource(S3Storage(self.service, Selection(spec.paths)), spec)
+        source = FileSource(S3Storage(self.service, Selection((escaped(start + name),))), spec)
         try:
             plan = source.plan()
         except (BadDataError, ContractViolationError):

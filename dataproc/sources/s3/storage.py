@@ -14,7 +14,7 @@ import stamina
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
 from dataproc.domain.errors import SourceChangedError, SourceUnavailableError
-from dataproc.sources.files.globs import Selection
+from dataproc.sources.files.globs import Root, Selection
 from dataproc.sources.files.listing import listed
 from dataproc.sources.files.storage import FoundFile
 from dataproc.sources.s3.connection import split
@@ -45,11 +45,19 @@ class S3Storage:
 
     def find(self) -> Iterator[FoundFile]:
         """Yield the selected objects by URI; folders that consoles make are no objects."""
-        return (file for file in self.known() if not file.uri.endswith("/") and self.selection.has(file.uri))
+        selection = self.selection if self.inventory else self.selection.with_names(self.existing())
+        known = self.known(tuple(selection.roots()))
+        return (file for file in known if not file.uri.endswith("/") and selection.has(file.uri))
 
-    def known(self) -> Iterator[FoundFile]:
+    def existing(self) -> frozenset[str]:
+        """Return those paths with characters of globs that are the URI of an object; one request for each path."""
+        lister, paths = S3Lister(self.service, self.versions), self.selection.ambiguous
+        with ThreadPoolExecutor(HEADS_AT_ONCE, thread_name_prefix="exact") as pool:
+            found = pool.map(lambda path: lister.page(path, only=True).files, paths)
+            return frozenset(file.uri for files in found for file in files)
+
+    def known(self, roots: tuple[Root, ...]) -> Iterator[FoundFile]:
         """Yield all objects that may be selected."""
-        roots = tuple(self.selection.roots())
         if self.inventory is not None:
             return Inventory(self.service, self.inventory, versions=self.versions).entries(roots)
         lister = S3Lister(self.service, self.versions)
