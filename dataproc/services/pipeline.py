@@ -12,16 +12,16 @@ from dataproc.domain.chunk import LoadedChunk
 from dataproc.domain.destination import Destination
 from dataproc.domain.errors import DoubledKeysError, LateColumnError, RowRefusedError
 from dataproc.domain.fault_points import FaultPoint, reached
-from dataproc.domain.keys import KeyRule
 from dataproc.domain.source_columns import Kind
 from dataproc.domain.tally import Totals
 from dataproc.domain.unit import Begun, SourcePlan, Unit
 from dataproc.ports.memory import Memory, WithLateColumns
-from dataproc.ports.pipeline import Engine, Keyed, Settled, Shaping, Source, Transform
+from dataproc.ports.pipeline import Engine, Settled, Shaping, Source, Transform
 from dataproc.ports.warehouse import LoadId, Published, Warehouse
 from dataproc.services.discards import DiscardCount
 from dataproc.services.limits import Limit
 from dataproc.services.monitor import Monitor
+from dataproc.services.schemas import schema_after
 from dataproc.services.settling import settled
 
 MAX_PLANS = 5
@@ -149,12 +149,8 @@ def rejected_note(totals: Totals) -> tuple[str, ...]:
 def after(transforms: Sequence[Transform], schema: pa.Schema) -> tuple[pa.Schema, Across]:
     """Return the schema of rows after all transforms, and what these do across all rows of a run."""
     queries = tuple(transform.over_run for transform in transforms if isinstance(transform, Shaping))
-    rules: list[KeyRule] = []
-    for transform in transforms:
-        found = transform.rules(schema) if isinstance(transform, Keyed) else ()
-        rules += found
-        schema = transform.schema(schema)
-    return schema, Across(tuple(rules), queries)
+    schema, rules = schema_after(transforms, schema)
+    return schema, Across(rules, queries)
 
 
 def tell(ways: Iterable[Settled], load_id: LoadId) -> Sequence[str]:

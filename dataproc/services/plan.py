@@ -22,6 +22,7 @@ from dataproc.ports.memory import Memory
 from dataproc.ports.pipeline import Shaping, Source, Transform
 from dataproc.ports.warehouse import TargetPreview, TargetPreviewer
 from dataproc.services.blame import blamed
+from dataproc.services.schemas import schema_after
 from dataproc.services.settling import settled
 
 PLANS_AT_ONCE = 4
@@ -70,10 +71,8 @@ class Planner:
         with source.hold:
             ways = settled(self.transforms)
             transforms, choices = [way.transform for way in ways], tuple(way.told for way in ways if way.told)
-            schema, queries = source.schema, [each.over_run for each in transforms if isinstance(each, Shaping)]
-            for number, transform in enumerate(transforms):
-                with blamed(f"/transforms/{number}"):
-                    schema = transform.schema(schema)
+            queries = [each.over_run for each in transforms if isinstance(each, Shaping)]
+            schema, _ = schema_after(transforms, source.schema)
             told = source.decoded() if transforms else source
             with blamed("/destination"):
                 preview = self.warehouse.preview(self.destination, schema, told, queries)

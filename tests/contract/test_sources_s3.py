@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import pickle
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 from dataproc.domain.errors import (
     BadDataError,
@@ -414,6 +416,85 @@ def test_a_connection_without_a_bucket_cannot_be_looked_at(bucket: Bucket) -> No
         connector_for(surroundings(connection=connection, environment={}, secrets=FakeSecrets(SECRETS))).test()
 
 
+# Services that leave fields out
+
+FIELDS = {
+    "Key": "<Key>a.csv</Key>", "ETag": "<ETag>&quot;e1&quot;</ETag>", "Size": "<Size>5</Size>",
+    "VersionId": "<VersionId>v1</VersionId>", "IsLatest": "<IsLatest>true</IsLatest>",
+}  # fmt: skip
+HEAD_FIELDS = {"ETag": '"e1"', "Content-Length": "5", "x-amz-version-id": "v1"}
+
+
+def a_listing(entry: str, *, versions: bool = False, end: str = "") -> str:
+    """Return a listing with one entry."""
+    kind, tag = ("ListVersionsResult", "Version") if versions else ("ListBucketResult", "Contents")
+    return f"<{kind}><Name>lake</Name><{tag}>{entry}</{tag}>{end}</{kind}>"
+
+
+def serving(httpserver: HTTPServer, listing: str, head: Mapping[str, str] = HEAD_FIELDS) -> Bucket:
+    """Return a bucket of a service with one listing and one object."""
+
+    def answer(request: Request) -> Response:
+        if request.path == "/lake":
+            return Response(listing, content_type="application/xml")
+        found = Response(b"" if request.method == "HEAD" else b"id\n1\n", headers=dict(head), content_type="text/csv")
+        found.automatically_set_content_length = False
+        return found
+
+    httpserver.expect_request(re.compile("/lake.*")).respond_with_handler(answer)
+    return Bucket(S3Server(httpserver.url_for("").rstrip("/")), "lake")
+
+
+@pytest.mark.parametrize(
+    ("track", "missing"),
+    [*(("off", name) for name in ("Key", "ETag", "Size")), *(("versions", name) for name in FIELDS)],
+)
+def test_a_listing_without_a_field_is_refused_with_its_name(httpserver: HTTPServer, track: str, missing: str) -> None:
+    entry = "".join(text for name, text in FIELDS.items() if name != missing)
+    bucket = serving(httpserver, a_listing(entry, versions=track == "versions"))
+
+    with pytest.raises(BadDataError, match=f"an entry of a listing has no {missing}"):
+        bucket.source("*", track=track).plan()
+
+
+@pytest.mark.parametrize("etag", ["<ETag/>", "<ETag></ETag>"])
+def test_an_empty_etag_is_none(httpserver: HTTPServer, etag: str) -> None:
+    bucket = serving(httpserver, a_listing(FIELDS["Key"] + etag + FIELDS["Size"]))
+
+    with pytest.raises(BadDataError, match=r"s3://lake/a\.csv: an entry of a listing has no ETag"):
+        bucket.source("*").plan()
+
+
+@pytest.mark.parametrize("track", ["off", "versions"])
+def test_a_listing_that_breaks_off_is_not_taken_for_all_objects(httpserver: HTTPServer, track: str) -> None:
+    end = "<IsTruncated>true</IsTruncated>"
+    bucket = serving(httpserver, a_listing("".join(FIELDS.values()), versions=track == "versions", end=end))
+
+    with pytest.raises(BadDataError, match="a page of a listing has no Next"):
+        bucket.source("*", track=track).plan()
+
+
+@pytest.mark.parametrize("missing", ["ETag", "x-amz-version-id"])
+def test_an_object_without_its_version_is_refused_with_the_name_of_the_field(
+    httpserver: HTTPServer, missing: str
+) -> None:
+    track = "versions" if missing.startswith("x-") else "off"
+    head = {name: value for name, value in HEAD_FIELDS.items() if name != missing}
+    bucket = serving(httpserver, a_listing("".join(FIELDS.values()), versions=track == "versions"), head)
+
+    with pytest.raises(BadDataError, match=r"s3://lake/a\.csv: a reply .* has no (ETag|VersionId)"):
+        bucket.source("*", track=track).plan()
+
+
+@pytest.mark.parametrize("track", ["off", "versions"])
+@pytest.mark.parametrize("page", ["<html><body>It works!</body></html>", ""])
+def test_a_page_of_another_server_is_not_an_empty_bucket(httpserver: HTTPServer, page: str, track: str) -> None:
+    bucket = serving(httpserver, page)
+
+    with pytest.raises(SourceRefusedError, match="not a listing"):
+        bucket.source("a.csv", track=track).plan()
+
+
 # Inventories
 
 Entries = Sequence[Mapping[str, str]]
@@ -453,10 +534,14 @@ def report(
         "fileSchema": ", ".join(heads),
         "files": [{"key": f"inventory/data/{at}.part", "MD5checksum": hashlib.md5(data).hexdigest()}],  # noqa: S324 - as S3 does
     }
-    text = json.dumps(manifest).encode()
+    put_manifest(bucket, json.dumps(manifest).encode(), at)
+    return f"s3://{bucket.name}/inventory"
+
+
+def put_manifest(bucket: Bucket, text: bytes, at: str = "2026-11-22T01-00Z") -> None:
+    """Put the manifest of a report into a bucket, with its checksum."""
     bucket.put(f"inventory/{at}/manifest.json", text)
     bucket.put(f"inventory/{at}/manifest.checksum", hashlib.md5(text).hexdigest().encode())  # noqa: S324 - as S3 does
-    return f"s3://{bucket.name}/inventory"
 
 
 def entry(bucket: Bucket, key: str, data: bytes = b"n\n1\n", **other: str) -> dict[str, str]:
@@ -512,6 +597,34 @@ def test_an_inventory_in_orc_or_without_etags_is_refused_by_name(bucket: Bucket)
 
     report(bucket, [told], heads=("Bucket", "Key", "Size"))
     with pytest.raises(InvalidSpecError, match="lacks ETag"):
+        bucket.source("in/*", inventory=folder).plan()
+
+
+@pytest.mark.parametrize("missing", ["sourceBucket", "destinationBucket", "fileFormat", "files", "fileSchema"])
+def test_a_manifest_without_a_field_is_refused_with_its_name(bucket: Bucket, missing: str) -> None:
+    folder = report(bucket, [entry(bucket, "in/a.csv")])
+    reply = bucket.server.client().get_object(Bucket=bucket.name, Key="inventory/2026-11-22T01-00Z/manifest.json")
+    manifest = json.loads(reply["Body"].read())
+    put_manifest(bucket, json.dumps({name: value for name, value in manifest.items() if name != missing}).encode())
+
+    with pytest.raises(BadDataError, match=f"the manifest of the inventory has no {missing}"):
+        bucket.source("in/*", inventory=folder).plan()
+
+
+@pytest.mark.parametrize("text", [b"{", b"[1]", b"7", b"null"])
+def test_a_manifest_that_is_none_is_refused(bucket: Bucket, text: bytes) -> None:
+    folder = report(bucket, [entry(bucket, "in/a.csv")])
+    put_manifest(bucket, text)
+
+    with pytest.raises(BadDataError, match="not the manifest"):
+        bucket.source("in/*", inventory=folder).plan()
+
+
+@pytest.mark.parametrize(("field", "words"), [("ETag", "has no e_tag"), ("Size", "has no size")])
+def test_an_entry_of_an_inventory_without_a_value_is_refused(bucket: Bucket, field: str, words: str) -> None:
+    folder = report(bucket, [entry(bucket, "in/a.csv") | {field: ""}])
+
+    with pytest.raises(BadDataError, match=words):
         bucket.source("in/*", inventory=folder).plan()
 
 

@@ -45,7 +45,7 @@ class S3Connector:
             reply = self.service.ask(
                 lambda client: client.list_objects_v2(Bucket=bucket, Prefix=folder, MaxKeys=1, **self.service.payer)
             )
-        server = reply["ResponseMetadata"]["HTTPHeaders"].get("server", "S3")
+        server = reply.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("server", "S3")
         return f"{server}, bucket {bucket}"
 
     def discover(self) -> Sequence[Discovered]:

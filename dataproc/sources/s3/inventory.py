@@ -27,6 +27,7 @@ from dataproc.sources.files.storage import FoundFile
 from dataproc.sources.s3.connection import SCHEME, split
 from dataproc.sources.s3.errors import translated
 from dataproc.sources.s3.listing import S3Lister, bare, version_of
+from dataproc.sources.s3.replies import demand_field
 from dataproc.sources.s3.service import S3Service
 
 MANIFEST, CHECKSUM = "manifest.json", "manifest.checksum"
@@ -54,11 +55,11 @@ class Inventory:
     def entries(self, roots: Iterable[Root]) -> Iterator[FoundFile]:
         """Yield the objects of the report in its order, which is none; each part of it is checked by its checksum."""
         manifest = self.manifest()
-        source, store = manifest["sourceBucket"], manifest["destinationBucket"].removeprefix("arn:aws:s3:::")
+        source, store = self.field(manifest, "sourceBucket"), self.field(manifest, "destinationBucket")
         self.demand_bucket(source, roots)
-        for part in manifest["files"]:
-            uri = f"{SCHEME}{store}/{part['key']}"
-            with self.fetched(uri, part["MD5checksum"]) as path:
+        for part in self.field(manifest, "files"):
+            uri = f"{SCHEME}{store.removeprefix('arn:aws:s3:::')}/{self.field(part, 'key')}"
+            with self.fetched(uri, self.field(part, "MD5checksum")) as path:
                 for row in self.rows(path, uri, manifest):
                     if is_current(row):
                         yield self.found(source, row)
@@ -69,11 +70,18 @@ class Inventory:
         wanted = self.bytes_of(f"{uri.rpartition('/')[0]}/{CHECKSUM}").decode("ascii", "replace").strip()
         text = self.bytes_of(uri)
         demand_checksum(uri, hashlib.md5(text, usedforsecurity=False).hexdigest(), wanted)
-        manifest: dict[str, Any] = json.loads(text)
-        if manifest["fileFormat"] not in ("CSV", "Parquet"):
-            msg = f"inventory: {uri} is of format {manifest['fileFormat']}; have the report made as CSV or Parquet"
+        try:
+            manifest: dict[str, Any] = dict(json.loads(text))
+        except (ValueError, TypeError, RecursionError) as exc:
+            raise BadDataError(f"inventory: {uri} is not the manifest of a report", uri=uri) from exc
+        if (form := self.field(manifest, "fileFormat")) not in ("CSV", "Parquet"):
+            msg = f"inventory: {uri} is of format {form}; have the report made as CSV or Parquet"
             raise BadDataError(msg, uri=uri)
         return manifest
+
+    def field(self, part: Row, name: str) -> Any:
+        """Return a field of the manifest, or of one of its parts."""
+        return demand_field(part, name, self.uri, "the manifest of the inventory")
 
     def latest(self) -> str:
         """Return the manifest of the latest report that is complete: its checksum is written last."""
@@ -96,7 +104,8 @@ class Inventory:
         """Yield the entries of one part of the report, by the names of Parquet columns."""
         try:
             if manifest["fileFormat"] == "CSV":
-                fields = [NAMES.get(name.strip(), "") for name in manifest["fileSchema"].split(",")]
+                names = str(self.field(manifest, "fileSchema")).split(",")
+                fields = [NAMES.get(name.strip(), "") for name in names]
                 self.demand_fields(fields)
                 yield from csv_rows(path, fields)
             else:
@@ -114,9 +123,13 @@ class Inventory:
 
     def found(self, bucket: str, row: Row) -> FoundFile:
         """Return an object as the report tells it."""
-        etag = bare(row["e_tag"])
-        version = version_of(row["version_id"] or "null", etag) if self.versions else etag
-        return FoundFile(f"{SCHEME}{bucket}/{row['key']}", version, int(row["size"]))
+        uri = f"{SCHEME}{bucket}/{row['key']}"
+        etag, size = (demand_field(row, name, uri, "an entry of the inventory") for name in ("e_tag", "size"))
+        version = version_of(row["version_id"] or "null", etag) if self.versions else bare(etag)
+        try:
+            return FoundFile(uri, version, int(size))
+        except ValueError as exc:
+            raise BadDataError(f"inventory: the size of {uri} is not a number", uri=uri) from exc
 
     def bytes_of(self, uri: str) -> bytes:
         """Return a small object."""

@@ -12,11 +12,14 @@ from dataproc.sources.files.listing import Page
 from dataproc.sources.files.storage import FoundFile
 from dataproc.sources.s3.connection import SCHEME, split
 from dataproc.sources.s3.errors import translated
+from dataproc.sources.s3.replies import demand_field, demand_listing, next_token
 from dataproc.sources.s3.service import S3Service
 
 UNVERSIONED = "null-"
 """What versions begin with that have no id of their own: they can be overwritten, so their ETag follows."""
 
+LISTED = "an entry of a listing"
+"""What errors call the object, version or folder of a page."""
 KEPT_LISTINGS = 16
 LONGEST_KEPT = 50_000
 """Files of a listing that may be kept; a longer one is made anew each time, so that memory stays bounded."""
@@ -44,33 +47,43 @@ class S3Lister:
         """Return a page of objects as they are now; a request for a thousand."""
         place = {} if after is None else {"ContinuationToken": after}
         reply = self.service.ask(lambda client: client.list_objects_v2(**options, **place))  # type: ignore[arg-type]  # they are made by ourselves
-        files = tuple(
-            FoundFile(f"{SCHEME}{bucket}/{each['Key']}", bare(each["ETag"]), each["Size"])
-            for each in reply.get("Contents", [])
-        )
-        return Page(files, folders_of(bucket, reply), reply.get("NextContinuationToken"))
+        demand_listing(reply, f"{SCHEME}{bucket}/")
+        files = tuple(listed_file(bucket, each) for each in reply.get("Contents", []))
+        return Page(files, folders_of(bucket, reply), next_token(reply, "NextContinuationToken", f"{SCHEME}{bucket}/"))
 
     def latest(self, bucket: str, options: Mapping[str, Any], after: object) -> Page:
         """Return a page of latest versions; older ones cost requests as well, and are passed over."""
         place = after if isinstance(after, dict) else {}
         reply = self.service.ask(lambda client: client.list_object_versions(**options, **place))
+        demand_listing(reply, f"{SCHEME}{bucket}/")
         files = tuple(
-            FoundFile(f"{SCHEME}{bucket}/{each['Key']}", version_of(each["VersionId"], each["ETag"]), each["Size"])
+            listed_file(bucket, each, by_id=True)
             for each in reply.get("Versions", [])
-            if each["IsLatest"]
+            if demand_field(each, "IsLatest", f"{SCHEME}{bucket}/", LISTED)
         )
-        return Page(files, folders_of(bucket, reply), next_version(reply) if reply["IsTruncated"] else None)
+        return Page(files, folders_of(bucket, reply), next_version(bucket, reply))
+
+
+def listed_file(bucket: str, entry: Mapping[str, Any], *, by_id: bool = False) -> FoundFile:
+    """Return the object of an entry of a listing; `by_id`: known by the id of its version."""
+    uri = f"{SCHEME}{bucket}/{demand_field(entry, 'Key', f'{SCHEME}{bucket}/', LISTED)}"
+    etag, size = demand_field(entry, "ETag", uri, LISTED), demand_field(entry, "Size", uri, LISTED)
+    version = version_of(demand_field(entry, "VersionId", uri, LISTED), etag) if by_id else bare(etag)
+    return FoundFile(uri, version, size)
 
 
 def folders_of(bucket: str, reply: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the folders of a reply, as URIs."""
-    return tuple(f"{SCHEME}{bucket}/{each['Prefix']}" for each in reply.get("CommonPrefixes", []))
+    start = f"{SCHEME}{bucket}/"
+    return tuple(f"{start}{demand_field(each, 'Prefix', start, LISTED)}" for each in reply.get("CommonPrefixes", []))
 
 
-def next_version(reply: Mapping[str, Any]) -> dict[str, str]:
-    """Return where the next page of versions begins."""
-    version = reply.get("NextVersionIdMarker")
-    return {"KeyMarker": reply["NextKeyMarker"]} | ({"VersionIdMarker": version} if version else {})
+def next_version(bucket: str, reply: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return where the next page of versions begins; `None`: this is the last one."""
+    key, version = next_token(reply, "NextKeyMarker", f"{SCHEME}{bucket}/"), reply.get("NextVersionIdMarker")
+    if key is None:
+        return None
+    return {"KeyMarker": key} | ({"VersionIdMarker": version} if version else {})
 
 
 def version_of(version_id: str, etag: str) -> str:

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -21,6 +21,7 @@ from dataproc.sources.s3.connection import split
 from dataproc.sources.s3.errors import translated
 from dataproc.sources.s3.inventory import Inventory
 from dataproc.sources.s3.listing import UNVERSIONED, S3Lister, bare, recent, version_of
+from dataproc.sources.s3.replies import demand_field
 from dataproc.sources.s3.service import S3Service
 
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ class S3Storage:
             head = head_of(self.service, file.uri)
         except SourceChangedError:
             return None
-        version = version_of(head.get("VersionId", "null"), head["ETag"]) if self.versions else bare(head["ETag"])
-        return FoundFile(file.uri, version, head["ContentLength"])
+        etag, size = demand_field(head, "ETag", file.uri), demand_field(head, "ContentLength", file.uri)
+        version = version_of(head.get("VersionId", "null"), etag) if self.versions else bare(etag)
+        return FoundFile(file.uri, version, size)
 
     @contextmanager
     def open(self, uri: str, version: str, size: int | None = None, *, ahead: bool = False) -> Iterator[pa.NativeFile]:
@@ -115,8 +117,8 @@ class Wanted:
 
     def demand(self, reply: "GetObjectOutputTypeDef | HeadObjectOutputTypeDef") -> None:
         """Raise `SourceChangedError` unless a reply is of this version: some services ignore conditions."""
-        sent, wanted = (reply.get("VersionId"), self.version) if self.by_id else (bare(reply["ETag"]), self.etag)
-        if sent != wanted:
+        sent = demand_field(reply, "VersionId" if self.by_id else "ETag", self.uri)
+        if (sent if self.by_id else bare(sent)) != (self.version if self.by_id else self.etag):
             raise SourceChangedError(f"{self.uri} changed after the run was planned", uri=self.uri)
 
 
@@ -165,7 +167,7 @@ class S3Object(io.RawIOBase):
         """Return the object's size, from its head."""
         head = head_of(self.service, self.wanted.uri, self.wanted.version if self.wanted.by_id else None)
         self.wanted.demand(head)
-        return head["ContentLength"]
+        return int(demand_field(head, "ContentLength", self.wanted.uri))
 
     def fetch(self, start: int, stop: int) -> bytes:
         """Return the bytes from `start` up to `stop`; a transfer that breaks off is tried again."""
@@ -180,8 +182,10 @@ class S3Object(io.RawIOBase):
         bucket, key = split(self.wanted.uri)
         place = {"Range": f"bytes={start}-{stop - 1}", **self.wanted.condition, **self.service.payer}
         reply = self.service.ask(lambda client: client.get_object(Bucket=bucket, Key=key, **place))
-        self.wanted.demand(reply)
-        data = reply["Body"].read()
+        # A body that is not read keeps its connection until it is closed.
+        with closing(reply["Body"]) as body:
+            self.wanted.demand(reply)
+            data = body.read()
         if len(data) != stop - start:
             raise SourceChangedError(f"{self.wanted.uri} is shorter than when the run was planned", uri=self.wanted.uri)
         return data
