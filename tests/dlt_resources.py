@@ -47,6 +47,13 @@ def broken() -> Iterator[Any]:
 
 
 @dlt.resource
+def exiting() -> Iterator[Any]:
+    """End the process, as scripts do."""
+    yield {"id": 1}
+    raise SystemExit("t0p-s3cret")
+
+
+@dlt.resource
 def tables() -> Iterator[Any]:
     """Give tables of Arrow."""
     yield pa.table({"id": [1, 2], "at": pa.array([BEGINNING, None], pa.timestamp("us", "UTC"))})

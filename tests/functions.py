@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,11 @@ def failing(rows: Any) -> Any:
     raise KeyError(rows["b"][0].as_py())
 
 
+def exiting(rows: Any) -> Any:
+    """End the process, as scripts do."""
+    sys.exit(f"no rows like {rows['b'][0].as_py()}")
+
+
 def mixed(rows: pd.DataFrame) -> pd.DataFrame:
     """Return values of two types."""
     return pd.DataFrame({"twice": ["x", 1, 2.5][: len(rows)]})
@@ -93,6 +99,16 @@ def mixed(rows: pd.DataFrame) -> pd.DataFrame:
 def nothing(rows: Any) -> None:
     """Return no table."""
     del rows
+
+
+class Exiting:
+    """Ends the process when it is set up."""
+
+    def __init__(self) -> None:
+        raise SystemExit(3)
+
+    def __call__(self, rows: Any) -> Any:
+        return rows
 
 
 class Multiplied:

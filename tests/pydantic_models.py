@@ -56,6 +56,18 @@ class Broken(BaseModel):
         return row["sesame"]
 
 
+class Exiting(BaseModel):
+    """A model that ends the process."""
+
+    n: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def ends(cls, row: Any) -> Any:
+        """Exit with a text that holds a value."""
+        raise SystemExit(f"sesame {row}")
+
+
 class Named(BaseModel):
     """A row with a name."""
 

@@ -20,6 +20,9 @@ INFERRED = b"inferred"
 AS_CHARACTERS = b"as_characters"
 """Key of a field's metadata: the existing target column takes any text, so the sampled type rejects no value."""
 
+SAMPLED_TYPE = b"sampled_type"
+"""Key of a field's metadata: the PostgreSQL type of the numbers that a declared column of text shows in samples."""
+
 SEEN_SCALE = b"seen_scale"
 """Key of a field's metadata: the scale of the decimals as which steps see a text column that they do not change."""
 
@@ -87,7 +90,7 @@ class SourceColumns:
         A value of JSON is one in a column of documents, whatever the others are: the string `"42"` stays a string.
         """
         if name in self.declared:
-            return pa.field(name, pa.string())
+            return declared_field(name, kind)
         column = self.target_of(name)
         if is_json and column is not None and column.sql_type in DOCUMENTS:
             return text_field(name, "jsonb")
@@ -145,6 +148,19 @@ class SourceColumns:
 
 EVERYTHING_INFERRED = SourceColumns()
 """Nothing declared, no target, no step."""
+
+
+def declared_field(name: str, kind: Kind) -> Field:
+    """Return the field of a column that a step reads as text; it carries which numbers its samples show, if any."""
+    metadata = {SAMPLED_TYPE: kind.sql_type.encode()} if kind.sql_type in ("numeric", DOUBLE) else None
+    return pa.field(name, pa.string(), metadata=metadata)
+
+
+def sampled_fractions(column: Field) -> str | None:
+    """Return the type of the numbers in a column of text that are not whole numbers of 64 bits; `None`: it has none."""
+    found = (column.metadata or {}).get(SAMPLED_TYPE)
+    told = sql_type_of(column) if found is None else found.decode()
+    return told if told in ("numeric", "real", DOUBLE) else None
 
 
 def inferred_field(name: str, kind: Kind) -> Field:

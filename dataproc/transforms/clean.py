@@ -12,6 +12,7 @@ from dataproc.domain.transforms.clean import Cast as CastSpec
 from dataproc.domain.transforms.clean import CleanTransform
 from dataproc.domain.transforms.clean import Dates as DatesSpec
 from dataproc.domain.transforms.clean import Flatten as FlattenSpec
+from dataproc.domain.transforms.clean import Phone as PhoneSpec
 from dataproc.transforms.breaks import Break, broken, reject_table
 from dataproc.transforms.clean_columns import Drop, Flatten, Rename, Select
 from dataproc.transforms.clean_key import HashKey
@@ -78,7 +79,7 @@ def operations(spec: CleanTransform) -> Iterator[Operation]:
     yield from on_columns(spec)
     yield from texts(spec)
     if spec.phone:
-        yield Phone(spec.phone)
+        yield Phone({name: p if isinstance(p, PhoneSpec) else PhoneSpec(region=p) for name, p in spec.phone.items()})
     if spec.dates:
         yield Dates({name: DatesSpec(formats=d) if isinstance(d, tuple) else d for name, d in spec.dates.items()})
     if spec.numbers:

@@ -10,12 +10,15 @@ import pyarrow.compute as pc
 import pyarrow.types as t
 
 from dataproc.domain.cells import Cells
-from dataproc.domain.transforms.clean import Case, CleanTransform, Form, Replacement
+from dataproc.domain.transforms.clean import Case, CleanTransform, Form, Replacement, Trim
 from dataproc.transforms.columns import cells_of, demand_text, text_names, with_cells
 from dataproc.transforms.emails import is_lower, with_lower_domain
 from dataproc.transforms.operations import Outcome
 from dataproc.transforms.text_bytes import has_plain_ends
 
+ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff\u180e"
+INVISIBLE = ZERO_WIDTH + "".join(char for code in range(0x3001) if (char := chr(code)).isspace())
+"""Characters without a width, and the white space of Unicode."""
 Change = Callable[[str, Cells], Cells]
 
 
@@ -41,8 +44,11 @@ class OnText:
         return Outcome(rows)
 
 
-def trimming(trim: bool | tuple[str, ...]) -> OnText:  # noqa: FBT001 - it is what the user writes
+def trimming(trim: bool | tuple[str, ...] | Trim) -> OnText:  # noqa: FBT001 - it is what the user writes
     """Return what strips white space."""
+    if isinstance(trim, Trim):
+        strip = bare if trim.zero_width else trimmed
+        return OnText("clean.trim", trim.columns, lambda _, cells: strip(cells))
     columns = trim if isinstance(trim, tuple) else None
     return OnText("clean.trim", columns, lambda _, cells: trimmed(cells))
 
@@ -50,6 +56,11 @@ def trimming(trim: bool | tuple[str, ...]) -> OnText:  # noqa: FBT001 - it is wh
 def trimmed(cells: Cells) -> Cells:
     """Return text without the white space around it."""
     return cells if has_plain_ends(cells) else pc.utf8_trim_whitespace(cells)
+
+
+def bare(cells: Cells) -> Cells:
+    """Return text without the white space and the characters without a width around it."""
+    return cells if has_plain_ends(cells) else pc.utf8_trim(cells, INVISIBLE)
 
 
 def normalising(form: Form | Mapping[str, Form]) -> OnText:

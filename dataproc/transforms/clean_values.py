@@ -13,6 +13,7 @@ from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.transforms.clean import Cast as CastSpec
 from dataproc.domain.transforms.clean import Dates as DatesSpec
 from dataproc.domain.transforms.clean import Filling
+from dataproc.domain.transforms.clean import Phone as PhoneSpec
 from dataproc.transforms.breaks import Break
 from dataproc.transforms.cast import cast
 from dataproc.transforms.columns import cells_of, demand, demand_text, with_cells, with_column, with_type
@@ -27,20 +28,21 @@ from dataproc.transforms.types import arrow_type
 class Phone:
     """Phone numbers in one form."""
 
-    regions: Mapping[str, str | None]
+    columns: Mapping[str, PhoneSpec]
 
     def schema(self, before: pa.Schema) -> pa.Schema:
         """Return `before`, or name a column that is missing or no text."""
-        demand_text(before, self.regions, "clean.phone")
+        demand_text(before, self.columns, "clean.phone")
         return before
 
     def apply(self, rows: pa.Table) -> Outcome:
         """Return the rows with numbers as E.164 writes them; what is none breaks a rule."""
         breaks = list[Break]()
-        for name, region in self.regions.items():
-            cells, bad = numbers(cells_of(rows, name), region)
+        for name, phone in self.columns.items():
+            cells, bad = numbers(cells_of(rows, name), phone)
             rows = with_cells(rows, name, cells)
-            breaks += [] if bad is None else [Break("phone", name, f"column {name!r} is no phone number", bad)]
+            reason = f"column {name!r} is no phone number" + (", or has an extension" * (phone.extension == "refuse"))
+            breaks += [] if bad is None else [Break("phone", name, reason, bad)]
         return Outcome(rows, breaks)
 
 

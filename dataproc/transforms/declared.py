@@ -9,7 +9,7 @@ from typing import assert_never
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.source_columns import SourceColumns
 from dataproc.domain.spec import Transform
-from dataproc.domain.transforms.clean import CleanTransform
+from dataproc.domain.transforms.clean import CleanTransform, Trim
 from dataproc.domain.transforms.dedupe import DedupeTransform, KeepEarliest, KeepLatest
 from dataproc.domain.transforms.derive import DeriveTransform
 from dataproc.domain.transforms.enrich import EnrichTransform
@@ -168,7 +168,7 @@ def named(spec: Transform) -> Iterator[str]:
         ):
             yield from columns
         yield from spec.split
-        yield from spec.trim if isinstance(spec.trim, tuple) else ()
+        yield from trimmed(spec.trim)
         for by_column in (spec.unicode, spec.null_texts):
             yield from by_column if isinstance(by_column, Mapping) else ()
 
@@ -184,6 +184,13 @@ def valued_by(spec: Transform) -> Iterator[str]:
     for name, given in types.items():
         if getattr(given, "type", given) not in ("string", "binary"):
             yield name
+
+
+def trimmed(trim: bool | tuple[str, ...] | Trim) -> Iterable[str]:  # noqa: FBT001 - it is what the user writes
+    """Return the columns that are trimmed by name."""
+    if isinstance(trim, Trim):
+        return trim.columns or ()
+    return trim if isinstance(trim, tuple) else ()
 
 
 def origins_after(spec: CleanTransform, before: dict[str, str | None]) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ import pyarrow.types as t
 from dataproc.domain.cells import Cells
 from dataproc.domain.chunk import POSITION, POSITION_FIELD, Chunk
 from dataproc.domain.errors import ContractViolationError, SetupError
+from dataproc.domain.source_columns import sampled_fractions
 from dataproc.domain.transforms.mask import Encrypt, Masking, MaskTransform, Partial, Redact, Redaction
 from dataproc.ports.cipher import Cipher
 from dataproc.ports.secrets import Secrets
@@ -37,6 +38,8 @@ class Mask:
         self.demand_keys()
         after = before
         for name, masking in self.spec.columns.items():
+            if masking == "tokenise" and (kind := sampled_fractions(before.field(name))) is not None:
+                raise refused(name, kind, "only text and whole numbers of 64 bits have tokens")
             dtype = masked_type(name, before.field(name).type, masking)
             after = after.set(after.get_field_index(name), pa.field(name, dtype))
         for name in self.indexes():
@@ -136,7 +139,7 @@ def masked_type(name: str, before: pa.DataType, masking: Masking) -> pa.DataType
     return TEXT
 
 
-def refused(name: str, dtype: pa.DataType, why: str) -> ContractViolationError:
+def refused(name: str, dtype: pa.DataType | str, why: str) -> ContractViolationError:
     """Return the error for a column of the wrong type."""
     msg = f"mask.columns: column {name!r} is {dtype}; {why}, or cast it to string in a clean step before"
     return ContractViolationError(msg, column=name)

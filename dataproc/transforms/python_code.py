@@ -10,6 +10,7 @@ from traceback import walk_tb
 from typing import Any
 
 from dataproc.domain.errors import DataprocError, InvalidSpecError, TransformFailedError
+from dataproc.domain.foreign_code import is_error_of_code
 
 MOST_OBJECTS = 64
 
@@ -33,6 +34,11 @@ def imported(path: str, modules: tuple[str, ...], where: str) -> object:
         raise InvalidSpecError(msg) from exc
     except AttributeError as exc:
         raise InvalidSpecError(f"{where}: the module {module!r} has nothing that is called {name!r}") from exc
+    except BaseException as exc:
+        if not is_error_of_code(exc):
+            raise
+        msg = f"{where}: the module {module!r} fails with {type(exc).__name__} when it is imported; import it by itself"
+        raise InvalidSpecError(msg) from exc
 
 
 def callable_of(path: str, modules: tuple[str, ...], options: dict[str, Any], where: str) -> Callable[[Any], object]:
@@ -63,7 +69,9 @@ def told(path: str, where: str) -> Iterator[None]:
         yield
     except DataprocError:
         raise
-    except Exception as exc:
+    except BaseException as exc:
+        if not is_error_of_code(exc):
+            raise
         msg = f"{where}: {path} failed with {type(exc).__name__} at {line_of(exc, path)}; run it by itself to see more"
         raise TransformFailedError(msg, call=path) from exc
 

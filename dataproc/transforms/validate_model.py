@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from dataproc.domain.errors import BadDataError, ContractViolationError, InvalidSpecError
+from dataproc.domain.foreign_code import is_error_of_code
 from dataproc.transforms.breaks import Break
 from dataproc.transforms.records import Found, Record, breaks_of, nested_properties, records
 
@@ -52,7 +53,9 @@ def found(model: type[BaseModel], path: str, rows: list[Record]) -> Iterator[Fou
         adapter(model).validate_python(seen)
     except ValidationError as exc:
         yield from map(told, exc.errors(include_url=False, include_input=False, include_context=False))
-    except Exception as exc:
+    except BaseException as exc:
+        if not is_error_of_code(exc):
+            raise
         msg = f"validate.model: {path} failed with {type(exc).__name__}; run it by itself to see more"
         raise BadDataError(msg) from exc
 
@@ -95,6 +98,11 @@ def model_of(path: str, modules: tuple[str, ...]) -> type[BaseModel]:
         raise InvalidSpecError(msg) from exc
     except AttributeError as exc:
         raise InvalidSpecError(f"validate.model: the module {module!r} has nothing that is called {name!r}") from exc
+    except BaseException as exc:
+        if not is_error_of_code(exc):
+            raise
+        msg = f"validate.model: the module {module!r} fails with {type(exc).__name__} when it is imported"
+        raise InvalidSpecError(f"{msg}; import it by itself") from exc
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise InvalidSpecError(f"validate.model: {path} is no model of pydantic; name a class below BaseModel")
     return model

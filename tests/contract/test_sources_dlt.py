@@ -162,9 +162,10 @@ def test_one_resource_of_a_source_is_selected(orders: Orders) -> None:
         dlt_source("shop", arguments=arguments).plan()
 
 
-def test_what_fails_in_a_resource_is_told_by_its_name_and_never_with_its_text() -> None:
-    with pytest.raises(BadDataError, match="KeyError") as caught:
-        read_all(dlt_source("broken"))
+@pytest.mark.parametrize(("resource", "error"), [("broken", "KeyError"), ("exiting", "SystemExit")])
+def test_what_fails_in_a_resource_is_told_by_its_name_and_never_with_its_text(resource: str, error: str) -> None:
+    with pytest.raises(BadDataError, match=error) as caught:
+        read_all(dlt_source(resource))
 
     assert "s3cret" not in str(caught.value)
 

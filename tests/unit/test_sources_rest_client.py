@@ -31,6 +31,7 @@ from dataproc.sources.rest.answer import Answer
 from dataproc.sources.rest.asks import Ask
 from dataproc.sources.rest.client import RestClient, open_client
 from dataproc.sources.rest.connection import RestConnection, rest_connection
+from dataproc.sources.rest.urls import Origin, led_to
 from tests.builders import a_connection, surroundings
 from tests.fakes.secrets import FakeSecrets
 from tests.rest_api import Api, Call, Reply, orders, rest_api
@@ -259,6 +260,56 @@ def test_a_listed_host_is_reached_and_a_circle_of_redirects_is_not_followed_for_
         get(api.url, "/round", hosts=["localhost"])
 
     assert len(api.calls) == 6
+
+
+HOME = Origin("https", "api.example.com", 443)
+
+
+@pytest.mark.parametrize(
+    ("entry", "url", "is_listed"),
+    [
+        ("files.example.com", "https://files.example.com/x", True),
+        ("files.example.com", "https://files.example.com:8443/x", True),
+        ("Files.Example.com.", "https://files.example.com/x", True),
+        ("files.example.com:8443", "https://files.example.com:8443/x", True),
+        ("files.example.com:8443", "https://files.example.com/x", False),
+        ("files.example.com:443", "https://files.example.com/x", True),
+        ("files.example.com:443", "https://files.example.com:8443/x", False),
+        ("files.example.com", "https://x.files.example.com/", False),
+        ("::1", "https://[::1]/x", True), ("[::1]", "https://[::1]:9/x", True), ("[::1]:9", "https://[::1]:9/x", True),
+        ("[::1]:9", "https://[::1]/x", False), ("10.0.0.7:80", "https://10.0.0.7:80/x", True),
+    ],
+)  # fmt: skip
+def test_an_entry_of_hosts_may_have_a_port(entry: str, url: str, *, is_listed: bool) -> None:
+    hosts = frozenset(connection("https://api.example.com", hosts=[entry]).hosts)
+
+    if is_listed:
+        assert led_to("https://api.example.com/orders", url, hosts, HOME) == url
+        return
+    with pytest.raises(SourceRefusedError, match="does not list"):
+        led_to("https://api.example.com/orders", url, hosts, HOME)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "https://files.example.com", "files.example.com/x", "*.example.com", "a b", "", "user@files.example.com",
+        "files.example.com:", "files.example.com:http", "files.example.com:99999", "files.example.com?x", "[x]", ":80",
+    ],
+)  # fmt: skip
+def test_an_entry_of_hosts_that_would_allow_nothing_is_refused(entry: str) -> None:
+    with pytest.raises(InvalidSpecError, match=r"hosts: .* is not a host; write its name alone"):
+        connection("https://api.example.com", hosts=[entry])
+
+
+def test_a_redirect_to_a_listed_port_is_followed(api: Api) -> None:
+    with rest_api() as other:
+        other.routes["/orders"] = lambda _: Reply([])
+        api.routes["/moved"] = lambda _: Reply({}, 307, (("Location", f"http://localhost:{other.port}/orders"),))
+
+        assert get(api.url, "/moved", hosts=[f"localhost:{other.port}"]).status == 200
+        with pytest.raises(SourceRefusedError, match=f"localhost:{other.port}"):
+            get(api.url, "/moved", hosts=["localhost:1"])
 
 
 def test_an_answer_larger_than_allowed_is_refused_also_when_it_is_packed(api: Api) -> None:

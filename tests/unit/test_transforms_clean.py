@@ -16,7 +16,7 @@ from dataproc.domain.chunk import POSITION, Chunk, Piece, chunk_of, no_rejects, 
 from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.transforms.clean import CleanTransform
 from dataproc.ports.pipeline import Transform
-from dataproc.transforms.clean_texts import in_case, trimmed
+from dataproc.transforms.clean_texts import bare, in_case, trimmed
 from dataproc.transforms.factory import transform_for
 from tests.builders import around_transforms
 
@@ -191,6 +191,58 @@ def test_phone_numbers_come_in_one_form_and_what_is_none_is_set_aside() -> None:
     assert rules_broken(clean(phone={"tel": None}).apply(chunk)) == [(at, "phone", "tel") for at in (0, 3, 4, 5)]
 
 
+EXTENDED = ["+1 650 253 0000 ext. 12", "0171 9876543 x7", "tel:+49-171-9876543;ext=005", "0171 9876543"]
+
+
+def test_a_number_with_an_extension_is_set_aside_unless_it_is_kept() -> None:
+    chunk = a_chunk(tel=EXTENDED)
+
+    kept = clean(phone={"tel": {"region": "DE", "extension": "keep"}}).apply(chunk)
+    refused = clean(phone={"tel": {"region": "DE"}}).apply(chunk)
+
+    assert kept.rows["tel"].to_pylist() == [
+        "+16502530000;ext=12", "+491719876543;ext=7", "+491719876543;ext=005", "+491719876543",
+    ]  # fmt: skip
+    assert refused.rows["tel"].to_pylist() == ["+491719876543"]
+    assert rules_broken(refused) == rules_broken(clean(phone={"tel": "DE"}).apply(chunk))
+    assert rules_broken(refused) == [(at, "phone", "tel") for at in range(3)]
+    assert refused.rejects["reason"].to_pylist() == ["column 'tel' is no phone number, or has an extension"] * 3
+
+
+def test_a_number_that_is_written_with_its_extension_is_read_as_the_same_one() -> None:
+    step = clean(phone={"tel": {"region": "DE", "extension": "keep"}})
+
+    once = step.apply(a_chunk(tel=EXTENDED)).rows["tel"].to_pylist()
+
+    assert step.apply(a_chunk(tel=once)).rows["tel"].to_pylist() == once
+
+
+ODD = "\u200b\u200c\u200d\u2060\ufeff\u180e"
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [(f"{each}x{each}", "x") for each in ODD]
+    + [(" \ufeff x\u200b\u00a0 ", "x"), (f"x{ODD}y", f"x{ODD}y"), (ODD, ""), ("\u3000x\u2028", "x"), ("", "")],
+)
+def test_characters_without_a_width_are_stripped_where_that_is_asked_for(text: str, bare: str) -> None:
+    chunk = a_chunk(a=[text, None], b=[text, "y"])
+
+    assert result(clean(trim={"zero_width": True}), chunk) == {"a": [bare, None], "b": [bare, "y"]}
+    only_a = result(clean(trim={"columns": ["a"], "zero_width": True}), chunk)
+    assert only_a == {"a": [bare, None], "b": [text, "y"]}
+    assert result(clean(trim={"columns": ["a"]}), chunk) == {"a": [text.strip(), None], "b": [text, "y"]}
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8") | st.sampled_from(ODD + " \u00a0\u3000")) | st.none()))
+def test_white_space_is_that_of_unicode_where_characters_without_a_width_are_stripped(texts: list[str | None]) -> None:
+    space = "".join(filter(str.isspace, map(chr, range(0x110000))))
+
+    found = bare(pa.array(texts, pa.string())).to_pylist()
+
+    assert found == [None if text is None else text.strip(space + ODD) for text in texts]
+
+
 def test_dates_are_read_by_the_first_format_that_they_have() -> None:
     step = clean(dates={"d": ["%d.%m.%Y", "%Y-%m-%d", "%d.%m.%y", "%d %b %Y"]})
     texts = ["31.12.2024", "2024-12-31", " 1.2.24", "5 Mar 2024", None, "1.1.70", "1.1.69"]
@@ -335,6 +387,7 @@ def test_keys_know_moments_bytes_and_truth() -> None:
         ({"select": ["a", "x"]}, "clean.select: the rows have no column 'x'"),
         ({"drop": ["x"]}, "clean.drop"),
         ({"trim": ["x"]}, "clean.trim"),
+        ({"trim": {"columns": ["x"], "zero_width": True}}, "clean.trim"),
         ({"trim": ["n"]}, "column 'n' is int64, not text"),
         ({"unicode": {"n": "NFC"}}, "clean.unicode: column 'n' is int64, not text"),
         ({"case": {"n": "upper", "r": "lower"}}, "clean.case: column 'n' is int64, column 'r' is struct"),

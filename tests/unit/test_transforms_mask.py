@@ -3,6 +3,7 @@
 import hmac
 import logging
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,11 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataproc.bootstrap import open_source
 from dataproc.domain.document import read_spec
 from dataproc.domain.errors import ContractViolationError, InvalidSpecError, SetupError
+from dataproc.domain.source_columns import SQL_TYPE
+from dataproc.domain.spec import JobSpec
 from dataproc.domain.transforms.mask import MaskTransform
 from dataproc.ports.pipeline import Transform
 from dataproc.security.ciphers import DataKeyCipher
+from dataproc.services.schemas import schema_after
+from dataproc.settings import Settings
 from dataproc.transforms import mask_hash
 from dataproc.transforms.declared import source_columns
 from dataproc.transforms.factory import transform_for
@@ -247,3 +253,48 @@ def test_columns_to_be_masked_are_read_as_text_so_that_no_zero_is_lost() -> None
     spec = MaskTransform.model_validate({"kind": "mask", "columns": {"card": {"partial": {}}, "ssn": "hash"}})
 
     assert source_columns([spec]).declared == {"card", "ssn"}
+
+
+def planned_token(folder: Path, name: str, text: str, steps: list[dict[str, Any]]) -> pa.DataType:
+    """Return the type of tokens of the column `v` of a file."""
+    (folder / name).write_text(text)
+    spec = JobSpec.model_validate(
+        {
+            "name": "people", "source": {"kind": "files", "path": name}, "destination": {"table": "crm.people"},
+            "transforms": [*steps, {"kind": "mask", "columns": {"v": "tokenise"}}],
+        }
+    )  # fmt: skip
+    schema = open_source(spec, None, Settings(files_root=folder)).plan().schema
+    around = around_transforms(secrets=SECRETS, cipher=CIPHER)
+    after, _ = schema_after([transform_for(step, around) for step in spec.transforms], schema)
+    dtype: pa.DataType = after.field("v").type
+    return dtype
+
+
+FRACTIONS = [["1.5"], ["7", "0.25"], ["1.5e3"], ["1.5", "1.5e+300"], ["12345678901234567890"]]
+
+
+@pytest.mark.parametrize(
+    ("form", "values"),
+    [*(("csv", each) for each in FRACTIONS), *(("jsonl", each) for each in [*FRACTIONS, ["1e+100", "1"]])],
+)
+def test_a_column_of_numbers_with_a_fraction_has_no_tokens_and_the_plan_says_so(
+    tmp_path: Path, form: str, values: list[str]
+) -> None:
+    text = "".join(f'{{"v": {value}}}\n' for value in values) if form == "jsonl" else "\n".join(["v", *values, ""])
+
+    with pytest.raises(ContractViolationError, match=r"column 'v' is (numeric|double precision); .* cast it to string"):
+        planned_token(tmp_path, f"a.{form}", text, [])
+    assert planned_token(tmp_path, f"a.{form}", text, [{"kind": "clean", "cast": {"v": "string"}}]) == pa.string()
+
+
+def test_exact_numbers_that_travel_as_text_have_no_tokens_either() -> None:
+    number = pa.field("v", pa.string(), metadata={SQL_TYPE: b"numeric"})
+
+    with pytest.raises(ContractViolationError, match="column 'v' is numeric"):
+        mask(v="tokenise").schema(pa.schema([number]))
+
+
+@pytest.mark.parametrize("text", ['{"v": 7}\n', '{"v": "1.5"}\n', '{"v": "x"}\n{"v": 1.5}\n', '{"v": null}\n'])
+def test_whole_numbers_and_text_have_tokens(tmp_path: Path, text: str) -> None:
+    assert planned_token(tmp_path, "a.jsonl", text, []) == pa.string()

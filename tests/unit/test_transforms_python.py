@@ -16,6 +16,7 @@ from dataproc.domain.source_columns import type_name
 from dataproc.domain.transforms.python import PythonTransform
 from dataproc.ports.pipeline import Needs, Preparing, Transform, needs_of
 from dataproc.transforms.factory import transform_for
+from dataproc.transforms.python_code import told
 from tests import functions
 from tests.builders import around_transforms
 from tests.steps import a_chunk, applied, columns, demand_same_in_pieces, positions, schema_of
@@ -225,3 +226,32 @@ def test_a_module_that_is_not_installed_is_named() -> None:
 def test_a_function_cannot_declare_the_hidden_column() -> None:
     with pytest.raises(ContractViolationError, match="__position is not yours"):
         python("even", {"__position": "int64"}).schema(schema_of(a_chunk(a=[1])))
+
+
+@pytest.mark.parametrize("name", ["exiting", "Exiting"])
+def test_an_exit_of_a_step_is_its_error(name: str) -> None:
+    words = rf"tests\.functions:{name} failed with SystemExit at functions\.py:\d+"
+    with pytest.raises(TransformFailedError, match=words) as raised:
+        python(name).apply(a_chunk(a=[1], b=["secret"]))
+
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "error"), [("module_that_exits", "SystemExit"), ("module_that_fails", "ZeroDivisionError")]
+)
+def test_a_module_that_cannot_be_imported_is_named_when_the_job_is_planned(module: str, error: str) -> None:
+    spec = PythonTransform.model_validate({"kind": "python", "call": f"tests.{module}:f", "returns": TWICE})
+    step = transform_for(spec, around_transforms(python_modules=("tests",)))
+
+    with pytest.raises(InvalidSpecError, match=f"the module 'tests.{module}' fails with {error}"):
+        step.schema(schema_of(a_chunk(a=[1])))
+
+
+def test_an_interrupt_is_not_an_error_of_a_step_nor_is_the_end_of_a_worker() -> None:
+    ending: dict[str, Any] = {"__name__": "ray._private.worker"}
+    exec("def sigterm_handler():\n    raise SystemExit(1)", ending)  # noqa: S102 - a module of that name
+    with pytest.raises(KeyboardInterrupt), told("tests.functions:x", "python.call"):
+        raise KeyboardInterrupt
+    with pytest.raises(SystemExit), told("tests.functions:x", "python.call"):
+        ending["sigterm_handler"]()

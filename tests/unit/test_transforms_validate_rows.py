@@ -162,12 +162,15 @@ def test_a_strict_model_refuses_other_columns_and_other_types() -> None:
     assert [found[:3] for found in broken(after)] == [(0, "int_type", "n"), (0, "extra_forbidden", "more")]
 
 
-def test_a_model_with_a_mistake_of_its_own_ends_the_run_without_values(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("model", "error"), [("Broken", "KeyError"), ("Exiting", "SystemExit")])
+def test_a_model_with_a_mistake_of_its_own_ends_the_run_without_values(
+    caplog: pytest.LogCaptureFixture, model: str, error: str
+) -> None:
     with (
         caplog.at_level(logging.DEBUG),
-        pytest.raises(BadDataError, match="pydantic_models:Broken failed with KeyError") as caught,
+        pytest.raises(BadDataError, match=f"pydantic_models:{model} failed with {error}") as caught,
     ):
-        validate(model="tests.pydantic_models:Broken").apply(a_chunk(n=[1]))
+        validate(model=f"tests.pydantic_models:{model}").apply(a_chunk(n=[1]))
 
     assert "sesame" not in str(caught.value) + caplog.text
 

@@ -56,6 +56,24 @@ class Replacement(Spec):
         return self
 
 
+class Trim(Spec):
+    """What is stripped of text."""
+
+    columns: Names | None = Field(default=None, description="These; none: all text columns.")
+    zero_width: bool = Field(
+        default=False, description="Strip characters without a width as well: U+200B to U+200D, U+2060, U+FEFF, U+180E."
+    )
+
+
+class Phone(Spec):
+    """How phone numbers are read."""
+
+    region: Region | None = Field(default=None, description="Country of numbers without a prefix; none: all have one.")
+    extension: Literal["refuse", "keep"] = Field(
+        default="refuse", description="`keep`: `+16502530000;ext=12`; `refuse`: a number with one is set aside."
+    )
+
+
 class Dates(Spec):
     """How dates and times are written."""
 
@@ -124,7 +142,7 @@ class CleanTransform(Spec):
     split: dict[ColumnName, Split] = Field(default={}, description="Columns whose text is cut into new columns.")
     select: tuple[ColumnName, ...] = Field(default=(), description="The columns to keep, in this order; none: all.")
     drop: tuple[ColumnName, ...] = Field(default=(), description="Columns to leave out.")
-    trim: bool | tuple[ColumnName, ...] = Field(
+    trim: bool | tuple[ColumnName, ...] | Trim = Field(
         default=False, description="Strip white space: of all text columns, or of these."
     )
     unicode: Form | dict[ColumnName, Form] | None = Field(
@@ -138,7 +156,7 @@ class CleanTransform(Spec):
         default=(), description="Texts that mean null: in all text columns, or by column.", examples=[["", "N/A"]]
     )
     email: tuple[ColumnName, ...] = Field(default=(), description="Trim, and lower case for the domain.")
-    phone: dict[ColumnName, Region | None] = Field(
+    phone: dict[ColumnName, Region | Phone | None] = Field(
         default={},
         description="Phone numbers as `+491719876543`, by column: the country of those without a prefix. A text "
         "that is no number is set aside.",

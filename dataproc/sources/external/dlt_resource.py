@@ -16,6 +16,7 @@ from dataproc.domain.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
+from dataproc.domain.foreign_code import is_error_of_code
 
 if TYPE_CHECKING:
     from dlt.extract.resource import DltResource
@@ -87,7 +88,9 @@ def translated(path: str) -> Iterator[None]:
         yield
     except DataprocError:
         raise
-    except Exception as exc:
+    except BaseException as exc:
+        if not is_error_of_code(exc):
+            raise
         raise ours(path, list(chain_of(exc))) from exc
 
 

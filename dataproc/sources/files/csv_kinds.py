@@ -1,6 +1,6 @@
 """Kinds of CSV columns, told from what Arrow's reader takes them for and from how they are written."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -37,21 +37,19 @@ KINDS: tuple[tuple[Callable[[pa.DataType], bool], Kind], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class CellKinds:
-    """Tells the kinds of columns from a sample of their cells; those of `declared` ones are text."""
+    """Tells the kinds of columns from a sample of their cells."""
 
     options: CsvOptions
     names: Sequence[str]
-    declared: Collection[str] = frozenset()
 
     def found(self, body: bytes) -> tuple[dict[str, Kind], int]:
         """Return the kind of each column in the records of a text, and the number of these records."""
-        texts = {name: pa.string() for name in self.names if name in self.declared}
-        rows = parsed_csv(body, self.options, self.names, texts, [])
+        rows = parsed_csv(body, self.options, self.names, {}, [])
         types = {column.name: column.type for column in rows.schema} | self.types_without_blanks(body, rows)
         unsure = [name for name, dtype in types.items() if is_number(dtype) or t.is_boolean(dtype)]
         written = rows
         if unsure:
-            written = parsed_csv(body, self.options, self.names, texts | dict.fromkeys(unsure, pa.string()), [])
+            written = parsed_csv(body, self.options, self.names, dict.fromkeys(unsure, pa.string()), [])
         return {name: cell_kind(types[name], without_blanks(written[name])) for name in self.names}, rows.num_rows
 
     def types_without_blanks(self, body: bytes, rows: pa.Table) -> dict[str, pa.DataType]:
@@ -66,7 +64,7 @@ class CellKinds:
     def may_have_values(self, name: str, rows: pa.Table) -> bool:
         """Return whether a column of text has empty cells, and no `"NULL"` in quotes, which is text."""
         cells = rows[name]
-        if name in self.declared or not t.is_string(cells.type):
+        if not t.is_string(cells.type):
             return False
         is_blank = pc.equal(cells, pa.scalar(""))
         is_quoted_null = pc.and_not(pc.is_in(cells, pa.array(self.options.nulls, pa.string())), is_blank)

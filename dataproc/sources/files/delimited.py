@@ -77,7 +77,7 @@ class CsvFormat:
             if not head.is_whole:
                 body = body[: last_record_end(body, self.options)]
             checked_names(names, file.uri)
-            kinds, rows = CellKinds(self.options, names, self.columns.declared).found(body)
+            kinds, rows = CellKinds(self.options, names).found(body)
         return Sample(kinds, rows, note_on_names(header.generated, file.uri))
 
     def shown(self, schema: pa.Schema) -> pa.Schema:

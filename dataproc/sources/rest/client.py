@@ -69,7 +69,7 @@ class RestClient:
 
     def followed(self, ask: Ask) -> Answer:
         """Return the answer at the end of redirects, which stay on the connection's hosts."""
-        hosts = frozenset(host.lower() for host in self.connection.hosts)
+        hosts = frozenset(self.connection.hosts)
         for _ in range(FARTHEST + 1):
             answer = self.heard(ask)
             location = answer.header("location")

@@ -15,7 +15,7 @@ from dataproc.domain.sources.rest import RESERVED, ApiPath, HeaderName, JsonPath
 from dataproc.ports.store import Connection
 from dataproc.ports.throttle import Rate
 from dataproc.sources.connections import config_of, demand_kind
-from dataproc.sources.rest.urls import checked_address
+from dataproc.sources.rest.urls import checked_address, checked_host
 
 SIGNED = ("method", "path", "query", "target", "host", "timestamp", "body", "body_digest")
 """Parts of a request that a signature may cover."""
@@ -170,7 +170,10 @@ class RestConnection(Spec):
     """A REST API."""
 
     base_url: str = Field(description="Such as https://api.example.com/v2.")
-    hosts: tuple[str, ...] = Field(default=(), description="Other hosts that answers may lead to; no credentials go.")
+    hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Other hosts that answers may lead to, at any port or at that of `host:port`; no credentials go.",
+    )
     auth: Auth = NoAuth()
     headers: dict[HeaderName, str] = Field(default={}, description="Of every request; a value may be secret://….")
     rate: RateLimit | None = None
@@ -191,6 +194,12 @@ class RestConnection(Spec):
     def is_an_address(cls, value: str) -> str:
         """Refuse what is no URL of a server."""
         return checked_address(value, "base_url").rstrip("/")
+
+    @field_validator("hosts")
+    @classmethod
+    def are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse what is not a host or a host and a port; such an entry would never allow anything."""
+        return tuple(map(checked_host, value))
 
     @field_validator("headers")
     @classmethod

@@ -174,7 +174,7 @@ class PageReader:
     def safe(self, url: str, following: str) -> str:
         """Return the URL of the next page, on the connection's hosts, and without a key that the API repeats in it."""
         connection = self.client.connection
-        hosts = frozenset(host.lower() for host in connection.hosts)
+        hosts = frozenset(connection.hosts)
         found = led_to(url, following, hosts, self.client.origin)
         key = connection.auth
         secret = frozenset({key.name}) if isinstance(key, ApiKeyAuth) and key.place == "query" else frozenset[str]()

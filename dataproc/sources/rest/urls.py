@@ -1,5 +1,6 @@
 """URLs: put together, kept to the hosts of a connection, and shown without what may be secret."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit, urlunsplit
@@ -9,6 +10,7 @@ from dataproc.domain.errors import ContractViolationError, SourceRefusedError
 PORTS = {"http": 80, "https": 443}
 AS_IT_IS = "/?#[]@!$&'()*+,;=:%-._~"
 """Characters that URLs have; others are written in hexadecimal digits."""
+HOST = re.compile(r"(?:[^\s/?#@*\\:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -23,7 +25,7 @@ class Origin:
     def __str__(self) -> str:
         """Return it as the host that requests name."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+        return host if self.port == PORTS[self.scheme] else host_and_port(self.host, self.port)
 
 
 def origin_of(url: str) -> Origin:
@@ -53,14 +55,34 @@ def checked_address(url: str, field: str) -> str:
     return url
 
 
+def checked_host(text: str) -> str:
+    """Return an entry of `hosts` as it is compared, or raise `ValueError` with what is wrong."""
+    bare = f"[{text}]" if text.count(":") > 1 and not text.startswith("[") else text
+    msg = f"hosts: {text!r} is not a host; write its name alone (api.example.com) or with a port (api.example.com:8443)"
+    if not HOST.fullmatch(bare):
+        raise ValueError(msg)
+    try:
+        parts = urlsplit(f"//{bare}")
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError as exc:
+        raise ValueError(msg) from exc
+    return host if port is None else host_and_port(host, port)
+
+
+def host_and_port(host: str, port: int) -> str:
+    """Return a host with a port; an IPv6 address is in brackets there."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def led_to(url: str, following: str, hosts: frozenset[str], home: Origin) -> str:
     """Return the URL that an answer leads to, or refuse one that is outside the connection."""
     if any(ord(char) <= ord(" ") or char == "\\" for char in following):
         raise SourceRefusedError("the API leads to a URL with a space or backslash in it; nothing was sent")
     found = urljoin(url, following)
     origin = origin_of(found)
-    if origin.host != home.host and origin.host not in hosts:
-        msg = f"the API leads to host {origin.host!r}, which the connection does not list; add it to `hosts` if right"
+    names = {origin.host, host_and_port(origin.host, origin.port)}
+    if origin.host != home.host and not names & hosts:
+        msg = f"the API leads to host {str(origin)!r}, which the connection does not list; add it to `hosts` if right"
         raise SourceRefusedError(msg, host=origin.host)
     if origin.scheme == "http" and urlsplit(url).scheme == "https":
         raise SourceRefusedError(f"the API leads from https:// to http:// on {origin.host}; nothing was sent")
