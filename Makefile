@@ -36,9 +36,10 @@ check: setup ## Format, lint, types, imports and unit tests, in under a minute.
 test: setup ## All tests: real PostgreSQL, Ray and S3, started and ended by the tests.
 	$(PARALLEL) --durations=20 $(SLOWEST_FIRST)
 
-test-all: setup ## The same, and whatever does not need PostgreSQL 18 on PostgreSQL 15, too.
+test-all: setup ## The same, what does not need PostgreSQL 18 on PostgreSQL 15 as well, and long fuzz tests.
 	$(PARALLEL) --durations=20 $(SLOWEST_FIRST)
 	DATAPROC_TEST_POSTGRES=15 $(PARALLEL) tests/integration tests/contract
+	DATAPROC_FUZZ=long $(PARALLEL) tests/unit/test_sources_fuzz.py
 
 test-faults: setup ## Every fault at every point of a load, and long runs of the model; `make test` has the short form.
 	DATAPROC_FAULTS=all $(BIN)/pytest tests/faults

@@ -13,6 +13,8 @@ Mask = npt.NDArray[np.bool_]
 SMALL = 16
 MAX_DIGITS = 38
 """Digits that always fit the 128 bits of a decimal."""
+TOO_FINE = r"\.[0-9]{77,}|[eE]-0*[1-9][0-9]{2,}"
+"""Numbers with more digits after the point than the widest decimal of Arrow has."""
 ALIKE = 1e-9
 """The share by which two doubles of the same number may differ."""
 
@@ -35,11 +37,25 @@ def cast_fitting(text: Cells, strange: Mask, dtype: pa.DataType) -> tuple[Cells,
 
 def casts(cells: Cells, dtype: pa.DataType) -> bool:
     """Whether all cells can be cast."""
+    is_number = t.is_string(cells.type) and t.is_decimal(dtype)
+    if is_number and has_too_fine(cells):
+        return False
     try:
         values = cells.cast(dtype)
     except pa.ArrowInvalid:
         return False
-    return not (t.is_string(cells.type) and t.is_decimal(dtype) and has_wrapped(cells, values))
+    return not (is_number and has_wrapped(cells, values))
+
+
+def has_too_fine(text: Cells) -> bool:
+    """Return whether a text has more digits after the point than any decimal.
+
+    Arrow 26 takes their number as a place in a table of powers of ten: the text `1e-999999999` ends the process.
+    """
+    longest = pc.max(pc.call_function("binary_length", [text])).as_py() or 0
+    if longest <= MAX_DIGITS and not pc.any(pc.match_substring(text, "e-", ignore_case=True)).as_py():
+        return False
+    return bool(pc.any(pc.match_substring_regex(text, TOO_FINE)).as_py())
 
 
 def has_wrapped(text: Cells, values: Cells) -> bool:

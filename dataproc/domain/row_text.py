@@ -12,6 +12,8 @@ from decimal import Decimal
 
 NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 """PostgreSQL's texts of floating-point values that are not numbers or not finite, by Python's."""
+LONGEST_PLAIN = 1000
+"""The greatest power of ten of a number that is written without an exponent."""
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
@@ -25,8 +27,11 @@ def written(value: object) -> str:
             return "{" + ", ".join(f"{ENCODE(str(name))}: {written(below)}" for name, below in value.items()) + "}"
         case list() | tuple():
             return "[" + ", ".join(map(written, value)) + "]"
+        case Decimal() if value.is_finite():
+            # A text from another system may have an exponent that would be a gigabyte of zeros.
+            return format(value, "f") if abs(value.adjusted()) <= LONGEST_PLAIN else str(value)
         case Decimal():
-            return format(value, "f") if value.is_finite() else ENCODE(str(value))
+            return ENCODE(str(value))
         case _:
             return ENCODE(plain(value))
 

@@ -24,6 +24,8 @@ from dataproc.sources.inference import BOOLEAN, JSON, NULL, TEXT, is_bigint, num
 Raw: TypeAlias = bytes
 """The characters of one value, in UTF-8."""
 
+ESCAPED = re.compile(r'["\\\x00-\x1f]')
+"""Characters that JSON escapes; msgspec takes no names of fields that have one."""
 WHOLE = re.compile(rb"-?[0-9]+")
 NUMBER_STARTS = frozenset(b"-0123456789")
 OPENING = frozenset(b"[{")
@@ -72,6 +74,8 @@ def member_decoder(name: str) -> Callable[[bytes], Raw]:
 
     The function raises `msgspec.DecodeError` or `RecursionError` for text that is not an object of JSON.
     """
+    if ESCAPED.search(name):
+        return lambda record: bytes(OBJECT.decode(record).get(name, b"null"))
     fields = [("value", msgspec.Raw, msgspec.Raw(b"null"))]
     decode = msgspec.json.Decoder(msgspec.defstruct("Member", fields, rename={"value": name}, gc=False)).decode
     return lambda record: bytes(decode(record).value)  # type: ignore[attr-defined]  # the type is made above

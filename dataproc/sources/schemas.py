@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as t
 
+from dataproc.arrow.python_values import python_values
 from dataproc.arrow.timestamps import to_microseconds
 from dataproc.domain.chunk import POSITION
 from dataproc.domain.contract import NO_CONTRACT, Contract
@@ -202,7 +203,7 @@ def column(rows: pa.Table, field: "pa.Field[Any]", others: Sequence[str] = ()) -
     if found.type == field.type:
         return found
     if t.is_string(field.type) and (t.is_nested(found.type) or t.is_binary(found.type)):
-        return pa.chunked_array([pa.array(map(text_of, found.to_pylist()), pa.string())])
+        return pa.chunked_array([pa.array(map(text_of, python_values(found)), pa.string())])
     if t.is_decimal(found.type) and t.is_floating(field.type):
         return exact_fractions(found, field)
     if t.is_temporal(field.type):

@@ -17,7 +17,7 @@ import pyarrow.types as t
 from dataproc.arrow.byte_strings import byte_strings
 from dataproc.arrow.numbers import float_texts, is_true
 from dataproc.arrow.timestamps import early_in, since_year_one, times_of, timestamps_of
-from dataproc.domain.cells import Cells, Mask, cleared, failing, has_wrapped, unfit
+from dataproc.domain.cells import Cells, Mask, cleared, failing, has_too_fine, has_wrapped, unfit
 from dataproc.transforms.moments import in_zone
 from dataproc.transforms.text_bytes import offsets_and_bytes
 
@@ -134,7 +134,7 @@ def from_text(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
     if t.is_time(dtype):
         times, bad = times_of(pc.utf8_trim_whitespace(text))
         return times.cast(dtype), bad if bad.any() else None
-    if not ((t.is_integer(dtype) and has_letter(text, X)) or (t.is_decimal(dtype) and has_letter(text, E))):
+    if not is_misread(text, dtype):
         with suppress(pa.ArrowInvalid):
             found = text.cast(dtype)
             has_changed = t.is_decimal(dtype) and has_wrapped(text, found)
@@ -148,6 +148,13 @@ def from_text(text: Cells, dtype: pa.DataType) -> tuple[Cells, Mask | None]:
     if is_day(dtype):
         values, bad = since_year_one(values, bad)
     return values, bad if bad.any() else None
+
+
+def is_misread(text: Cells, dtype: pa.DataType) -> bool:
+    """Return whether Arrow may take a text for another number, or fail on it."""
+    if t.is_decimal(dtype):
+        return has_letter(text, E) or has_too_fine(text)
+    return t.is_integer(dtype) and has_letter(text, X)
 
 
 def is_day(dtype: pa.DataType) -> bool:

@@ -24,7 +24,7 @@ from dataproc.warehouse.nested import texts_of
 from dataproc.warehouse.text_cells import parsed
 from dataproc.warehouse.widening import LIMITED
 
-MISFITS = (ValueError, TypeError, KeyError, pa.ArrowNotImplementedError)
+MISFITS = (ValueError, TypeError, KeyError, OverflowError, pa.ArrowNotImplementedError)
 """What is raised for a value that does not fit; Arrow's own error for that is a `ValueError`."""
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from dataproc.arrow.python_values import python_values
 from dataproc.domain.row_text import NOT_FINITE
 
 
 def texts_of(values: pa.ChunkedArray[Any], *, as_arrays: bool) -> pa.ChunkedArray[Any]:
     """Return nested values as text; raises `KeyError` or `TypeError` for a map that JSON cannot express."""
     text_of = array_literal if as_arrays else json_text
-    found = values.to_pylist(maps_as_pydicts="strict")
+    found = python_values(values)
     return pa.chunked_array([pa.array([None if each is None else text_of(each) for each in found], pa.string())])
 
 

@@ -29,6 +29,8 @@ LONGEST_SIGNS = 2
 """A sign and a point."""
 MAX_EXPONENT = 1000
 """Powers of ten beyond this are left to PostgreSQL, which refuses most of them."""
+MAX_LENGTH = 4000
+"""Characters of a number; longer ones are left to PostgreSQL, which has a limit of 131,072 digits and 16,383 more."""
 NEGATIVE, NAN, PLUS_INFINITY, MINUS_INFINITY = 0x4000, 0xC000, 0xD000, 0xF000
 SPECIAL = {
     "nan": NAN, "inf": PLUS_INFINITY, "infinity": PLUS_INFINITY, "+inf": PLUS_INFINITY, "+infinity": PLUS_INFINITY,
@@ -135,6 +137,8 @@ def into_digits(numbers: npt.NDArray[np.uint64], digits: npt.NDArray[np.uint16])
 def wire_of(text: str) -> bytes | None:
     """Return one number in its binary form; `None`: PostgreSQL has to judge the text."""
     tidy = text.strip(SPACE)
+    if len(tidy) > MAX_LENGTH:
+        return None
     if (special := SPECIAL.get(tidy.lower())) is not None:
         return b"".join(each.to_bytes(2) for each in (0, 0, special, 0))
     found = ANY_NUMBER.fullmatch(tidy)

@@ -2,41 +2,29 @@
 
 import io
 import json
-import lzma
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import cramjam
 import fastavro
 import pyarrow as pa
-from fastavro.schema import SchemaParseException, UnknownType
 
 from dataproc.domain.chunk import Piece, no_rejects, with_positions
 from dataproc.domain.contract import NO_CONTRACT, Contract
-from dataproc.domain.errors import BadDataError
 from dataproc.domain.unit import SourcePlan, Unit
-from dataproc.sources.files.avro_blocks import DamagedBlockError, Header, blocks, header_of
+from dataproc.sources.files.avro_blocks import DamagedBlockError, Header, Window, blocks, header_of
 from dataproc.sources.files.avro_types import Column, Types, without_logical
 from dataproc.sources.files.batches import gathered
 from dataproc.sources.files.compression import allowed, too_large
 from dataproc.sources.files.damage import Tolerance
-from dataproc.sources.files.formats import bad_file, empty_file, readable
+from dataproc.sources.files.formats import empty_file, readable
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.schemas import conformed, note_on_case, plain_schema, unified
 
 HEADERS_AT_ONCE = 16
-DAMAGE = (
-    ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError, EOFError, struct.error, zlib.error,
-    lzma.LZMAError, cramjam.DecompressionError, SchemaParseException, UnknownType,
-)  # fmt: skip
-"""What reading bytes that are no Avro raises: fastavro has no errors of its own for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +76,11 @@ class AvroFormat:
     def tables(self, file: pa.NativeFile, unit: Unit, schema: pa.Schema) -> Iterator[pa.Table]:
         """Yield the rows of each block."""
         total, bound = 0, allowed(unit.size, self.max_unpacked)
-        with understood(unit.uri):
-            reader = BlockReader.of(header_of(file), unit.uri)
-            for count, data in blocks(file, reader.header, unit.span or (0, unit.size)):
+        reader = BlockReader.of(header_of(file), unit.uri)
+        start, stop = unit.span or (0, unit.size)
+        window = Window(file, start)
+        with readable(unit.uri, "avro", lambda: f"the block before byte {window.at}"):
+            for count, data in blocks(window, reader.header, stop):
                 total += len(data)
                 if total > bound:
                     raise too_large(unit.uri, bound)
@@ -132,7 +122,11 @@ def values_of(records: Sequence[dict[str, Any]], name: str, column: Column) -> "
     found = [record[name] for record in records]
     if column.convert is not None:
         found = [None if value is None else column.convert(value) for value in found]
-    return pa.array(found, column.dtype)
+    try:
+        return pa.array(found, column.dtype)
+    except (pa.ArrowException, OverflowError) as exc:
+        # The message of Arrow holds the value.
+        raise DamagedBlockError(f"column {name!r} has a value that is not of its type") from exc
 
 
 def zigzag(number: int) -> bytes:
@@ -149,16 +143,5 @@ def schema_of(storage: Storage, file: FoundFile) -> pa.Schema:
     """Return the schema of a file."""
     if file.size == 0:
         raise empty_file(file.uri, "avro")
-    with storage.open(file.uri, file.version, file.size) as source, readable(file.uri, "avro"), understood(file.uri):
+    with storage.open(file.uri, file.version, file.size) as source, readable(file.uri, "avro"):
         return plain_schema(BlockReader.of(header_of(source), file.uri).schema, file.uri)
-
-
-@contextmanager
-def understood(uri: str) -> Iterator[None]:
-    """Raise `BadDataError` that names the file, where its bytes are no Avro."""
-    try:
-        yield
-    except DamagedBlockError as exc:
-        raise BadDataError(f"{uri} cannot be read as avro: {exc}; write the file anew", uri=uri) from exc
-    except DAMAGE as exc:
-        raise bad_file(uri, "avro") from exc

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import cramjam
 import pyarrow as pa
 
+from dataproc.sources.files.reasons import DamagedError
+
 MAGIC = b"Obj\x01"
 MARKER = 16
 LOOK = 64 * 1024
@@ -19,7 +21,7 @@ RECORDS_OF_NOTHING = 1_000_000
 """Records of a block that take no byte: a number that costs nothing to claim."""
 
 
-class DamagedBlockError(ValueError):
+class DamagedBlockError(DamagedError):
     """A block is not what it says."""
 
 
@@ -119,12 +121,11 @@ def header_of(file: pa.NativeFile) -> Header:
     return Header(found[b"avro.schema"].decode(), codec, window.take(MARKER))
 
 
-def blocks(file: pa.NativeFile, header: Header, span: tuple[int, int]) -> Iterator[tuple[int, bytes]]:
-    """Yield how many records, and their bytes, of each block whose marker before it begins within `span`."""
-    window = Window(file, span[0])
-    if not window.skip_to(header.marker, span[1]):
+def blocks(window: Window, header: Header, stop: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the count of records, and their bytes, of each block whose marker before it begins before `stop`."""
+    if not window.skip_to(header.marker, stop):
         return
-    while window.at < span[1]:
+    while window.at < stop:
         window.take(MARKER)
         if window.is_over():
             return

@@ -3,10 +3,6 @@
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
-import pyarrow as pa
-
-from dataproc.domain.errors import BadDataError
-
 CHUNK_ROWS = 128 * 1024
 CHUNK_BYTES = 64 * 1024 * 1024
 
@@ -34,7 +30,7 @@ def gathered(batches: Iterator[Batch]) -> Iterator[list[Batch]]:
                 held, rows, size = [], 0, 0
             held.append(batch)
             rows, size = rows + batch.num_rows, size + batch.nbytes
-    except (BadDataError, pa.ArrowException, OSError, EOFError):
+    except Exception:
         if held:
             yield held
         raise

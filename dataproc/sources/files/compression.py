@@ -106,7 +106,7 @@ def gathered(parts: Iterator[bytes], size: int) -> Iterator[bytes]:
             if total >= size:
                 piece, held, total = b"".join(held), [], 0
                 yield piece
-    except (BadDataError, pa.ArrowException, OSError, EOFError):
+    except Exception:
         if held:
             yield b"".join(held)
         raise

@@ -20,6 +20,7 @@ from dataproc.domain.unit import Unit
 from dataproc.sources.drift import RULE, Drift, refuse_missing, unknown_column_message
 from dataproc.sources.files import lines
 from dataproc.sources.files.cells import are_codes, text_of, values_of, words_in
+from dataproc.sources.files.csv_bytes import is_utf8
 from dataproc.sources.files.csv_parsing import is_read_from_text, parsed_csv, without_blanks
 from dataproc.sources.files.quoting import last_record_end, repaired
 from dataproc.sources.rejects import Reject, reject_table, row_text
@@ -70,6 +71,8 @@ class BlockReader:
 
     def read(self, block: bytes) -> tuple[pa.Table, np.ndarray, list[Reject]]:
         """Return the rows of a block, their positions, and its rejects."""
+        if not is_utf8(block):
+            return self.read_slowly(block)
         # Arrow's reader gives other decimals for some that are too long, rounds doubles, takes codes for numbers, and
         # the characters of PostgreSQL's forms of bytes for bytes.
         as_text = [name for name in self.names if self.is_strict(name) or is_read_from_text(self.type_of(name))]

@@ -1,6 +1,7 @@
 """CSV text parsed by Arrow's reader."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import IO, Any, Literal, TypeVar, cast
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.types as t
 
 from dataproc.domain.sources.files import CsvOptions
+from dataproc.sources.files.csv_bytes import is_utf8, parsed_bytes
 
 Column = TypeVar("Column", "pa.Array[Any]", "pa.ChunkedArray[Any]")
 
@@ -31,6 +33,9 @@ def parsed_csv(
         ragged.append(row)
         return "skip"
 
+    if not is_utf8(block):
+        parse = partial(parsed_csv, has_quoted_nulls=has_quoted_nulls)
+        return parsed_bytes(parse, block, options, names, types, ragged=ragged)
     if not block or (block[0] in b"\r\n" and not block.strip(b"\r\n")):
         return pa.schema([(name, types.get(name, pa.string())) for name in names]).empty_table()
     return pa_csv.read_csv(

@@ -64,8 +64,9 @@ class CsvFormat:
         spans = self.form.spans(storage, file, self.unit_size)
         if not spans:
             return []
-        header = header_of(self.form.head(storage, file).text, self.options, file.uri)
-        return Cutter(storage, file, self.options, header.length, len(header.names)).cut(spans)
+        with readable(file.uri, "csv"):
+            header = header_of(self.form.head(storage, file).text, self.options, file.uri)
+            return Cutter(storage, file, self.options, header.length, len(header.names)).cut(spans)
 
     def sampled(self, storage: Storage, file: FoundFile, size: int) -> Sample:
         """Return the names and kinds that the first `size` bytes of a file show, and how many rows they have."""
@@ -96,7 +97,8 @@ class CsvFormat:
                 header = header_of(self.form.beginning(file, unit.uri), self.options, unit.uri)
                 parts, length, before = self.parts(file, unit), 0, 0
             reader = BlockReader(self.options, self.form.expected, self.contract, unit, header.names, schema, before)
-            yield from reader.all(without_comments(lines.skipped(parts, length), self.options))
+            with readable(unit.uri, "csv", lambda: reader.line(reader.count)):
+                yield from reader.all(without_comments(lines.skipped(parts, length), self.options))
 
     def parts(self, file: pa.NativeFile, unit: Unit) -> Iterator[bytes]:
         """Yield the text of a unit."""

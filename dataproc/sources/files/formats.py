@@ -1,15 +1,16 @@
 """What a file source needs from a format, and how names tell formats."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, Protocol
 
 import pyarrow as pa
 
 from dataproc.domain.chunk import Piece
-from dataproc.domain.errors import BadDataError
+from dataproc.domain.errors import BadDataError, DataprocError
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files.compression import BY_NAME as PACKINGS
+from dataproc.sources.files.reasons import origin_of, reason_of
 from dataproc.sources.files.storage import FoundFile, Storage
 
 FormatName = Literal["parquet", "csv", "jsonl", "json", "avro"]
@@ -55,22 +56,37 @@ def common_format(files: Sequence[FoundFile]) -> FormatName:
     return next(iter(known))
 
 
+def nowhere() -> str:
+    """Return no place in a file."""
+    return ""
+
+
 @contextmanager
-def readable(uri: str, name: FormatName) -> Iterator[None]:
-    """Raise `BadDataError` that names the file, where Arrow cannot make sense of its bytes."""
+def readable(uri: str, name: FormatName, place: Callable[[], str] = nowhere) -> Iterator[None]:
+    """Raise `BadDataError` that names the file where its bytes cannot be decoded, whatever the decoder raises.
+
+    `place` returns where in the file the decoder is, such as `row group 3`.
+    """
     try:
         yield
-    except (pa.ArrowException, EOFError) as exc:
-        raise bad_file(uri, name) from exc
-    except OSError as exc:
-        if exc.errno is not None:  # of the system, not of the data
+    except DataprocError:
+        raise
+    except Exception as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:  # of the system, not of the data
             raise
-        raise bad_file(uri, name) from exc
+        raise bad_file(uri, name, exc, place()) from exc
 
 
-def bad_file(uri: str, name: FormatName) -> BadDataError:
+def bad_file(uri: str, name: FormatName, exc: Exception, place: str = "") -> BadDataError:
     """Return the error for a file that is damaged or of another format."""
-    return BadDataError(f"{uri} cannot be read as {name}: it is damaged, cut off, or of another format", uri=uri)
+    where = f" at {place}" if place else ""
+    error = BadDataError(
+        f"{uri} cannot be read as {name}{where}: {reason_of(exc)}; it is damaged, cut off, or of another format",
+        uri=uri,
+    )
+    if (origin := origin_of(exc)) is not None:
+        error.add_note(origin)
+    return error
 
 
 def empty_file(uri: str, name: FormatName) -> BadDataError:

@@ -4,12 +4,11 @@ Such a file is one unit: where an object begins can only be told from the start.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice, takewhile
 
-import ijson  # type: ignore[import-untyped]  # it has no types
 import pyarrow as pa
 
 from dataproc.domain.chunk import Piece
@@ -53,19 +52,22 @@ class JsonArrayFormat:
 
     def sampled(self, storage: Storage, file: FoundFile, size: int) -> Sample:
         """Return the names and kinds that the first `size` bytes of a file show."""
-        with storage.open(file.uri, file.version, file.size) as source, parsed(file.uri):
+        with storage.open(file.uri, file.version, file.size) as source, readable(file.uri, "json"):
             parts = self.as_array(self.form.whole(source, file.uri, size))
             blocks = ElementReader(file.uri, self.records, block=size // 2).blocks(parts)
             found = list(chain.from_iterable(islice(blocks, 1)))
-        records = list(readable_objects(found))
-        kinds = kinds_in(records)
-        checked_names(kinds, file.uri)
+            records = list(readable_objects(found))
+            kinds = kinds_in(records)
+            checked_names(kinds, file.uri)
         return Sample(kinds, len(records) if kinds else 0)
 
     def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows and rejects of a file; those before some damage come before its error."""
         reader = RecordReader(unit.uri, schema, lambda number: f"record {number + 1}", self.contract)
-        with storage.open(unit.uri, unit.version, unit.size, ahead=True) as file, parsed(unit.uri):
+        with (
+            storage.open(unit.uri, unit.version, unit.size, ahead=True) as file,
+            readable(unit.uri, "json", lambda: reader.where(reader.count)),
+        ):
             for block in ElementReader(unit.uri, self.records).blocks(self.as_array(self.form.whole(file, unit.uri))):
                 yield from pieces(reader, block)
 
@@ -89,17 +91,6 @@ def pieces(reader: RecordReader, block: Elements) -> Iterator[Piece]:
     if len(sound) <= len(block.commas):
         msg = f"{reader.uri} cannot be read as json: record {reader.count + 1} is not JSON; it is damaged or cut off"
         raise BadDataError(msg, uri=reader.uri)
-
-
-@contextmanager
-def parsed(uri: str) -> Iterator[None]:
-    """Raise `BadDataError` that names the file, where it is not JSON."""
-    try:
-        with readable(uri, "json"):
-            yield
-    except ijson.JSONError as exc:
-        msg = f"{uri} cannot be read as json: it is damaged, cut off, or of another format or encoding"
-        raise BadDataError(msg, uri=uri) from exc
 
 
 def readable_objects(elements: Iterable[bytes]) -> Iterator[Mapping[str, Raw]]:

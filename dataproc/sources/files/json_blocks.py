@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
@@ -20,8 +20,9 @@ from dataproc.domain.cells import Cells, Mask, cleared
 from dataproc.domain.chunk import POSITION_FIELD
 from dataproc.domain.source_columns import Field, is_inferred_double, read_as, sql_type_of
 from dataproc.sources.files.cells import values_of, words_in
-from dataproc.sources.json_values import NUMBER_STARTS, OPENING, TEXT_STARTS, Casting, text_of
+from dataproc.sources.json_values import ESCAPED, NUMBER_STARTS, OBJECT, OPENING, TEXT_STARTS, Casting, text_of
 
+OBJECTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 PLAIN: tuple[tuple[Callable[[pa.DataType], bool], type], ...] = (
     (t.is_boolean, bool),
     (t.is_integer, int),
@@ -62,10 +63,15 @@ class BlockDecoder:
     def __post_init__(self) -> None:
         """Make the types of the records: one whose decoder makes values, and one that keeps all their characters."""
         keys = [f"f{at}" for at in range(len(self.schema))]
-        typed = [field_of(key, column) for key, column in zip(keys, self.schema, strict=True)]
-        records = self.record(typed), self.record([raw_field(key) for key in keys])
-        object.__setattr__(self, "decoders", tuple(map(decoder_of, records)))
-        object.__setattr__(self, "array_decoders", tuple(map(array_decoder_of, records)))
+        if any(map(ESCAPED.search, self.schema.names)):
+            named = NamedDecoder(dict(zip(self.schema.names, keys, strict=True)), self.ignores_unknown)
+            object.__setattr__(self, "decoders", (named.decode, named.decode))
+            object.__setattr__(self, "array_decoders", (named.decode_array, named.decode_array))
+        else:
+            typed = [field_of(key, column) for key, column in zip(keys, self.schema, strict=True)]
+            records = self.record(typed), self.record([raw_field(key) for key in keys])
+            object.__setattr__(self, "decoders", tuple(map(decoder_of, records)))
+            object.__setattr__(self, "array_decoders", tuple(map(array_decoder_of, records)))
         object.__setattr__(self, "columns", tuple(zip(map(attrgetter, keys), self.schema, strict=True)))
 
     def record(self, fields: Sequence[tuple[str, Any, Any]]) -> type[msgspec.Struct]:
@@ -132,6 +138,37 @@ class BlockDecoder:
         cells = [cells_of(list(map(value_of, found)), column, self.casting) for value_of, column in self.columns]
         fitting = [each for each in cells if each is not None]
         return pa.table(fitting, schema=self.schema) if len(fitting) == len(cells) else None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedDecoder:
+    """Decodes records whose columns have any names into objects that keep the characters of all values.
+
+    `keys` are the fields of the objects by the names of the columns.
+    """
+
+    keys: Mapping[str, str]
+    ignores_unknown: bool
+    record: type[msgspec.Struct] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the type of the objects."""
+        fields = [raw_field(key) for key in self.keys.values()]
+        object.__setattr__(self, "record", msgspec.defstruct("Record", fields, gc=False))
+
+    def decode(self, text: bytes) -> msgspec.Struct:
+        """Return the object of a record."""
+        return self.object_of(OBJECT.decode(text))
+
+    def decode_array(self, text: bytes) -> list[msgspec.Struct]:
+        """Return the objects of an array of records."""
+        return list(map(self.object_of, OBJECTS.decode(text)))
+
+    def object_of(self, members: Mapping[str, msgspec.Raw]) -> msgspec.Struct:
+        """Return the object with these members."""
+        if not self.ignores_unknown and any(name not in self.keys for name in members):
+            raise msgspec.ValidationError("a key is not a column")
+        return self.record(**{self.keys[name]: value for name, value in members.items() if name in self.keys})
 
 
 def decoded(decode: Decode, records: Iterable[bytes]) -> list[msgspec.Struct]:

@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 import ijson  # type: ignore[import-untyped]  # it has no types
 import numpy as np
-import pyarrow as pa
 
 from dataproc.domain.errors import BadDataError
 from dataproc.sources.files.json_structure import COMMA, Marks, Places, Structure
@@ -137,7 +136,7 @@ class ElementReader:
         except ijson.JSONError:
             yield from whole_array(self.held.taken())
             raise
-        except (BadDataError, pa.ArrowException, OSError, EOFError):
+        except Exception:
             if (found := self.held.whole()) is not None:
                 yield found
             raise

@@ -60,11 +60,14 @@ class JsonLinesFormat:
     def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows and rejects of a unit, block by block."""
         size = unit.size if unit.span is None else None
-        with storage.open(unit.uri, unit.version, size, ahead=True) as file, readable(unit.uri, "jsonl"):
+        reader = RecordReader(unit.uri, schema, partial(place_of, unit), self.contract)
+        with (
+            storage.open(unit.uri, unit.version, size, ahead=True) as file,
+            readable(unit.uri, "jsonl", lambda: reader.where(reader.count)),
+        ):
             first, parts = lines.peeked(self.parts(file, unit))
             begins = unit.span is None or unit.span[0] == 0
             skip = len(lines.BOM) if begins and first.startswith(lines.BOM) else 0
-            reader = RecordReader(unit.uri, schema, partial(place_of, unit), self.contract)
             for block in lines.blocks(lines.skipped(parts, skip), unit.uri, lines.last_line_end):
                 rows = None if reader.decoder is None else reader.decoder.rows_of_lines(block)
                 yield reader.piece(rows, filter(bytes.strip, block.split(b"\n")), object_of, text_of)
@@ -92,10 +95,10 @@ def sampled(storage: Storage, form: TextForm, file: FoundFile, size: int) -> Sam
     """Return the names and kinds that the first `size` bytes of a file show."""
     with readable(file.uri, "jsonl"):
         head = form.head(storage, file, size, has_record=lambda text: b"\n" in text)
-    sample = head.text if head.is_whole else head.text[: lines.last_line_end(head.text)]
-    records = list(readable_objects(sample.removeprefix(lines.BOM).split(b"\n")))
-    kinds = kinds_in(records)
-    checked_names(kinds, file.uri)
+        sample = head.text if head.is_whole else head.text[: lines.last_line_end(head.text)]
+        records = list(readable_objects(sample.removeprefix(lines.BOM).split(b"\n")))
+        kinds = kinds_in(records)
+        checked_names(kinds, file.uri)
     return Sample(kinds, len(records) if kinds else 0)
 
 

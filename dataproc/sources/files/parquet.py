@@ -1,20 +1,23 @@
 """Parquet files: footers make the plan, runs of row groups are the units."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import accumulate
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataproc.domain.chunk import Piece, no_rejects, with_positions
+from dataproc.domain.chunk import Piece, with_positions
 from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files.batches import CHUNK_BYTES, CHUNK_ROWS, gathered
 from dataproc.sources.files.compression import allowed, too_large
 from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.formats import empty_file, readable
+from dataproc.sources.files.odd_texts import without_odd_texts
 from dataproc.sources.files.repeated import parts, repeated_columns
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.schemas import conformed, note_on_case, plain_schema, unified
@@ -97,15 +100,16 @@ class ParquetFormat:
         size = unit.size if unit.span is None else None
         first = total = 0
         bound = allowed(unit.size, self.max_unpacked)
-        with storage.open(unit.uri, unit.version, size, ahead=True) as file, readable(unit.uri, "parquet"):
-            batches = batches_of(file, unit.span, 0 if self.skips_bad else FETCH_BYTES)
+        place = Place()
+        with storage.open(unit.uri, unit.version, size, ahead=True) as file, readable(unit.uri, "parquet", place.text):
+            batches = batches_of(file, unit.span, 0 if self.skips_bad else FETCH_BYTES, place)
             tables = (conformed(pa.Table.from_batches([part]), schema) for batch in batches for part in parts(batch))
             for held in gathered(tables):
                 rows = pa.concat_tables(held).combine_chunks()
                 total += rows.nbytes
                 if total > bound:
                     raise too_large(unit.uri, bound)
-                yield Piece(with_positions(rows, first), no_rejects())
+                yield without_odd_texts(with_positions(rows, first), unit.uri)
                 first += rows.num_rows
 
 
@@ -156,7 +160,34 @@ def runs(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
     return [*spans, (start, len(sizes))] if sizes else []
 
 
-def batches_of(source: pa.NativeFile, span: tuple[int, int] | None, fetched: int) -> Iterator[pa.RecordBatch]:
+@dataclass(slots=True)
+class Place:
+    """Where a reader is in a file: the row groups of the next batch; `ends` are the rows at the end of each group."""
+
+    start: int = 0
+    ends: list[int] = field(default_factory=list)
+    rows: int = 0
+    batch_rows: int = 1
+
+    def begin(self, start: int, groups: Sequence[Group], batch_rows: int) -> None:
+        """Note the row groups that are read, of which the first has the number `start`."""
+        self.start, self.batch_rows = start, batch_rows
+        self.ends = list(accumulate(group.rows for group in groups))
+
+    def text(self) -> str:
+        """Return the numbers of the row groups, counted from 1."""
+        if not self.ends:
+            return ""
+        first, last = (
+            self.start + 1 + min(bisect_right(self.ends, row), len(self.ends) - 1)
+            for row in (self.rows, self.rows + self.batch_rows - 1)
+        )
+        return f"row group {first}" if first == last else f"row groups {first} to {last}"
+
+
+def batches_of(
+    source: pa.NativeFile, span: tuple[int, int] | None, fetched: int, place: Place
+) -> Iterator[pa.RecordBatch]:
     """Yield the rows of some row groups, with no more of the file in memory than is fetched together."""
     metadata = pq.read_metadata(source)
     start, stop = span or (0, metadata.num_row_groups)
@@ -164,7 +195,10 @@ def batches_of(source: pa.NativeFile, span: tuple[int, int] | None, fetched: int
     groups = groups_of(metadata)[start:stop]
     rows, unpacked = sum(group.rows for group in groups), sum(group.unpacked for group in groups)
     batch_rows = max(min(CHUNK_ROWS, CHUNK_BYTES * rows // max(unpacked, 1)), 1)
+    place.begin(start, groups, batch_rows)
     for first, end in runs([group.stored for group in groups], fetched):
         # One thread: the cluster runs as many units at once as there are processors.
         numbers = list(range(start + first, start + end))
-        yield from file.iter_batches(batch_rows, row_groups=numbers, use_threads=False)
+        for batch in file.iter_batches(batch_rows, row_groups=numbers, use_threads=False):
+            yield batch
+            place.rows += batch.num_rows
