@@ -84,6 +84,22 @@ def to_microseconds(cells: Cells) -> Cells:
     return found.cast(in_microseconds(dtype))
 
 
+def nested_microseconds(cells: Any) -> Cells:
+    """Return nested values whose times in nanoseconds are in microseconds, rounded."""
+    cells = cells.take(pa.array(np.arange(len(cells))))  # a slice has offsets that Arrow does not take with a mask
+    dtype, empty = cells.type, cells.is_null()
+    if isinstance(dtype, pa.StructType):
+        parts = [nested_microseconds(cells.field(at)) for at in range(dtype.num_fields)]
+        return pa.StructArray.from_arrays(parts, names=[field.name for field in dtype], mask=empty)
+    if isinstance(dtype, pa.MapType):
+        return pa.MapArray.from_arrays(
+            cells.offsets, nested_microseconds(cells.keys), nested_microseconds(cells.items), mask=empty
+        )
+    if t.is_list(dtype):
+        return pa.ListArray.from_arrays(cells.offsets, nested_microseconds(cells.values), mask=empty)
+    return to_microseconds(cells)
+
+
 def in_microseconds(dtype: pa.DataType) -> pa.DataType:
     """Return a type of time in microseconds."""
     if isinstance(dtype, pa.TimestampType):

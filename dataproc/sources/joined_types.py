@@ -21,7 +21,7 @@ def joined_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return joined_times(one, other)
     if t.is_nested(one) or t.is_nested(other):
         return joined_nested(one, other)
-    if t.is_decimal(one) or t.is_decimal(other):
+    if t.is_decimal(one) or t.is_decimal(other) or is_wider_than_bigint(one, other):
         return joined_decimals(one, other)
     # Arrow would carry text and bytes as bytes.
     return None if is_text(one) != is_text(other) and is_bytes(one) != is_bytes(other) else by_arrow(one, other)
@@ -68,6 +68,11 @@ def joined_decimals(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return None
     make = pa.decimal128 if whole + fraction <= WIDEST_DECIMAL // 2 else pa.decimal256
     return make(whole + fraction, fraction)
+
+
+def is_wider_than_bigint(one: pa.DataType, other: pa.DataType) -> bool:
+    """Return whether no type of whole numbers holds the values of both: one is unsigned with 64 bits, one is signed."""
+    return (t.is_uint64(one) and t.is_signed_integer(other)) or (t.is_signed_integer(one) and t.is_uint64(other))
 
 
 def are_fractions(one: pa.DataType, other: pa.DataType) -> bool:

@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.types as t
 
 from dataproc.arrow.python_values import python_values
-from dataproc.arrow.timestamps import to_microseconds
+from dataproc.arrow.timestamps import nested_microseconds, to_microseconds
 from dataproc.domain.chunk import POSITION
 from dataproc.domain.contract import NO_CONTRACT, Contract
 from dataproc.domain.errors import ContractViolationError
 from dataproc.sources.joined_types import are_fractions, joined_type
+from dataproc.sources.origins import Origins, misfit
 
 EXTENSION = b"ARROW:extension:name"
 
@@ -78,15 +79,20 @@ def unified(schemas: Iterable[tuple[str, pa.Schema]], contract: Contract = NO_CO
     """
     whole: pa.Schema | None = None
     seen: set[pa.Schema] = set()
+    origins = Origins()
     for uri, schema in schemas:
         if schema in seen:
             continue
         seen.add(schema)
-        whole = schema if whole is None else joined(whole, respelled(schema, whole, contract), uri, contract)
-    return without_nulls(pa.schema([]) if whole is None else whole)
+        named = schema if whole is None else respelled(schema, whole, contract)
+        origins.add(named, uri)
+        whole = named if whole is None else joined(whole, named, uri, origins, contract)
+    return origins.noted(without_nulls(pa.schema([]) if whole is None else whole))
 
 
-def joined(whole: pa.Schema, schema: pa.Schema, uri: str, contract: Contract = NO_CONTRACT) -> pa.Schema:
+def joined(
+    whole: pa.Schema, schema: pa.Schema, uri: str, origins: Origins, contract: Contract = NO_CONTRACT
+) -> pa.Schema:
     """Return `whole` widened by the schema of one more file."""
     refuse_frozen(whole, schema, uri, contract)
     fields = {field.name: field for field in whole}
@@ -98,8 +104,8 @@ def joined(whole: pa.Schema, schema: pa.Schema, uri: str, contract: Contract = N
         if dtype is None:
             if not contract.discards(field.name):
                 msg = (
-                    f"{uri}: column {field.name!r} is {field.type}, but {before.type} in the files before; "
-                    "give it one type in all files"
+                    f"{uri}: column {field.name!r} is {field.type}, but {before.type} in the files before "
+                    f"({origins.first(field.name, before.type)}); give it one type in all files"
                 )
                 raise ContractViolationError(msg, uri=uri, column=field.name)
             dtype = pa.string()
@@ -155,11 +161,12 @@ def without_nulls(schema: pa.Schema) -> pa.Schema:
     return pa.schema([pa.field(f.name, pa.string() if t.is_null(f.type) else f.type) for f in schema])
 
 
-def conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return `rows` in the columns and types of `schema`; a missing column is null."""
+def conformed(rows: pa.Table, schema: pa.Schema, uri: str = "") -> pa.Table:
+    """Return `rows` of a file in the columns and types of `schema`; a missing column is null."""
     if rows.schema.equals(schema, check_metadata=False):
         return rows.replace_schema_metadata(None)
-    return pa.table([column(rows, field, schema.names) for field in schema], schema=schema)
+    columns = [column(rows, field, schema.names, uri) for field in schema]
+    return pa.Table.from_arrays(columns, names=schema.names)
 
 
 def text_of(value: object) -> str | None:
@@ -181,27 +188,36 @@ def exact_fractions(found: "pa.ChunkedArray[Any]", field: "pa.Field[Any]") -> "p
     """Return decimals as the nearest binary fractions; Arrow's own cast does not give the nearest.
 
     Raises:
-        ContractViolationError: the shortest text of a binary fraction is another number than the decimal.
+        pa.ArrowInvalid: the shortest text of a binary fraction is another number than the decimal.
     """
     fractions = found.cast(pa.string()).cast(field.type)
-    with suppress(pa.ArrowInvalid):
-        if fractions.cast(pa.string()).cast(found.type).equals(found):
-            return fractions
-    msg = (
-        f"column {field.name!r} is {found.type} in one file and {field.type} in another, and a decimal has more digits "
-        "than that holds; give the column one type in all files"
-    )
-    raise ContractViolationError(msg, column=field.name)
+    if not fractions.cast(pa.string()).cast(found.type).equals(found):
+        msg = "a decimal has more digits than a binary fraction"
+        raise pa.ArrowInvalid(msg)
+    return fractions
 
 
-def column(rows: pa.Table, field: "pa.Field[Any]", others: Sequence[str] = ()) -> "pa.ChunkedArray[Any]":
-    """Return one column of `rows` as `field` wants it; `others` are the names of all columns that are wanted."""
+def column(rows: pa.Table, field: "pa.Field[Any]", others: Sequence[str] = (), uri: str = "") -> "pa.ChunkedArray[Any]":
+    """Return one column of `rows` as `field` wants it; `others` are the names of all columns that are wanted.
+
+    Raises:
+        ContractViolationError: a value is not one of the type that holds those of all files.
+    """
     name = field.name if field.name in rows.schema.names else spelling_of(field.name, rows, others)
     if name is None:
         return pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
     found = rows[name]
     if found.type == field.type:
         return found
+    try:
+        return as_type(found, field)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as exc:
+        # The message of Arrow holds the value.
+        raise misfit(found.type, field, uri) from exc
+
+
+def as_type(found: "pa.ChunkedArray[Any]", field: "pa.Field[Any]") -> "pa.ChunkedArray[Any]":
+    """Return values of one file in the type that holds those of all files; raises errors of Arrow."""
     if t.is_string(field.type) and (t.is_nested(found.type) or t.is_binary(found.type)):
         return pa.chunked_array([pa.array(map(text_of, python_values(found)), pa.string())])
     if t.is_decimal(found.type) and t.is_floating(field.type):
@@ -210,4 +226,8 @@ def column(rows: pa.Table, field: "pa.Field[Any]", others: Sequence[str] = ()) -
         # Files may join times of several units; those that are finer than microseconds are rounded.
         chunks: list[Any] = [to_microseconds(chunk).cast(field.type) for chunk in found.chunks]
         return pa.chunked_array(chunks or [pa.array([], field.type)])
+    if t.is_nested(found.type):
+        with suppress(pa.ArrowInvalid):
+            return found.cast(field.type)
+        return pa.chunked_array([nested_microseconds(chunk).cast(field.type) for chunk in found.chunks])
     return found.cast(field.type)

@@ -35,6 +35,11 @@ JOINED: list[tuple[pa.DataType, Any, pa.DataType, Any, pa.DataType]] = [
     (record(pa.decimal128(5, 2)), {"a": D("1.25")}, record(pa.int64()), {"a": 2**62}, record(pa.decimal128(22, 2))),
     (pa.decimal128(5, 2), D("0.25"), pa.float64(), 0.5, pa.float64()),
     (pa.list_(pa.int32()), [1], pa.list_(pa.int64()), [2**40], pa.list_(pa.int64())),
+    (pa.int8(), -1, pa.uint64(), 2**64 - 1, pa.decimal128(20, 0)),
+    (pa.uint64(), 2**64 - 1, pa.int64(), -(2**63), pa.decimal128(20, 0)),
+    (pa.list_(pa.uint64()), [2**64 - 1], pa.list_(pa.int32()), [-1], pa.list_(pa.decimal128(20, 0))),
+    (pa.uint32(), 2**32 - 1, pa.int8(), -1, pa.int64()),
+    (pa.int64(), 2**53, pa.float64(), 0.5, pa.float64()),
 ]
 REFUSED: list[tuple[pa.DataType, pa.DataType]] = [
     (pa.string(), pa.binary()),
@@ -73,7 +78,7 @@ def test_types_that_have_none_in_common_are_refused_with_both_names(one: pa.Data
     with pytest.raises(ContractViolationError) as raised:
         unified([("a", pa.schema([("x", one)])), ("b.parquet", pa.schema([("x", other)]))])
 
-    assert str(raised.value).startswith(f"b.parquet: column 'x' is {other}, but {one} in the files before")
+    assert str(raised.value).startswith(f"b.parquet: column 'x' is {other}, but {one} in the files before (a)")
 
 
 def test_a_decimal_becomes_the_nearest_binary_fraction() -> None:
@@ -113,3 +118,53 @@ def test_names_that_differ_in_case_are_noted_and_are_one_column_under_evolve(
     assert [note in each for each in note_on_case(schemas, schema)] == ([True] if note else [])
     found = [row for table in tables for row in conformed(table, schema).to_pylist()]
     assert sum(value is not None for row in found for value in row.values()) == sum(map(len, files))
+
+
+FINE = pa.timestamp("ns", "UTC")
+
+
+@pytest.mark.parametrize(
+    ("make", "at"),
+    [
+        (
+            lambda cells: pa.ListArray.from_arrays(pa.array([0, None, 1, 2], pa.int32()), cells),
+            lambda found: [found[0][0], found[2][0]],
+        ),
+        (lambda cells: pa.StructArray.from_arrays([cells], ["at"]), lambda found: [each["at"] for each in found]),
+        (
+            lambda cells: pa.array([[("k", each)] for each in cells.to_pylist()], pa.map_(pa.string(), cells.type)),
+            lambda found: [each[0][1] for each in found],
+        ),
+    ],
+)
+def test_nested_times_finer_than_microseconds_are_rounded_beside_those_of_other_files(make: Any, at: Any) -> None:
+    fine, coarse = (make(pa.array([1_500, 2_499], dtype)) for dtype in (FINE, UTC_US))
+    schema = unified([("a.parquet", pa.schema({"x": fine.type})), ("b.parquet", pa.schema({"x": coarse.type}))])
+
+    (found,) = conformed(pa.table({"x": fine}), schema, "a.parquet").columns
+
+    micros = [each.replace(tzinfo=UTC) for each in at(found.to_pylist())]
+    assert [each.microsecond for each in micros] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("one", "value", "other"),
+    [
+        (pa.int64(), 2**53 + 1, pa.float64()),
+        (pa.uint64(), 2**64 - 1, pa.float32()),
+        (pa.decimal128(38, 0), D("1" * 38), pa.float64()),
+        (pa.decimal256(76, 2), D("1" * 70), pa.float64()),
+        (pa.list_(pa.int64()), [2**53 + 1], pa.list_(pa.float64())),
+        (record(pa.int64()), {"a": 2**53 + 1}, record(pa.float64())),
+    ],
+)
+def test_a_value_that_the_joined_type_does_not_hold_names_both_types_and_both_files(
+    one: pa.DataType, value: object, other: pa.DataType
+) -> None:
+    files = [("a.parquet", pa.schema({"x": one})), ("b.parquet", pa.schema({"x": other}))]
+
+    for order in (files, files[::-1]):
+        with pytest.raises(ContractViolationError) as raised:
+            conformed(pa.table({"x": pa.array([value], one)}), unified(order), "a.parquet")
+        assert str(raised.value).startswith(f"a.parquet: column 'x' is {one}, but {other} in b.parquet; it is read as")
+        assert str(value) not in str(raised.value)

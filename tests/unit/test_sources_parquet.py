@@ -50,3 +50,35 @@ def test_a_footer_that_claims_an_absurd_size_is_refused_while_planning(tmp_path:
     with pytest.raises(BadDataError, match=r"a\.parquet unpacks to more than 5000 bytes"):
         Folder(tmp_path).source("a.parquet", max_unpacked=5000).plan()
     assert source.plan().rows == 100_000
+
+
+TEXTS = pa.table({"a": ["paid", "open", "open", None] * 2000, "s": pa.array([{"b": "x"}] * 8000)})
+NUMBERS = pa.table(
+    {
+        "i": pa.array(range(3000), pa.int32()), "l": range(3000), "f": [1.5, None] * 1500, "b": [True, False] * 1500,
+        "x": pa.array([b"abcd"] * 3000, pa.binary(4)),
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize(
+    ("rows", "encodings"),
+    [
+        (TEXTS, {"a": "DELTA_BYTE_ARRAY", "s.b": "DELTA_BYTE_ARRAY"}),
+        (TEXTS, {"a": "DELTA_LENGTH_BYTE_ARRAY", "s.b": "DELTA_LENGTH_BYTE_ARRAY"}),
+        (TEXTS, {"a": "PLAIN", "s.b": "PLAIN"}),
+        (NUMBERS, {"i": "DELTA_BINARY_PACKED", "l": "BYTE_STREAM_SPLIT", "f": "BYTE_STREAM_SPLIT", "b": "RLE"}),
+        (NUMBERS, {"x": "BYTE_STREAM_SPLIT", "l": "DELTA_BINARY_PACKED"}),
+    ],
+)
+def test_a_file_in_any_encoding_is_read(
+    tmp_path: Path, rows: pa.Table, encodings: dict[str, str], compression: str, version: str
+) -> None:
+    options = {"use_dictionary": False, "data_page_version": version, "row_group_size": 1000}
+    source = put(tmp_path, rows, column_encoding=encodings, compression=compression, **options)
+
+    found = [chunk.rows.drop_columns([POSITION]) for unit in source.plan().units for chunk in source.read(unit)]
+
+    assert pa.concat_tables(found).to_pylist() == rows.to_pylist()

@@ -84,7 +84,7 @@ class AvroFormat:
                 total += len(data)
                 if total > bound:
                     raise too_large(unit.uri, bound)
-                yield conformed(reader.table(count, data), schema)
+                yield conformed(reader.table(count, data), schema, unit.uri)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,9 @@ class ParquetFormat:
         place = Place()
         with storage.open(unit.uri, unit.version, size, ahead=True) as file, readable(unit.uri, "parquet", place.text):
             batches = batches_of(file, unit.span, 0 if self.skips_bad else FETCH_BYTES, place)
-            tables = (conformed(pa.Table.from_batches([part]), schema) for batch in batches for part in parts(batch))
+            tables = (
+                conformed(pa.Table.from_batches([part]), schema, unit.uri) for batch in batches for part in parts(batch)
+            )
             for held in gathered(tables):
                 rows = pa.concat_tables(held).combine_chunks()
                 total += rows.nbytes

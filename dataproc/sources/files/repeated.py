@@ -26,8 +26,13 @@ def repeated_columns(metadata: pq.FileMetaData, span: tuple[int, int]) -> list[s
 
 
 def is_repeated(column: pq.ColumnChunkMetaData) -> bool:
-    """Whether the text of a column takes less than it would if each value stood there."""
+    """Whether the text of a column takes less than it would if each value stood there.
+
+    Arrow does not read values as references from pages that hold the differences between them.
+    """
     if column.physical_type != "BYTE_ARRAY" or "." in column.path_in_schema:
+        return False
+    if any(encoding.startswith("DELTA_") for encoding in column.encodings):
         return False
     return column.total_uncompressed_size < PLAIN * column.num_values
 
