@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from dataproc.domain.chunk import POSITION, POSITION_FIELD, Piece
 from dataproc.domain.errors import BadDataError, ContractViolationError
 from dataproc.domain.unit import SourcePlan
+from dataproc.sources.files.decoder_memory import decoder_memory
 from dataproc.sources.rejects import Reject, reject_table
 
 Found = TypeVar("Found")
@@ -28,7 +29,8 @@ class Tolerance:
     def attempt(self, read: Callable[[], Found], instead: Callable[[str], Other]) -> Found | Other:
         """Return what `read` gives, or `instead` with the reason why it cannot be read."""
         try:
-            return read()
+            with decoder_memory().limited():
+                return read()
         except (BadDataError, ContractViolationError) as exc:
             if not self.skips:
                 raise

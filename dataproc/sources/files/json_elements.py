@@ -16,9 +16,13 @@ import numpy as np
 
 from dataproc.domain.errors import BadDataError
 from dataproc.sources.files.json_structure import COMMA, Marks, Places, Structure
-from dataproc.sources.files.lines import BLOCK, BOM, LONGEST_LINE, LOOK
+from dataproc.sources.files.lines import BLOCK, BOM, LONGEST_LINE
 
 DEEPEST = 200
+LONGEST_BESIDE = 16 * 1024 * 1024
+"""Bytes of a value beside the array of records; the parser takes time by the square of its length."""
+PARSED = 256 * 1024
+"""Bytes that are parsed at once."""
 OPENING = ord("[")
 NOWHERE: Places = np.empty(0, np.int64)
 
@@ -59,8 +63,8 @@ class Locator:
         """Parse the next part, and return whether an array at the pointer begins in it."""
         prefix = self.pointer.removeprefix("/").replace("/", ".")
         is_begun = False
-        for at in range(0, len(text), LOOK):
-            self.parser.send(text[at : at + LOOK])
+        for at in range(0, len(text), PARSED):
+            self.parser.send(text[at : at + PARSED])
             is_begun |= any(event == "start_array" and place == prefix for place, event, _ in self.events)
             self.events.clear()
         self.is_found |= is_begun
@@ -122,6 +126,8 @@ class ElementReader:
     held: Held = field(default_factory=Held, init=False)
     is_inside: bool = field(default=False, init=False)
     outside: int = field(default=0, init=False)
+    beside: int = field(default=0, init=False)
+    """Bytes since the last bracket or comma outside of the array: the parser holds them if they are one value."""
 
     def __post_init__(self) -> None:
         """Begin outside of the array."""
@@ -148,6 +154,7 @@ class ElementReader:
         marks = self.structure.marks(part)
         too_deep = marks.places[marks.depths > self.deepest]
         yield from self.cut(part[: too_deep[0]] if len(too_deep) else part, marks)
+        self.beside = len(part) - int(marks.places[-1]) if len(marks.places) else self.beside + len(part)
         if len(too_deep):
             self.refuse(f"objects and arrays are nested deeper than {self.deepest}; is it the right file?")
         self.demand_limits()
@@ -179,6 +186,8 @@ class ElementReader:
         size = f"{self.longest >> 20} MiB"
         if self.held.begun > self.longest:
             self.refuse(f"a record is longer than {size}; is it the right file?")
+        if not self.is_inside and self.beside > LONGEST_BESIDE:
+            self.refuse(f"a value is longer than {LONGEST_BESIDE >> 20} MiB; is it the right file?")
         if self.outside > self.longest and not self.locator.is_found:
             self.refuse_without_array(f" in the first {size}")
 

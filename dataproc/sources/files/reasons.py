@@ -6,6 +6,8 @@ import ijson  # type: ignore[import-untyped]  # it has no types
 import pyarrow as pa
 from fastavro.schema import SchemaParseException, UnknownType
 
+from dataproc.sources.files.decoder_memory import MAX_BYTES
+
 LONGEST = 300
 """Characters of a reason; those of Arrow may hold a whole schema."""
 WITHOUT_VALUES = (pa.ArrowException, OSError, ijson.JSONError, SchemaParseException, UnknownType)
@@ -24,6 +26,8 @@ def reason_of(exc: Exception) -> str:
     match exc:
         case UnicodeError():
             return "a text is not UTF-8"
+        case MemoryError():
+            return f"it takes more than {MAX_BYTES >> 20} MiB of memory to decode"
         case EOFError():
             return "it ends too early"
         case _ if isinstance(exc, (DamagedError, *WITHOUT_VALUES)):
@@ -42,6 +46,6 @@ def plain_line(message: str) -> str:
 
 def origin_of(exc: Exception) -> str | None:
     """Return the traceback of an error that no reader is known to raise; `None`: it is one of those foreseen."""
-    if isinstance(exc, (DamagedError, EOFError, UnicodeError, *WITHOUT_VALUES)):
+    if isinstance(exc, (DamagedError, EOFError, MemoryError, UnicodeError, *WITHOUT_VALUES)):
         return None
     return "".join(traceback.format_exception(exc))

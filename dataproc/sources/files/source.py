@@ -14,6 +14,7 @@ from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.ports.memory import BLANK, Memory
 from dataproc.sources.files.avro import AvroFormat
 from dataproc.sources.files.damage import lost, tolerated
+from dataproc.sources.files.decoder_memory import step_by_step
 from dataproc.sources.files.delimited import CsvFormat
 from dataproc.sources.files.formats import FileFormat, FormatName, common_format, format_of
 from dataproc.sources.files.json_arrays import JsonArrayFormat
@@ -90,7 +91,7 @@ class FileSource:
             return iter([lost(details.damage, unit.uri, form.shown(schema))])
         if not unit.size:
             return iter(())
-        pieces = form.read(self.storage, unit, schema)
+        pieces = step_by_step(form.read(self.storage, unit, schema))
         return tolerated(pieces, unit.uri, form.shown(schema), details.promised) if self.skips_bad else pieces
 
     @property
