@@ -64,9 +64,9 @@ BAD = (
         "a.avro", lambda: encoded(some_rows(), "avro").replace(b'"record"', b"\xffrecord\xff"), ": a text is not UTF-8"
     ),
     Bad("a.json", lambda: b'[{"id": 1}, {"id": 2}', " at record 3: parse error: premature EOF"),
-    Bad("a.json.gz", lambda: b"no gzip", r": zlib inflate failed: incorrect header check"),
+    Bad("a.json.gz", lambda: b"\x1f\x8b\x08\x00damaged", r": .*(invalid|ended before)"),
     Bad("a.csv.zst", lambda: encoded(some_rows(0, 40_000), "csv.zst")[:-9], r" at line \d+"),
-    Bad("a.jsonl.bz2", lambda: b"no bzip2", r": bzlib decompress failed|: bz2"),
+    Bad("a.jsonl.bz2", lambda: b"BZ\x00damaged", r": bzlib decompress failed|: bz2"),
 )
 
 
@@ -128,7 +128,7 @@ def test_text_that_is_not_utf8_costs_its_own_row(
     folder = Folder(tmp_path)
     folder.put(name, data)
 
-    _, chunks = read_all(folder.source(name))
+    _, chunks = read_all(folder.source(name, encoding="utf-8"))
 
     assert one_table(chunks)["id"].to_pylist() == ids
     found = [str(reject["reason"]) for chunk in chunks for reject in chunk.rejects.to_pylist()]
