@@ -64,7 +64,7 @@ BAD = (
         "a.avro", lambda: encoded(some_rows(), "avro").replace(b'"record"', b"\xffrecord\xff"), ": a text is not UTF-8"
     ),
     Bad("a.json", lambda: b'[{"id": 1}, {"id": 2}', " at record 3: parse error: premature EOF"),
-    Bad("a.json.gz", lambda: b"\x1f\x8b\x08\x00damaged", r": .*(invalid|ended before)"),
+    Bad("a.json.gz", lambda: b"\x1f\x8b\x08\x00damaged", r": it ends too early"),
     Bad("a.csv.zst", lambda: encoded(some_rows(0, 40_000), "csv.zst")[:-9], r" at line \d+"),
     Bad("a.jsonl.bz2", lambda: b"BZ\x00damaged", r": bzlib decompress failed|: bz2"),
 )
