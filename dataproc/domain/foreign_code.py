@@ -1,8 +1,8 @@
-"""Code that jobs name: which of the exceptions that reach us are its own."""
+"""Exceptions of code that jobs name: errors of that code, and requests to end the process."""
 
 from traceback import walk_tb
 
-STOPPERS = ("ray", "signal")
+STOPPERS = frozenset({"ray"})
 """Packages that end a process in the middle of other code."""
 
 

@@ -159,8 +159,8 @@ def declared_field(name: str, kind: Kind) -> Field:
 def sampled_fractions(column: Field) -> str | None:
     """Return the type of the numbers in a column of text that are not whole numbers of 64 bits; `None`: it has none."""
     found = (column.metadata or {}).get(SAMPLED_TYPE)
-    told = sql_type_of(column) if found is None else found.decode()
-    return told if told in ("numeric", "real", DOUBLE) else None
+    sql_type = sql_type_of(column) if found is None else found.decode()
+    return sql_type if sql_type in ("numeric", "real", DOUBLE) else None
 
 
 def inferred_field(name: str, kind: Kind) -> Field:

@@ -44,8 +44,8 @@ class OnText:
         return Outcome(rows)
 
 
-def trimming(trim: bool | tuple[str, ...] | Trim) -> OnText:  # noqa: FBT001 - it is what the user writes
-    """Return what strips white space."""
+def trimming(trim: bool | tuple[str, ...] | Trim) -> OnText:  # noqa: FBT001 - the field of the specification
+    """Return the operation that strips white space."""
     if isinstance(trim, Trim):
         strip = bare if trim.zero_width else trimmed
         return OnText("clean.trim", trim.columns, lambda _, cells: strip(cells))

@@ -186,7 +186,7 @@ def valued_by(spec: Transform) -> Iterator[str]:
             yield name
 
 
-def trimmed(trim: bool | tuple[str, ...] | Trim) -> Iterable[str]:  # noqa: FBT001 - it is what the user writes
+def trimmed(trim: bool | tuple[str, ...] | Trim) -> Iterable[str]:  # noqa: FBT001 - the field of the specification
     """Return the columns that are trimmed by name."""
     if isinstance(trim, Trim):
         return trim.columns or ()

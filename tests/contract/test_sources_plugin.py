@@ -41,6 +41,10 @@ def numbers(options, around):
     if around.connection is not None:
         return Numbers(around.connection.config["count"])
     return Numbers(int(options["count"]))
+
+
+def leaving(options, around):
+    raise SystemExit(2)
 """
 
 
@@ -51,7 +55,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     info = tmp_path / "acme_numbers-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-numbers\nVersion: 1.0\n")
-    points = "numbers = acme_numbers:numbers\nlost = acme_lost:nothing\n"
+    points = "numbers = acme_numbers:numbers\nlost = acme_lost:nothing\nleaving = acme_numbers:leaving\n"
     (info / "entry_points.txt").write_text(f"[dataproc.sources]\n{points}")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
@@ -84,6 +88,7 @@ def test_a_plugin_that_is_not_installed_is_refused_with_those_that_are() -> None
         plugin("ftp")
 
 
-def test_a_plugin_that_cannot_be_loaded_is_trouble_of_the_set_up() -> None:
-    with pytest.raises(SetupError, match="acme_lost"):
-        plugin("lost")
+@pytest.mark.parametrize(("name", "words"), [("lost", "acme_lost"), ("leaving", "SystemExit")])
+def test_a_plugin_that_cannot_be_loaded_is_trouble_of_the_set_up(name: str, words: str) -> None:
+    with pytest.raises(SetupError, match=words):
+        plugin(name)

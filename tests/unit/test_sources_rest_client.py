@@ -9,6 +9,8 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any
 
@@ -24,7 +26,7 @@ from dataproc.domain.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from dataproc.ports.throttle import UNLIMITED
+from dataproc.ports.throttle import UNLIMITED, Gate, OpenGate, Rate
 from dataproc.sources.factory import connector_for
 from dataproc.sources.rest import network
 from dataproc.sources.rest.answer import Answer
@@ -118,6 +120,46 @@ def test_an_exhausted_limit_and_faults_of_the_server_are_tried_again(
         get(api.url, attempts=3)
 
     assert api.asked("/orders") == tries
+
+
+@dataclass
+class RecordingGate(OpenGate):
+    """A gate that lets everything through, and the throttle that has it."""
+
+    pauses: list[float] = field(default_factory=list)
+    slowed: int = 0
+
+    @contextmanager
+    def open(self, host: str, credential: str, rate: Rate | None) -> Iterator[Gate]:
+        del host, credential, rate
+        yield self
+
+    def pause(self, length: timedelta) -> None:
+        self.pauses.append(length.total_seconds())
+
+    def slow_down(self) -> None:
+        self.slowed += 1
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "pauses", "slowed"),
+    [
+        (429, {"Retry-After": "7"}, [7], 1), (403, {"Retry-After": "7"}, [7], 1), (403, {}, [], 0),
+        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9"}, [9], 1),
+        (403, {"RateLimit-Remaining": "0"}, [], 1), (503, {"Retry-After": "7"}, [7], 0),
+        (502, {"Retry-After": "7"}, [7], 0), (501, {"Retry-After": "7"}, [], 0),
+    ],
+)  # fmt: skip
+def test_all_workers_pause_and_slow_down_where_a_limit_is_spent(
+    api: Api, status: int, headers: dict[str, str], pauses: list[float], slowed: int
+) -> None:
+    api.routes["/orders"] = lambda _: Reply({}, status, tuple(headers.items()))
+    gate = RecordingGate()
+
+    with open_client(connection(api.url, attempts=1), SECRETS, gate) as found, pytest.raises(DataprocError):
+        found.send(Ask("GET", f"{api.url}/orders"))
+
+    assert (gate.pauses, gate.slowed) == (pauses, slowed)
 
 
 @pytest.mark.parametrize("status", [403, 429])

@@ -1,4 +1,4 @@
-"""The records of an answer: what holds them must exist, and an answer that reports an error has none."""
+"""The records of an answer: their holder must exist, and an answer that reports an error has none."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -76,7 +76,7 @@ def test_records_are_what_a_path_leads_to(api: Api, records: str, body: object, 
         ("$['the data'][*]", {"error": {}}),
     ],
 )  # fmt: skip
-def test_what_holds_the_records_must_exist(api: Api, records: str, body: object) -> None:
+def test_the_holder_of_the_records_must_exist(api: Api, records: str, body: object) -> None:
     with pytest.raises(BadDataError, match=r"records: .*/orders \(page 1\)") as raised:
         ids(api, records, body)
 

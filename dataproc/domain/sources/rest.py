@@ -97,7 +97,7 @@ class OffsetPaging(Spec):
 
 Ends = Annotated[
     tuple[str | StrictInt, ...],
-    Field(max_length=20, description="Values that mean that there are no more pages, besides null, false and no text."),
+    Field(max_length=20, description="Values that end the pages, besides null, false and an empty text."),
 ]
 
 
@@ -145,7 +145,7 @@ Paging = Annotated[
 class FailWhen(Spec):
     """An answer with a status of success that reports an error."""
 
-    path: JsonPath = Field(description="Where the sign of an error is in an answer.")
+    path: JsonPath = Field(description="JSONPath of the sign of an error in an answer.")
     equals: str | bool | int | FiniteFloat | None = Field(
         default=None, description="The value that means an error; none: any value but null does."
     )
@@ -165,7 +165,7 @@ class Resource(Spec):
         default=False, description="A POST that only reads: a failed request of it may be sent again."
     )
     records: JsonPath = Field(
-        default="$", description="Where the records are in an answer; what holds them must exist in each answer."
+        default="$", description="JSONPath of the records in an answer; their holder must exist in each answer."
     )
     fail_when: list[FailWhen] = Field(
         default=[], max_length=20, description="Answers with status 200 that report an error: the run fails."

@@ -57,7 +57,7 @@ class Replacement(Spec):
 
 
 class Trim(Spec):
-    """What is stripped of text."""
+    """Which columns are trimmed, and of which characters."""
 
     columns: Names | None = Field(default=None, description="These; none: all text columns.")
     zero_width: bool = Field(

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import cast
 
 from dataproc.domain.errors import DataprocError, InvalidSpecError, Problem, SetupError
+from dataproc.domain.foreign_code import is_error_of_code
 from dataproc.domain.sources.external import PluginSource
 from dataproc.ports.connector import Discovered
 from dataproc.ports.pipeline import Source
@@ -41,7 +42,9 @@ def plugin_source(spec: PluginSource, around: object) -> Source:
         return cast("Source", found[spec.plugin].load()(spec.options, around))
     except DataprocError:
         raise
-    except (ImportError, AttributeError) as exc:
+    except (ImportError, AttributeError, SystemExit) as exc:
+        if not is_error_of_code(exc):
+            raise
         raise SetupError(f"the plugin {spec.plugin!r} cannot be loaded: {type(exc).__name__}: {exc}") from exc
     except (TypeError, ValueError, KeyError) as exc:
         problem = Problem("/source/options", f"the plugin {spec.plugin!r} refuses them: {type(exc).__name__}: {exc}")

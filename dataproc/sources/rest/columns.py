@@ -42,7 +42,7 @@ def sampled(records: Sequence[Raw]) -> dict[str, Kind]:
 
 
 def usable_names(kinds: Mapping[str, Kind], spec: RestSource) -> dict[str, Kind]:
-    """Return the fields that can be columns; another one is left out or refused, as `unknown` says."""
+    """Return the fields that can be columns; `unknown` decides whether another one is left out or refused."""
     odd = [name for name in kinds if name in ("", POSITION)]
     if odd and spec.unknown != "ignore":
         problem = "has an empty name" if odd[0] == "" else f"has the reserved name {odd[0]!r}"

@@ -198,7 +198,7 @@ class RestConnection(Spec):
     @field_validator("hosts")
     @classmethod
     def are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Refuse what is not a host or a host and a port; such an entry would never allow anything."""
+        """Refuse an entry that is not a host, or a host with a port; it would never allow anything."""
         return tuple(map(checked_host, value))
 
     @field_validator("headers")

@@ -1,7 +1,7 @@
 """The records of an answer, and the answers that a request must fail for.
 
 A success of HTTP is not always one of the API: an error document, or a `data` of null beside the `errors` of GraphQL,
-arrives with status 200. So what holds the records must exist. Null or an empty list may stand there.
+arrives with status 200. So the holder of the records must exist. Null or an empty list may stand there.
 """
 
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ def records_of(resource: Resource, answer: Answer, body: Raw, spot: Spot) -> lis
     """Return the records of the answer for the page at `spot`.
 
     Raises:
-        BadDataError: a rule of `fail_when` holds, or what `records` names does not exist.
+        BadDataError: a rule of `fail_when` holds, or the holder of the records does not exist.
     """
     refuse_failures(resource.fail_when, answer, body, request_label(resource, answer, spot))
     path = resource.records
@@ -66,8 +66,8 @@ def demand_holder(resource: Resource, answer: Answer, body: Raw, spot: Spot) -> 
     """Raise for an answer in which nothing holds the records; an empty list or null holds none.
 
     Of the path, the longest beginning that leads to a value decides. `$.groups[*].orders` is fine in `{"groups": []}`:
-    what follows chooses among the items of an empty list. In `{"errors": […], "data": null}` the path `$.data.orders`
-    is wrong: what follows is a name that the value does not have.
+    the next part chooses among the items of an empty list. In `{"errors": […], "data": null}` the path `$.data.orders`
+    is wrong: the next part is a name that the value does not have.
     """
     path = compiled(resource.records)
     parts = path.segments

@@ -37,7 +37,7 @@ def next_link(headers: Iterable[str], url: str) -> str | None:
 
 
 def links_in(header: str) -> Iterator[Link]:
-    """Yield the links of a header; what follows text that is not a link is not read.
+    """Yield the links of a header up to text that is not a link.
 
     For example, `<a,b>; rel="next"; title="x, <y>"` is one link to `a,b`.
     """

@@ -149,7 +149,7 @@ def after(resource: Resource, spot: Spot, answer: Answer, body: Raw, count: int)
 
 
 def unless_end(following: Next, ends: Sequence[str | int]) -> Next:
-    """Return what leads to the next page; `None` for a value that means the end. `0` and `"0"` are one value."""
+    """Return the cursor or URL of the next page; `None` for a value of `ends`, where `0` and `"0"` are one value."""
     return None if str(following) in map(str, ends) else following
 
 

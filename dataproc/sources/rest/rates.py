@@ -1,4 +1,4 @@
-"""What answers say of rates: whether another try may succeed, and how long to wait before it."""
+"""Rates of requests in answers: whether another try may succeed, and how long to wait before it."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ EPOCH = 1_000_000_000
 PARAMETER = re.compile(r";\s*([rt])\s*=\s*(\d+)")
 NAMES = ("ratelimit", "x-ratelimit", "x-rate-limit")
 PERMANENT = frozenset({501, 505})
-"""Statuses of servers that cannot do what was asked for: another try has the same answer."""
+"""Statuses of servers that do not support the request: another try has the same answer."""
 
 
 def is_limited(answer: Answer) -> bool:
@@ -32,8 +32,8 @@ def is_temporary(answer: Answer) -> bool:
 def pause_of(answer: Answer, now: datetime | None = None) -> timedelta | None:
     """Return how long an answer asks everybody to wait; `None`: it does not."""
     here = answer.sent_at or now or datetime.now(UTC)
-    if is_temporary(answer) and (told := retry_after(answer.header("retry-after"), here)) is not None:
-        return told
+    if is_temporary(answer) and (wait := retry_after(answer.header("retry-after"), here)) is not None:
+        return wait
     return until_reset(answer, here)
 
 
@@ -54,7 +54,7 @@ def until_reset(answer: Answer, here: datetime) -> timedelta | None:
 
 
 def has_none_left(answer: Answer) -> bool:
-    """Return whether an answer says that no more requests are allowed."""
+    """Return whether an answer reports that no request is left."""
     return bool(spent_limits(answer)) or any(spent_policies(value) for value in answer.headers.get("ratelimit", ()))
 
 

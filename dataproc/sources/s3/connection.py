@@ -105,7 +105,7 @@ class S3Connection(BaseModel):
         return bucket, key
 
     def uri(self, path: str) -> str:
-        """Return a path or glob with its bucket, as a glob; the connection's prefix is no part of a pattern."""
+        """Return a path or glob with its bucket, as a glob; the connection's prefix is not part of a pattern."""
         if not path.startswith(SCHEME):
             return f"{SCHEME}{self.bucket_for(path)}/{escaped(self.folder)}{path.lstrip('/')}"
         bucket, key = split(path)

@@ -29,7 +29,7 @@ STALE = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"
 """Replies to credentials that are wrong, or were changed; the last is that of requests whose replies have no body."""
 
 PERMANENT = frozenset({501, 505})
-"""Statuses of services that cannot do what was asked for: another try has the same answer."""
+"""Statuses of services that do not support the request: another try has the same answer."""
 
 
 @contextmanager

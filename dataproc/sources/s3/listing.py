@@ -19,7 +19,7 @@ UNVERSIONED = "null-"
 """What versions begin with that have no id of their own: they can be overwritten, so their ETag follows."""
 
 LISTED = "an entry of a listing"
-"""What errors call the object, version or folder of a page."""
+"""The name of an object, version or folder of a page in errors."""
 KEPT_LISTINGS = 16
 LONGEST_KEPT = 50_000
 """Files of a listing that may be kept; a longer one is made anew each time, so that memory stays bounded."""

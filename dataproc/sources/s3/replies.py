@@ -10,7 +10,7 @@ LISTING_FIELDS = ("Name", "Prefix", "IsTruncated", "MaxKeys", "KeyCount")
 
 
 def demand_field(reply: Mapping[str, Any], name: str, uri: str, noun: str = "a reply of the S3 service") -> Any:
-    """Return a field of a reply about `uri`, or of what `noun` names.
+    """Return a field of a reply about `uri`; `noun` is the name of the reply in errors.
 
     Raises:
         BadDataError: the reply lacks the field, or it is empty.
@@ -28,14 +28,14 @@ def demand_listing(reply: Mapping[str, Any], uri: str) -> None:
     Without this, it would look like a bucket without objects.
     """
     if not any(name in reply for name in LISTING_FIELDS):
-        msg = f"{uri}: the reply is not a listing of an S3 service; check the endpoint, and what answers there"
+        msg = f"{uri}: the reply is not a listing of an S3 service; check the endpoint"
         raise SourceRefusedError(msg, uri=uri)
 
 
 def next_token(reply: Mapping[str, Any], name: str, uri: str) -> Any:
-    """Return where the next page of a listing begins; `None`: this is the last one.
+    """Return the place of the next page of a listing; `None`: this is the last one.
 
     Raises:
-        BadDataError: the page is not the last one, and does not say where the next one begins.
+        BadDataError: the page is not the last one, and the place of the next one is missing.
     """
     return demand_field(reply, name, uri, "a page of a listing") if reply.get("IsTruncated") else None
