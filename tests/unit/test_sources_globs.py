@@ -29,6 +29,8 @@ from dataproc.sources.files.globs import Selection, escaped, fixed_prefix, is_gl
         ("in/**", "in//a.csv"),
         ("in/**/x/**/a.csv", "in//x//a.csv"),
         ("in/*/a.csv", "in//a.csv"),
+        ("in/***/a.csv", "in/x/y/a.csv"),
+        ("*" * 300 + ".csv", "in/a.csv"),
         # Escapes.
         (r"in/\*.csv", "in/*.csv"),
         (r"in/a\?.csv", "in/a?.csv"),
@@ -54,6 +56,7 @@ def test_a_glob_matches(path: str, name: str) -> None:
         ("in/**", "in/.a.csv"),
         ("a.csv", "a.csv.bak"),
         ("in/?/a.csv", "in//a.csv"),
+        ("*" * 300 + ".csv", "in/" * 50 + "a.txt"),
         ("in/**/a.csv", "in//b.csv"),
         (r"in/\*.csv", "in/a.csv"),
         (r"in/\*.csv", r"in/\*.csv"),

@@ -156,7 +156,8 @@ def test_parents_fail_for_an_error_with_status_200_as_well(api: Api) -> None:
         ("false", False, True), ("true", False, False), ("0", False, False), ("null", False, False),
         ("1", True, False), ("0", 0, True), ("0.0", 0, True), ("false", 0, False), ('"0"', 0, False), ("5", 0, False),
         ('"0"', "0", True), ("0", "0", False), ('"\\u0065rror"', "error", True), (r'"\ud800"', "error", False),
-        ("0.1", 0.1, True), ("1e400", 1, False), ("null", None, False), ("0", None, True), ("[]", None, True),
+        ("0.1", 0.1, True), ("1e400", 1, False), ("1e99999999999999999999", 1, False),
+        ("null", None, False), ("0", None, True), ("[]", None, True),
         ("{}", "{}", False), ("[]", 0, False),
     ],
 )  # fmt: skip

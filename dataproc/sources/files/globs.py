@@ -8,12 +8,16 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-SIGNS = re.compile(r"\\[*?\\]|\*\*/|\*\*|\*|\?")
-"""The wildcards, and the escapes of their characters; another backslash is itself."""
+SIGNS = re.compile(r"\\[*?\\]|\*\*/|\*{2,}|\*|\?")
+"""The wildcards, and the escapes of their characters; another backslash is itself.
+
+A longer run of `*` means the same as `**`. As several wildcards it would take very long to match.
+"""
 Root = tuple[str, bool]
 """What names begin with, and whether it is a whole name."""
 
-MEANING = {"**/": r"(?:[^/]*/)*", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
+ANYTHING = r".*"
+MEANING = {"**/": r"(?:[^/]*/)*", "*": r"[^/]*", "?": r"[^/]"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ def compiled(path: str) -> re.Pattern[str]:
     parts = []
     end = 0
     for sign in SIGNS.finditer(path):
-        meaning = re.escape(sign[0][1:]) if is_escape(sign) else MEANING[sign[0]]
+        meaning = re.escape(sign[0][1:]) if is_escape(sign) else MEANING.get(sign[0], ANYTHING)
         parts += [re.escape(path[end : sign.start()]), meaning]
         end = sign.end()
     return re.compile("".join([*parts, re.escape(path[end:])]), re.DOTALL)

@@ -108,11 +108,11 @@ def is_such(value: Raw, wanted: str | float | None) -> bool:
         return value != NULL
     if isinstance(wanted, bool):
         return value == (b"true" if wanted else b"false")
-    if isinstance(wanted, str):
-        with suppress(msgspec.DecodeError):  # half of a surrogate pair
+    with suppress(msgspec.DecodeError, ArithmeticError):  # half of a surrogate pair, an exponent of 20 digits
+        if isinstance(wanted, str):
             return value[0] == TEXT_STARTS and text_of(value) == wanted
-        return False
-    return value[0] in NUMBER_STARTS and Decimal(value.decode()) == Decimal(str(wanted))
+        return value[0] in NUMBER_STARTS and Decimal(value.decode()) == Decimal(str(wanted))
+    return False
 
 
 def request_label(resource: Resource, answer: Answer, spot: Spot) -> str:
