@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
 from dataproc.cluster.datasource import Read, UnitDatasource
+from dataproc.cluster.groups import grouped, grouped_numbers
 from dataproc.cluster.relay import relayed
 from dataproc.cluster.travel import unpack_loaded
 from dataproc.cluster.work import UNIT, ActorWork, Work
@@ -84,8 +85,9 @@ class RayEngine:
         options = {"max_retries": self.task_retries, **resources_of(needs)}
         # The same for both, or Ray would not fuse them.
         pool: dict[str, Any] = {} if needs.concurrency is None else {"concurrency": needs.concurrency}
-        source = UnitDatasource(units, read)
-        rows = ray.data.read_datasource(source, override_num_blocks=len(units), ray_remote_args=options, **pool)
+        groups = grouped(units)
+        source = UnitDatasource(groups, read)
+        rows = ray.data.read_datasource(source, override_num_blocks=len(groups), ray_remote_args=options, **pool)
         whole: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
         done: ray.data.Dataset = rows.map_batches(work, **whole, **options, **pool)
         return done
@@ -97,11 +99,12 @@ class RayEngine:
         with actors.
         """
         # A unit waits for the actor that is free first, not behind the unit of another.
-        pool = ActorPoolStrategy(size=min(size, len(units)), max_tasks_in_flight_per_actor=1)
+        groups = grouped_numbers(units)
+        pool = ActorPoolStrategy(size=min(size, len(groups)), max_tasks_in_flight_per_actor=1)
         # Without a limit, an actor that dies would be made again, and its unit begun again, for ever.
         limits: dict[str, Any] = {"max_restarts": self.task_retries, "max_task_retries": self.task_retries}
         # `from_arrow` would ask tasks for their columns, and wait for a core that the actors of another run may hold.
-        numbers: ray.data.Dataset = ray.data.from_blocks([pa.table({UNIT: [at]}) for at in range(len(units))])
+        numbers: ray.data.Dataset = ray.data.from_blocks([pa.table({UNIT: group}) for group in groups])
         done: ray.data.Dataset = numbers.map_batches(
             ActorWork,
             fn_constructor_args=(tuple(units), read, work),

@@ -8,6 +8,7 @@ import pyarrow as pa
 import ray
 
 from dataproc.cluster.datasource import Read
+from dataproc.cluster.groups import joined_blocks
 from dataproc.cluster.travel import LOADED, pack_failure, pack_loaded, unpack
 from dataproc.domain.chunk import Chunk
 from dataproc.domain.unit import Unit
@@ -25,8 +26,9 @@ class Work:
     load: Step
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
-        """Yield a block for each chunk; what goes wrong is the last one."""
-        return self.done(unpack(block))
+        """Yield a block for each chunk, or for small ones together; what goes wrong is the last one."""
+        done = self.done(unpack(block))
+        return done if block.num_rows == 1 else joined_blocks(done)
 
     def done(self, chunks: Iterator[Chunk]) -> Iterator[pa.Table]:
         """Yield a block for each of these chunks; what goes wrong is the last one."""
@@ -63,7 +65,8 @@ class ActorWork:
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """Yield a block for each chunk of the units that a block names; what goes wrong is the last one."""
-        yield from self.work.done(self.chunks(block))
+        done = self.work.done(self.chunks(block))
+        yield from done if block.num_rows == 1 else joined_blocks(done)
 
     def chunks(self, block: pa.Table) -> Iterator[Chunk]:
         """Yield the chunks of the units, or raise what went wrong when the actor started."""

@@ -25,7 +25,8 @@ class Unit:
     The same source in the same version always gives the same units with the same ids. `schema` is what
     the source needs to read every unit alike (the types its files hold), `detail` whatever else it needs; only the
     source looks at them. A stream that was staged in part before is read on from where it `begun`. A unit that is
-    wanted `as_is` comes in the binary form that its plan's `wire` tells.
+    wanted `as_is` comes in the binary form that its plan's `wire` tells. Units that are `is_small` may be read by one
+    task, one after the other.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Unit:
     detail: object = field(default=None, repr=False, compare=False)
     begun: Begun | None = field(default=None, compare=False)
     as_is: bool = field(default=False, compare=False)
+    is_small: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -128,6 +128,32 @@ def test_every_unit_comes_whole() -> None:
     assert tally.account.read == sum(rows.values())
     assert tally.account.loaded == sum((n + 1) // 2 for n in rows.values())
     assert tally.account.filtered == sum(n // 2 for n in rows.values())
+
+
+def small_units(count: int) -> tuple[dict[str, int], list[Unit]]:
+    rows = {f"u{n}": n % 25 for n in range(count)}
+    return rows, [replace(unit, is_small=True) for unit in units_of(rows)]
+
+
+def test_small_units_share_tasks_and_come_whole() -> None:
+    rows, units = small_units(100)
+
+    with RayEngine().run(units, Rows(rows), (EvenOnly(),), count) as results:
+        tally = whole(units, results)
+
+    assert tally.account.read == sum(rows.values())
+
+
+def test_an_error_in_a_unit_that_shares_its_task_arrives_as_it_was_raised() -> None:
+    _, units = small_units(100)
+    failing = Failing(ContractViolationError("wrong", column="x"), in_unit="u57")
+
+    with (
+        RayEngine().run(units, failing.read, (), count) as results,
+        pytest.raises(ContractViolationError, match="wrong") as caught,
+    ):
+        list(results)
+    assert caught.value.context == {"column": "x"}
 
 
 def test_the_rows_come_as_they_were_read() -> None:

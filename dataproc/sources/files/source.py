@@ -26,6 +26,9 @@ from dataproc.sources.files.recognition import Dialect, Recognition
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.files.tracking import choose
 
+SMALL_FILE = 256 * 1024
+"""Bytes of a file that takes less time to read than a task to begin."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
@@ -65,7 +68,8 @@ class FileSource:
         """Return a unit with its details; where damage is passed over, it cannot promise its rows."""
         damage = unit.detail if isinstance(unit.detail, str) else None
         rows = None if self.skips_bad else unit.rows
-        return replace(unit, rows=rows, detail=Details(dialect, damage, unit.rows, partition))
+        is_small = unit.span is None and unit.size <= SMALL_FILE
+        return replace(unit, rows=rows, detail=Details(dialect, damage, unit.rows, partition), is_small=is_small)
 
     def holds_data(self, file: FoundFile) -> bool:
         """Return whether a file is not an empty marker such as `_SUCCESS`, whose name has no format."""

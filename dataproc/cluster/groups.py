@@ -1,0 +1,50 @@
+"""Small units together: what a task of Ray costs is more than what it takes to read a small file."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+
+from dataproc.domain.unit import Unit
+
+GROUP_BYTES = 4 * 1024 * 1024
+GROUP_UNITS = 100
+GROUPS = 16
+"""Groups that there are at least, so that all workers have some, and that a lost one costs little."""
+BLOCK_BYTES = 1024 * 1024
+"""Chunks are handed on together up to this size; larger ones alone."""
+
+
+def grouped(units: Sequence[Unit]) -> list[tuple[Unit, ...]]:
+    """Return the units in groups, in their order; each group is read by one task, and only small units share one."""
+    most = min(GROUP_UNITS, -(-len(units) // GROUPS))
+    groups: list[list[Unit]] = []
+    size = 0
+    for unit in units:
+        fits = bool(groups) and len(groups[-1]) < most and size + unit.size <= GROUP_BYTES
+        if fits and unit.is_small and groups[-1][-1].is_small:
+            groups[-1].append(unit)
+            size += unit.size
+        else:
+            groups.append([unit])
+            size = unit.size
+    return [tuple(group) for group in groups]
+
+
+def grouped_numbers(units: Sequence[Unit]) -> list[list[int]]:
+    """Return the numbers of the units in the same groups."""
+    numbers = iter(range(len(units)))
+    return [[next(numbers) for _ in group] for group in grouped(units)]
+
+
+def joined_blocks(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the rows of small blocks as one block; those before an error come before it."""
+    held: list[pa.Table] = []
+    size = 0
+    for block in blocks:
+        held.append(block)
+        size += block.nbytes
+        if size >= BLOCK_BYTES:
+            yield pa.concat_tables(held)
+            held, size = [], 0
+    if held:
+        yield pa.concat_tables(held)
