@@ -248,7 +248,7 @@ def run_of(claim: Claim) -> SourceRun:
 def surroundings(settings: Settings, connection: Connection | None) -> Surroundings:
     """Return what sources are given besides their specification."""
     return Surroundings(
-        open_secrets(settings), connection, settings.files_root, python_modules=settings.python_modules,
+        open_secrets(settings), connection, settings.files_root, python_modules=settings.python_modules, isolated=True,
         throttle=throttle_of(settings), rejected=None if settings.warehouse_url is None else open_rejects(settings),
     )  # fmt: skip
 

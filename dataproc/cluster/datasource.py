@@ -9,6 +9,7 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 from typing_extensions import override
 
+from dataproc.cluster.attempts import attempted
 from dataproc.cluster.groups import joined_blocks
 from dataproc.cluster.travel import CHUNKS, pack, pack_failure
 from dataproc.domain.chunk import Chunk
@@ -47,7 +48,7 @@ def failing_blocks(read: Read, group: Sequence[Unit]) -> Iterator[pa.Table]:
     """Yield each chunk as a block; what goes wrong is the last one."""
     try:
         for unit in group:
-            for chunk in read(unit):
+            for chunk in read(attempted(unit)):
                 yield pack(chunk)
     except Exception as exc:  # noqa: BLE001 - it is raised again where the results are read
         yield pack_failure(CHUNKS, exc)

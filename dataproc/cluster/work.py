@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from dataproc.cluster.attempts import attempted
 from dataproc.cluster.datasource import Read
 from dataproc.cluster.groups import joined_blocks
 from dataproc.cluster.travel import LOADED, pack_failure, pack_loaded, unpack
@@ -74,7 +75,7 @@ class ActorWork:
             raise self.failure
         numbers: list[Any] = block[UNIT].to_pylist()
         for number in numbers:
-            for chunk in self.read(self.units[number]):
+            for chunk in self.read(attempted(self.units[number])):
                 # Ray interrupts tasks of a run that ends early; actors it only tells.
                 if ray.get_runtime_context().is_canceled():
                     return

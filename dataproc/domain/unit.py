@@ -26,7 +26,8 @@ class Unit:
     the source needs to read every unit alike (the types its files hold), `detail` whatever else it needs; only the
     source looks at them. A stream that was staged in part before is read on from where it `begun`. A unit that is
     wanted `as_is` comes in the binary form that its plan's `wire` tells. Units that are `is_small` may be read by one
-    task, one after the other.
+    task, one after the other. The bytes of an `isolated` unit are decoded in a process that may die: an earlier attempt
+    to read it ended its process, or this process must live on.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Unit:
     begun: Begun | None = field(default=None, compare=False)
     as_is: bool = field(default=False, compare=False)
     is_small: bool = field(default=False, compare=False)
+    isolated: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ from dataproc.sources.database.source import database_connector, database_source
 from dataproc.sources.external.dlt import DltResourceSource
 from dataproc.sources.external.plugins import PluginConnector, plugin_source
 from dataproc.sources.files.factory import files_source, s3_source
+from dataproc.sources.files.isolated import IsolatedReaders
+from dataproc.sources.files.readers import Readers, ReadersHere
 from dataproc.sources.files.run import SourceRun
 from dataproc.sources.rejected.source import RejectedSource
 from dataproc.sources.rest.connection import rest_connection
@@ -50,6 +52,12 @@ class Surroundings:
     throttle: Throttle = UNLIMITED
     contract: Contract = NO_CONTRACT
     rejected: RejectedRows | None = None
+    isolated: bool = False
+
+    @property
+    def readers(self) -> Readers:
+        """What decodes files: processes that may die, where this one has other work (`isolated`)."""
+        return IsolatedReaders() if self.isolated else ReadersHere()
 
     @property
     def text_columns(self) -> frozenset[str]:
@@ -61,10 +69,14 @@ def source_for(spec: AnySource, around: Surroundings) -> Source:  # noqa: PLR091
     """Return the source that `spec` means."""
     match spec:
         case S3Source():
-            return s3_source(spec, s3_service(around), around.columns, around.run, around.contract)
+            return s3_source(
+                spec, s3_service(around), around.columns, around.run, contract=around.contract, readers=around.readers
+            )
         case FilesSource():
             service, columns = s3_service(around), around.columns
-            return files_source(spec, around.files_root, service, columns, around.run, contract=around.contract)
+            return files_source(
+                spec, around.files_root, service, columns, around.run, contract=around.contract, readers=around.readers
+            )
         case RestSource():
             connection = rest_connection(around.connection)
             return ApiSource(spec, connection, around.secrets, around.throttle, around.columns)
@@ -99,7 +111,7 @@ def connector_for(around: Surroundings) -> Connector:
         return database_connector(connection, around.secrets, around.files_root)
     match connection.kind if connection else "":
         case "s3":
-            return S3Connector(s3_service(around))
+            return S3Connector(s3_service(around), around.readers)
         case "rest":
             return RestConnector(rest_connection(connection), around.secrets, around.throttle)
         case "plugin":

@@ -98,7 +98,7 @@ def whole(source: Source, columns: Sequence[str], max_bytes: int) -> pa.Table:
         demand_columns(plan.schema, columns)
         parts, size = [plan.schema.empty_table().select(list(columns))], 0
         for unit in plan.units:
-            for chunk in source.read(unit):
+            for chunk in source.read(replace(unit, isolated=True)):
                 if chunk.rejects.num_rows:
                     msg = f"enrich.from: {chunk.rejects.num_rows} rows of the lookup cannot be read; mend them there"
                     raise BadDataError(msg, unit=unit.id)

@@ -317,6 +317,25 @@ def test_a_unit_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class KilledUnlessIsolated:
+    """Kills its own process, unless the bytes of the unit are to be decoded in another one."""
+
+    def __call__(self, unit: Unit) -> Iterator[Chunk]:
+        if not unit.isolated:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from Rows({unit.id: 50})(unit)
+
+
+def test_a_unit_whose_worker_has_died_is_decoded_in_another_process(tmp_path: Path) -> None:
+    units = units_of({"u1": 50})
+
+    with RayEngine(task_retries=1).run(units, KilledUnlessIsolated(), (), count) as results:
+        tally = whole(units, results)
+
+    assert tally.account.loaded == 50
+
+
+@dataclass(frozen=True, slots=True)
 class Slow:
     """Reads for a minute, and leaves a trace of being alive."""
 

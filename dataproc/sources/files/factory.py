@@ -11,6 +11,7 @@ from dataproc.ports.pipeline import Source
 from dataproc.sources.files.archive import ArchivedSource, S3Archive
 from dataproc.sources.files.globs import Selection
 from dataproc.sources.files.local import LocalStorage
+from dataproc.sources.files.readers import Readers
 from dataproc.sources.files.run import SourceRun
 from dataproc.sources.files.source import FileSource
 from dataproc.sources.s3.service import S3Service
@@ -25,14 +26,16 @@ def s3_source(
     service: S3Service,
     columns: SourceColumns,
     run: SourceRun | None,
+    *,
     contract: Contract = NO_CONTRACT,
+    readers: Readers,
 ) -> Source:
     """Return the source of objects; `run`: that for which it is read, `None` when it is only planned."""
     storage = s3_storage(spec, service, run)
     archive = archive_of(spec, service, run)
     if archive is not None and storage.selection.has(f"{archive.root}{SOME_KEY}"):
         raise InvalidSpecError("archive/path: the path of this source would read it as well; exclude it, or move it")
-    return kept(FileSource(storage, spec, columns, contract), archive)
+    return kept(FileSource(storage, spec, columns, contract, readers), archive)
 
 
 def files_source(
@@ -43,12 +46,13 @@ def files_source(
     run: SourceRun | None,
     *,
     contract: Contract = NO_CONTRACT,
+    readers: Readers,
 ) -> Source:
     """Return the source of files below a folder; `service` is where an archive goes."""
     if root is None:
         raise SetupError("kind files: reading files is switched off; set DATAPROC_FILES_ROOT to a folder")
     storage = LocalStorage(root, spec.paths, spec.exclude)
-    return kept(FileSource(storage, spec, columns, contract), archive_of(spec, service, run))
+    return kept(FileSource(storage, spec, columns, contract, readers), archive_of(spec, service, run))
 
 
 def s3_storage(spec: S3Source, service: S3Service, run: SourceRun | None) -> S3Storage:

@@ -21,11 +21,15 @@ BY_NAME: dict[str, FormatName] = {
 }  # fmt: skip
 
 
-class FileFormat(Protocol):
-    """A way to cut files into units and to read a unit. It travels to workers, so it pickles."""
+class FilePlanning(Protocol):
+    """A way to cut files into units. It travels to other processes, so it pickles."""
 
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
         """Return units that cover all rows of `files` exactly once."""
+
+
+class FileFormat(FilePlanning, Protocol):
+    """A way to cut files into units and to read a unit."""
 
     def shown(self, schema: pa.Schema) -> pa.Schema:
         """Return the schema of the rows that come from units which carry `schema`."""

@@ -18,6 +18,7 @@ from dataproc.sources.files.compression import allowed, too_large
 from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.formats import empty_file, readable
 from dataproc.sources.files.odd_texts import without_odd_texts
+from dataproc.sources.files.parquet_encryption import refuse_encrypted
 from dataproc.sources.files.repeated import parts, repeated_columns
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.schemas import conformed, note_on_case, plain_schema, unified
@@ -135,6 +136,7 @@ def footer_of(storage: Storage, file: FoundFile) -> Footer:
     if file.size == 0:
         raise empty_file(file.uri, "parquet")
     with storage.open(file.uri, file.version, file.size) as source, readable(file.uri, "parquet"):
+        refuse_encrypted(source, file.uri)
         found = opened(source)
         return Footer(plain_schema(found.schema_arrow, file.uri), groups_of(found.metadata))
 

@@ -1,7 +1,7 @@
 """The source of files: a place that has them, and a format that reads them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 import pyarrow as pa
@@ -22,10 +22,12 @@ from dataproc.sources.files.json_lines import JsonLinesFormat
 from dataproc.sources.files.lines import TextForm
 from dataproc.sources.files.parquet import ParquetFormat
 from dataproc.sources.files.partitions import Partition, partitions_of, with_partition
+from dataproc.sources.files.readers import Readers, ReadersHere
 from dataproc.sources.files.recognition import Dialect, Recognition
 from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.files.tracking import choose
 
+TEXT_FORMATS = ("csv", "jsonl", "json")
 SMALL_FILE = 256 * 1024
 """Bytes of a file that takes less time to read than a task to begin."""
 
@@ -38,6 +40,7 @@ class FileSource:
     options: FileOptions
     columns: SourceColumns = EVERYTHING_INFERRED
     contract: Contract = NO_CONTRACT
+    readers: Readers = field(default_factory=ReadersHere)
 
     def plan(self, memory: Memory = BLANK) -> SourcePlan:
         """Find the files that `memory` does not have, and cut them into units."""
@@ -46,23 +49,21 @@ class FileSource:
         if not files:
             return SourcePlan((), pa.schema([]))  # all that was loaded before is gone, and nothing new is there
         name = self.options.format if self.options.format != "auto" else common_format(files)
-        dialect = Recognition(self.storage, self.options, self.text_form).dialect(name, files)
         # The files of other formats tell their types themselves.
-        has_texts = dialect.format in ("csv", "jsonl", "json")
-        columns = (
-            self.columns.with_target(memory.target_columns(), memory.late_columns()) if has_texts else self.columns
-        )
-        plan = self.detailed(self.format(dialect, columns).plan(self.storage, files), files, dialect)
+        columns = self.columns
+        if name in TEXT_FORMATS:
+            columns = columns.with_target(memory.target_columns(), memory.late_columns())
+        plan = self.readers.plan(Planning(self, name, columns), self.storage, files)
         if not choice.files:
             return SourcePlan((), plan.schema)
-        return replace(plan, objects=choice.objects, notes=(*choice.notes, *plan.notes), choices=dialect.choices)
+        return replace(plan, objects=choice.objects, notes=(*choice.notes, *plan.notes))
 
     def detailed(self, plan: SourcePlan, files: Sequence[FoundFile], dialect: Dialect) -> SourcePlan:
         """Return a plan whose units know their dialect, their partition, and what is to become of damage."""
         partitions = partitions_of(files, self.columns.declared) if self.options.partitions == "hive" else {}
         schema = with_partition(plan.schema, partitions[files[0].uri]) if partitions else plan.schema
         units = tuple(self.unit(unit, partitions.get(unit.uri), dialect) for unit in plan.units)
-        return replace(plan, units=units, schema=schema)
+        return replace(plan, units=units, schema=schema, choices=dialect.choices)
 
     def unit(self, unit: Unit, partition: Partition | None, dialect: Dialect) -> Unit:
         """Return a unit with its details; where damage is passed over, it cannot promise its rows."""
@@ -95,7 +96,10 @@ class FileSource:
             return iter([lost(details.damage, unit.uri, form.shown(schema))])
         if not unit.size:
             return iter(())
-        pieces = step_by_step(form.read(self.storage, unit, schema))
+        if unit.isolated:
+            pieces = self.readers.read(form, self.storage, unit, schema)
+        else:
+            pieces = step_by_step(form.read(self.storage, unit, schema))
         return tolerated(pieces, unit.uri, form.shown(schema), details.promised) if self.skips_bad else pieces
 
     @property
@@ -130,6 +134,21 @@ class FileSource:
                 return JsonArrayFormat(options.records, columns, form, self.skips_bad, self.contract)
             case _:
                 assert_never(dialect.format)
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """Plans the files of a source of which the names, or the specification, say that they have a format."""
+
+    source: FileSource
+    name: FormatName
+    columns: SourceColumns
+
+    def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
+        """Find out how text files are read, and cut all files into units."""
+        source = self.source
+        dialect = Recognition(storage, source.options, source.text_form).dialect(self.name, files)
+        return source.detailed(source.format(dialect, self.columns).plan(storage, files), files, dialect)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataproc.ports.connector import Discovered
 from dataproc.sources.files.formats import format_of
 from dataproc.sources.files.globs import Selection, escaped
 from dataproc.sources.files.listing import pages
+from dataproc.sources.files.readers import Readers
 from dataproc.sources.files.source import FileSource
 from dataproc.sources.s3.connection import SCHEME
 from dataproc.sources.s3.errors import translated
@@ -29,6 +30,7 @@ class S3Connector:
     """What can be asked of an S3 bucket; names are as a job of this connection writes them in `path`."""
 
     service: S3Service
+    readers: Readers
 
     @property
     def place(self) -> tuple[str, str]:
@@ -65,7 +67,8 @@ class S3Connector:
     def look(self, start: str, name: str) -> Discovered:
         """Return the columns of a file, and its rows if it tells them; one that cannot be read has none."""
         spec = S3Source(kind="s3", path=start + name)
-        source = FileSource(S3Storage(self.service, Selection((escaped(start + name),))), spec)
+        selection = Selection((escaped(start + name),))
+        source = FileSource(S3Storage(self.service, selection), spec, readers=self.readers)
         try:
             plan = source.plan()
         except (BadDataError, ContractViolationError):
