@@ -4,6 +4,7 @@ A process serves one task at a time and is kept for the next one. When it dies, 
 again, each alone in a new process; the one whose process dies again is damaged.
 """
 
+import atexit
 import logging
 import os
 import subprocess
@@ -136,11 +137,20 @@ class ReaderProcesses:
             self.idle.append(reader)
             return True
 
+    def end(self) -> None:
+        """End the processes that wait, unless they belong to a parent of this process."""
+        with self.lock:
+            found, self.idle = self.idle, []
+        for reader in found if self.owner == os.getpid() else []:
+            reader.end()
+
 
 @cache
 def reader_processes() -> ReaderProcesses:
-    """Return the processes of this one."""
-    return ReaderProcesses()
+    """Return the processes of this one, which end with it."""
+    processes = ReaderProcesses()
+    atexit.register(processes.end)
+    return processes
 
 
 @dataclass(frozen=True, slots=True)
