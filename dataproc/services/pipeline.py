@@ -62,6 +62,9 @@ class Pipeline:
             except LateColumnError as exc:
                 refused = exc
                 late |= late_columns_of(exc)
+        else:
+            msg = f"{refused} (the run was planned {MAX_PLANS} times, each time with the columns that it had met)"
+            raise LateColumnError(msg, **refused.context) from refused
         raise refused
 
     def load_plan(self, plan: SourcePlan, load_id: LoadId, monitor: Monitor) -> Published:

@@ -85,11 +85,12 @@ def joined(one: Kind, other: Kind) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The columns of the start of a file with their kinds, how many rows showed them, and notes on the file."""
+    """The columns of the start of a file with their kinds, how many rows showed them, notes on it, and its damage."""
 
     kinds: Mapping[str, Kind]
     rows: int
     notes: tuple[str, ...] = ()
+    damage: str | None = None
 
 
 def kinds_of(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import MAX_PREC, Context, Decimal
 from functools import lru_cache
 
 import pyarrow as pa
@@ -19,10 +19,12 @@ from dataproc.transforms.columns import cells_of, demand_text, with_column, with
 from dataproc.transforms.operations import Outcome
 from dataproc.transforms.types import arrow_type
 
-BLANKS = r"[\s\x{a0}\x{2007}\x{2009}\x{202f}]"
+BLANKS = r"[\s\x{a0}\x{2007}\x{2009}\x{202f}\x{3000}]"
 """White space, and the spaces that keep a number on one line."""
-MINUS = r"[-\x{2212}]"
-SIGNS: Mapping[str, str] = {"'": r"['\x{2019}]", " ": BLANKS}
+MINUS = r"[-\x{2212}\x{2013}]"
+SIGN = r"[-+\x{2212}\x{2013}]"
+SPACES = r"[ \x{a0}\x{2007}\x{2009}\x{202f}]"
+SIGNS: Mapping[str, str] = {"'": r"['\x{2019}]", " ": SPACES}
 """What is read as the sign between groups of digits; others stand for themselves."""
 
 
@@ -82,8 +84,9 @@ def plain_numbers(text: Cells, form: NumbersSpec) -> Cells:
 
 def hundredths(text: Cells, are_meant: Mask) -> Cells:
     """Return some numbers divided by 100, without a change of their digits."""
+    exact = Context(prec=MAX_PREC)
     found = [
-        f"{Decimal(str(each)).scaleb(-2):f}" if is_meant and each is not None else each
+        f"{Decimal(str(each)).scaleb(-2, exact):f}" if is_meant and each is not None else each
         for each, is_meant in zip(text.to_pylist(), are_meant.tolist(), strict=True)
     ]
     return pa.array(found, pa.string())
@@ -98,20 +101,24 @@ def sign_pattern(sign: str) -> str:
 def pattern_of(form: NumbersSpec) -> str:
     """Return the pattern that numbers of a form match.
 
-    Groups have three digits, or, as in India, two before the last three. A minus stands before or after the number, or
-    parentheses around it. One currency sign may stand inside or outside of the minus.
+    Groups have three digits, or, as in India between commas, two before the last three, and do not begin with a zero. A
+    sign stands before or after the number, or parentheses around it. One currency sign may stand beside it.
     """
     decimal = re.escape(form.decimal)
     whole = r"\d+"
     if form.thousands is not None:
         group = sign_pattern(form.thousands)
-        whole = rf"(?:\d+|\d{{1,3}}(?:{group}\d{{3}})+|\d{{1,2}}(?:{group}\d{{2}})*{group}\d{{3}})"
+        whole = rf"\d+|[1-9]\d{{0,2}}(?:{group}\d{{3}})+"
+        if form.thousands == ",":
+            whole += r"|[1-9]\d?(?:,\d{2})*,\d{3}"
+        whole = f"(?:{whole})"
     number = rf"(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)"
     if form.percent:
         number += rf"{BLANKS}*%?"
-    forms = [number]
+    forms, more = [number], ""
     if form.currency:
-        forms += [rf"\p{{Sc}}{BLANKS}*{MINUS}?{number}", rf"{number}{BLANKS}*\p{{Sc}}"]
-    body = "|".join(forms)
-    signed = rf"{MINUS}?{BLANKS}*(?:{body})|(?:{body}){MINUS}|[(](?:{body})[)]"
+        forms += [rf"\p{{Sc}}{BLANKS}*{number}", rf"{number}{BLANKS}*\p{{Sc}}"]
+        more = rf"|\p{{Sc}}{BLANKS}*{SIGN}{BLANKS}*{number}"
+    body = f"(?:{'|'.join(forms)})"
+    signed = rf"{SIGN}?{BLANKS}*{body}|{body}{BLANKS}*{MINUS}|[(]{BLANKS}*{body}{BLANKS}*[)]{more}"
     return rf"^{BLANKS}*(?:{signed}){BLANKS}*$"

@@ -13,7 +13,7 @@ import pytest
 
 from dataproc.domain.chunk import Chunk, LoadedChunk
 from dataproc.domain.destination import Destination
-from dataproc.domain.errors import ClusterUnavailableError, DataprocError, LateColumnError
+from dataproc.domain.errors import ClusterUnavailableError, ContractViolationError, DataprocError, LateColumnError
 from dataproc.domain.job import JobId
 from dataproc.domain.sources.files import FilesSource
 from dataproc.domain.unit import Unit
@@ -100,6 +100,14 @@ def test_a_late_key_of_which_nothing_is_known_fails_with_what_to_do(
         load(tmp_path, warehouse_url, form=form)
 
     assert query.table("sales.orders") == []
+
+
+def test_a_late_key_with_a_reserved_name_is_refused(tmp_path: Path, warehouse_url: str, query: Query) -> None:
+    query("CREATE TABLE sales.orders (id bigint, pad text)")
+    (tmp_path / "a.jsonl").write_text(as_text(records({"id": -1, "__position": 1}), "jsonl"))
+
+    with pytest.raises(ContractViolationError, match="has a reserved name"):
+        load(tmp_path, warehouse_url, contract="evolve")
 
 
 @pytest.mark.parametrize("way", ["auto", "staged"])

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dataproc.domain.errors import BadDataError
+from dataproc.domain.errors import BadDataError, ContractViolationError
 from dataproc.domain.source_columns import SourceColumns, TargetColumn
 from dataproc.domain.sources.files import FilesSource
 from dataproc.domain.unit import SourcePlan
@@ -123,6 +123,92 @@ def test_the_sign_that_is_given_wins(tmp_path: Path) -> None:
     assert plan.choices == ()
 
 
+HF = {"header": False}
+DIVIDED_BY: dict[str, tuple[str, dict[str, Any], str]] = {
+    "quoted lists": ('id,"a;b;c"\n1,"x;y;z"\n', {}, ","),
+    "quoted lists without a header": ('1,"a;b;c"\n2,"d;e;f"\n', HF, ","),
+    "quoted cells with a comma": ('"Datum";"Betrag, EUR"\n"2026";"1,50"\n"2027";"3,50"\n', {}, ";"),
+    "quoted cells with a comma, no header": ('"a";"1,50"\n"b";"2,50"\n', HF, ";"),
+    "names with commas": ('"Name, Vorname";"Ort, Land"\n"M, A";"B, D"\n', {}, ";"),
+    "names and decimal commas": ("Datum;Betrag, EUR;Saldo, EUR\n2026;1,50;2,50\n2027;3,50;4,00\n", {}, ";"),
+    "decimal commas without a header": ("2026;1,50\n2027;2,50\n", HF, ";"),
+    "decimal commas in all cells": ("1,5;2,5;3,5\n4,5;5,5;6,5\n", HF, ";"),
+    "a regular list": ("id,lat|lon|alt\n1,2|3|4\n2,5|6|7\n", {}, ","),
+    "a regular list without a header": ("1,a|b|c\n2,d|e|f\n", HF, ","),
+    "ragged commas": ("id,name,notes;etc\n1,a,b;c\n2,a,b,c;d\n3,x,y,z;w\n", {}, ","),
+    "ragged commas without a header": ("1,a\n2,b,c\n3,d\n4,e,f\n", HF, ","),
+    "names that are given": ("x\n1,2,3\n4,5,6\n", {"columns": ["a", "b", "c"]}, ","),
+    "names that are given, no header": ("1\n4,5,6\n7,8,9\n", HF | {"columns": ["a", "b", "c"]}, ","),
+    "a title before the header": ("Report\nid,name\n1,a\n", {}, ","),
+    "carriage returns": ("a;b\r1;2\r3;4\r", {}, ";"),
+}
+
+
+@pytest.mark.parametrize("name", DIVIDED_BY)
+def test_the_sign_is_the_one_that_a_reader_would_see(tmp_path: Path, name: str) -> None:
+    text, options, sign = DIVIDED_BY[name]
+
+    plan, _, _ = plan_and_rows(tmp_path, {"a.csv": text}, csv=options)
+
+    expected = {",": "commas", ";": "semicolons"}[sign]
+    assert plan.choices[0].startswith(f"CSV: cells are separated by {expected}")
+
+
+def test_no_row_of_a_file_with_a_title_or_ragged_rows_is_read_as_one_cell(tmp_path: Path) -> None:
+    _, rows, rejects = plan_and_rows(tmp_path, {"a.csv": "Report\nid,name\n1,a\n"})
+    assert (rows, len(rejects)) == ([], 2)
+
+    _, rows, rejects = plan_and_rows(tmp_path, {"a.csv": "1,a\n2,b,c\n3,d\n4,e,f\n"}, csv=HF)
+    assert (len(rows), len(rejects)) == (2, 2)
+
+
+def test_a_packed_text_table_prefers_tabs(tmp_path: Path) -> None:
+    data = b"day\tprice, EUR\n1\t1,50\n2\t2,50\n"
+
+    plan, _, _ = plan_and_rows(tmp_path, {"a.tsv.gz": gzip.compress(data)})
+
+    assert plan.schema.names == ["day", "price, EUR"]
+
+
+def test_files_without_a_header_have_the_same_cells(tmp_path: Path) -> None:
+    with pytest.raises(ContractViolationError, match=r"b\.csv has 1 cells in a record, but files://a\.csv has 2"):
+        plan_and_rows(tmp_path, {"a.csv": "1,2\n", "b.csv": "1;2\n"}, csv=HF)
+
+
+def test_a_first_file_with_only_a_header_does_not_decide(tmp_path: Path) -> None:
+    plan, _, _ = plan_and_rows(tmp_path, {"a.csv": "id\n", "b.csv": "id;x\n1;2\n"})
+    assert plan.choices[0].endswith("b.csv")
+
+
+def test_an_empty_array_does_not_decide_the_form_of_json(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {"a.json": "[]\n", "b.json": '{"id": 1}\n{"id": 2}\n'}
+
+    _, rows, _ = plan_and_rows(tmp_path, files)
+
+    assert rows == [{"id": 1}, {"id": 2}]
+
+
+def test_a_broken_first_line_does_not_hide_json_lines(tmp_path: Path) -> None:
+    _, rows, rejects = plan_and_rows(tmp_path, {"a.json": '{"id": 1,}\n{"id": 2}\n{"id": 3}\n'})
+
+    assert (rows, len(rejects)) == ([{"id": 2}, {"id": 3}], 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"PK\x03\x04" + bytes(range(256)), "a zip archive"), (b"\xfd7zXZ\0" + bytes(range(256)), "an xz archive")],
+)
+def test_files_that_are_not_text_are_named(tmp_path: Path, data: bytes, words: str) -> None:
+    with pytest.raises(BadDataError, match=words):
+        plan_and_rows(tmp_path, {"a.csv": data})
+
+
+def test_many_blank_lines_before_a_header_take_no_time(tmp_path: Path) -> None:
+    _, rows, _ = plan_and_rows(tmp_path, {"a.csv": "\n" * 80_000 + "a;b\n1;2\n"})
+
+    assert rows == [{"a": 1, "b": 2}]
+
+
 @pytest.mark.parametrize("name", ["a.tsv", "a.tab", "a.txt", "a.TSV", "a.csv"])
 def test_text_tables_are_known_by_their_names(tmp_path: Path, name: str) -> None:
     assert plan_and_rows(tmp_path, {name: "id\tname\n1\tx\n"})[1] == [{"id": 1, "name": "x"}]
@@ -158,14 +244,15 @@ def test_other_encodings_are_refused_with_what_to_do(tmp_path: Path, encoding: s
     assert len(rows) == 101
 
 
-def test_a_file_in_another_encoding_is_skipped_where_damage_is(tmp_path: Path) -> None:
-    files: dict[str, str | bytes] = {"a.csv": "id;name\n1;ü\n".encode("cp1252"), "b.csv": "id;name\n2;ü\n"}
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16-le"])
+def test_a_file_in_another_encoding_is_skipped_as_a_whole_where_damage_is(tmp_path: Path, encoding: str) -> None:
+    other = "id;name\n1;x\n2;ü\n3;y\n".encode(encoding)
 
-    plan, rows, rejects = plan_and_rows(tmp_path, files, on_bad_file="skip")
+    plan, rows, rejects = plan_and_rows(tmp_path, {"a.csv": other, "b.csv": "id;name\n4;ü\n"}, on_bad_file="skip")
 
-    assert [row for row in rows if row["id"] == 2] == [{"id": 2, "name": "ü"}]
+    assert rows == [{"id": 4, "name": "ü"}]
     assert "a.csv" in plan.notes[0]
-    assert len(rejects) == 1
+    assert [(each["rule"], "none of its rows was read" in each["reason"]) for each in rejects] == [("file", True)]
 
 
 HEADERS: dict[str, tuple[str, list[str], list[list[Any]], str]] = {
@@ -175,6 +262,8 @@ HEADERS: dict[str, tuple[str, list[str], list[list[Any]], str]] = {
     "an end without cells": ("a,b,\n1,2\n3,4\n", ["a", "b"], [[1, 2], [3, 4]], ""),
     "an end with cells": ("a,b,\n1,2,\n3,4,\n", ["a", "b", "c2"], [[1, 2, None], [3, 4, None]], "c2"),
     "only a header": ("a,b,\n", ["a", "b"], [], ""),
+    "an end without cells in most records": ("a,b,\n1,2\n3,4\n", ["a", "b"], [[1, 2], [3, 4]], ""),
+    "two ends without cells": ("a,b,,\n1,2\n3,4\n", ["a", "b"], [[1, 2], [3, 4]], ""),
 }
 
 

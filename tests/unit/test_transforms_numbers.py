@@ -52,6 +52,13 @@ READ: tuple[tuple[dict[str, Any], str, str], ...] = (
     (ENGLISH | {"currency": True}, "$-5", "-5"),
     (ENGLISH | {"currency": True}, "($5.00)", "-5.00"),
     ({"currency": True}, "¥ 5", "5"),
+    ({"currency": True}, "€ - 5", "-5"),
+    ({}, "+5", "5"),
+    ({}, "( 5 )", "-5"),
+    ({}, "5 -", "-5"),
+    ({}, "\u20135", "-5"),
+    ({"percent": True}, "12345678901234567890123456789%", "123456789012345678901234567.89"),
+    ({"percent": True}, "1.0000000000000000000000000000001%", "0.010000000000000000000000000000001"),
 )
 REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     ({}, "1,5"), ({}, "1 000"), ({}, ""), ({}, "-"), ({}, "."), ({}, "5%"), ({}, "5 €"), ({}, "1e5"), ({}, "0x1F"),
@@ -59,6 +66,9 @@ REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     (GERMAN, "1.2345"),
     (GERMAN, "1,234,567"), (ENGLISH, "1,23"), (ENGLISH, "1234,567"), (FRENCH, "1 23"), ({"percent": True}, "%"),
     ({"percent": True}, "5%%"), ({"currency": True}, "€5€"), ({"currency": True}, "EUR 5"), (GERMAN, "1..234"),
+    (GERMAN, "0.500"), (GERMAN, "00.500"), (ENGLISH, "0,500"), (ENGLISH, "000,500,000"), (GERMAN, "12.34.567"),
+    (FRENCH, "10 20 300"), (FRENCH, "1\n234"), (FRENCH, "1\t234"), ({"currency": True}, "-€-5"),
+    ({"currency": True}, "€-5-"), ({"currency": True}, "(€-5)"),
 )  # fmt: skip
 
 

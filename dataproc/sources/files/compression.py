@@ -42,6 +42,14 @@ def packing_of(uri: str, start: bytes) -> Compression | None:
     return next((packed for end, packed in BY_NAME.items() if uri.lower().endswith(end)), None)
 
 
+def without_packing_name(uri: str) -> str:
+    """Return the name of a file in lower case, without what packs it."""
+    name = uri.lower()
+    for end in BY_NAME:
+        name = name.removesuffix(end)
+    return name
+
+
 def is_text(start: bytes) -> bool:
     """Return whether bytes may begin a text: no control characters except those of white space."""
     return all(byte >= 0x20 or byte in b"\t\n\r\f" for byte in start)

@@ -4,13 +4,14 @@ A quoted value may contain newlines, so a large file is cut only where a record 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pyarrow as pa
 
 from dataproc.domain.chunk import Piece
 from dataproc.domain.contract import NO_CONTRACT, Contract
+from dataproc.domain.errors import ContractViolationError
 from dataproc.domain.source_columns import EVERYTHING_INFERRED, SourceColumns
 from dataproc.domain.sources.files import CsvOptions
 from dataproc.domain.unit import SourcePlan, Unit
@@ -46,13 +47,24 @@ class CsvFormat:
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
         """Sample the files, and cut large ones; the columns are those of the first file that has rows."""
         tolerance = Tolerance(self.skips_bad)
-        samples = list(samples_of(partial(self.sampled, storage), files, tolerance))
+        filled = [file for file in files if file.size]
+        samples = list(samples_of(partial(self.sampled, storage), filled, tolerance))
         schema = self.columns.cell_schema(kinds_of(samples, self.contract, self.columns))
-        units = tuple(unit for file in files for unit in self.units(storage, file, schema, tolerance))
+        if not self.options.header and self.options.columns is None:
+            demand_same_columns(filled, samples)
+        damage = {file.uri: sample.damage for file, sample in zip(filled, samples, strict=True)}
+        units = tuple(
+            unit for file in files for unit in self.units(storage, file, schema, tolerance, damage.get(file.uri))
+        )
         return tolerance.checked(SourcePlan(units, schema, notes=first_note(samples)))
 
-    def units(self, storage: Storage, file: FoundFile, schema: pa.Schema, tolerance: Tolerance) -> Iterator[Unit]:
-        """Yield the units of one file."""
+    def units(
+        self, storage: Storage, file: FoundFile, schema: pa.Schema, tolerance: Tolerance, damage: str | None = None
+    ) -> Iterator[Unit]:
+        """Yield the units of one file; none of its rows is read if its sample could not be."""
+        if damage is not None:
+            yield replace(file.unit(schema, size=file.size, rows=None), detail=damage)
+            return
         spans = tolerance.attempt(partial(self.spans, storage, file), lambda _: [])
         if not spans:
             yield file.unit(schema, size=file.size, rows=None)
@@ -91,10 +103,11 @@ class CsvFormat:
         with storage.open(unit.uri, unit.version, size, ahead=True) as file, readable(unit.uri, "csv"):
             if unit.span is None or unit.span[0] == 0:
                 first, parts = lines.peeked(self.parts(file, unit))
-                header = header_of(first[: lines.SAMPLE], self.options, unit.uri)
+                header = header_of(first, self.options, unit.uri)
                 length, before = header.length, first[: header.length].count(b"\n")
             else:
-                header = header_of(self.form.beginning(file, unit.uri), self.options, unit.uri)
+                size = lines.BLOCK if self.options.skip else lines.SAMPLE
+                header = header_of(self.form.beginning(file, unit.uri, size), self.options, unit.uri)
                 parts, length, before = self.parts(file, unit), 0, 0
             reader = BlockReader(self.options, self.form.expected, self.contract, unit, header.names, schema, before)
             with readable(unit.uri, "csv", lambda: reader.line(reader.count)):
@@ -103,6 +116,18 @@ class CsvFormat:
     def parts(self, file: pa.NativeFile, unit: Unit) -> Iterator[bytes]:
         """Yield the text of a unit."""
         return self.form.part(file, unit.uri, *unit.span) if unit.span else self.form.whole(file, unit.uri)
+
+
+def demand_same_columns(files: Sequence[FoundFile], samples: Sequence[Sample]) -> None:
+    """Raise for a file without a header that has more or fewer cells than the first: its columns have no names."""
+    found = [(file.uri, len(sample.kinds)) for file, sample in zip(files, samples, strict=True) if sample.rows]
+    for uri, cells in found[1:]:
+        if cells != found[0][1]:
+            msg = (
+                f"{uri} has {cells} cells in a record, but {found[0][0]} has {found[0][1]}, and without a header "
+                "nothing shows which are missing; give all files the same cells, or name them by `csv.columns`"
+            )
+            raise ContractViolationError(msg, uri=uri)
 
 
 def note_on_names(generated: Sequence[str], uri: str) -> tuple[str, ...]:

@@ -26,7 +26,14 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 """Byte order marks (Unicode 16.0, 23.8) and the codec that reads them; that of UTF-32 begins with that of UTF-16."""
-MARK_SIZE = max(len(mark) for mark, _ in MARKS)
+BINARY = (
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\xfd7zXZ\0", "an xz archive"),
+    (b"\x1f\x8b", "packed by gzip"),
+    (b"PAR1", "a Parquet file"),
+    (b"Obj\x01", "an Avro file"),
+)
+"""First bytes of files that are taken for text by mistake."""
 
 codecs.register_error(WRONG, wrong_byte)
 
@@ -52,7 +59,10 @@ def encoding_of(start: bytes) -> str:
 
 def refuse_other_encodings(sample: bytes, uri: str) -> None:
     """Raise `BadDataError` for the start of a text that is not UTF-8; a character may be cut off at its end."""
-    if sample.count(b"\0") > len(sample) // 8:
+    found = next((name for magic, name in BINARY if sample.startswith(magic)), None)
+    if found is not None:
+        raise BadDataError(f"{uri} is {found}, not text; unpack it, or give its `format`", uri=uri)
+    if any(sample[at::2].count(b"\0") > len(sample) // 4 for at in (0, 1)):
         msg = f"{uri} is UTF-16 or UTF-32 without a byte order mark; write its encoding, such as `encoding: utf-16-le`"
         raise BadDataError(msg, uri=uri)
     try:

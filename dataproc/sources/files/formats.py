@@ -9,7 +9,7 @@ import pyarrow as pa
 from dataproc.domain.chunk import Piece
 from dataproc.domain.errors import BadDataError, DataprocError
 from dataproc.domain.unit import SourcePlan, Unit
-from dataproc.sources.files.compression import BY_NAME as PACKINGS
+from dataproc.sources.files.compression import without_packing_name
 from dataproc.sources.files.reasons import origin_of, reason_of
 from dataproc.sources.files.storage import FoundFile, Storage
 
@@ -40,9 +40,7 @@ class FileFormat(FilePlanning, Protocol):
 
 def format_of(uri: str) -> FormatName | None:
     """Return the format that a file's name tells, if it does."""
-    name = uri.lower()
-    for end in PACKINGS:
-        name = name.removesuffix(end)
+    name = without_packing_name(uri)
     return next((known for end, known in BY_NAME.items() if name.endswith(end)), None)
 
 

@@ -19,6 +19,7 @@ from dataproc.sources.files.json_blocks import BlockDecoder, are_utf8
 from dataproc.sources.inference import NULL, joined
 from dataproc.sources.json_values import BadLineError, Raw, converter, kind_of
 from dataproc.sources.rejects import Reject, reject_table
+from dataproc.sources.schemas import checked_names
 
 Given = TypeVar("Given")
 
@@ -153,7 +154,9 @@ class RecordReader:
         for record in records:
             with suppress(BadLineError):
                 found.append(object_of(record))
-        return {name: kind for name, kind in kinds_in(found).items() if name not in self.schema.names}
+        late = {name: kind for name, kind in kinds_in(found).items() if name not in self.schema.names}
+        checked_names(late, self.uri)
+        return late
 
 
 def kinds_in(records: Iterable[Mapping[str, Raw]]) -> dict[str, Kind]:

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.sources.files import CsvOptions
-from dataproc.sources.files.lines import BOM, LONGEST_LINE, SAMPLE, last_line_end
+from dataproc.sources.files.lines import BOM, LONGEST_LINE, LOOK, SAMPLE, last_line_end
 
 if TYPE_CHECKING:
     import _csv
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 END = "\x00end\x00"
 # Python's reader takes values of up to 128 KiB, unless the process is told otherwise; Arrow's knows no such limit.
 csv.field_size_limit(LONGEST_LINE)
+NEXT_RECORDS = 100
+"""Records that show whether a column without a name at the end of a header is one."""
 LONGEST_RECORD = 100
 """Lines that one record may span when a block has to be repaired."""
 
@@ -36,22 +39,25 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class FirstRecord:
-    """The first record that is neither blank nor a comment, its bytes, and how many cells the next one has."""
+    """The first record that is neither blank nor a comment, its bytes, and how many cells the next ones have.
+
+    They are counted only where the first record ends with an empty cell.
+    """
 
     cells: list[str]
     length: int
-    next_cells: int | None
+    next_counts: tuple[int, ...]
 
 
 def header_of(sample: bytes, options: CsvOptions, uri: str) -> Header:
     """Return the header of a file that begins with `sample`.
 
     A column without a name gets that of its place, as all do in a file without a header: `c0`, `c1`, …. An empty cell
-    at the end of the header is a column only if the records have a cell for it.
+    at the end of the header is a column only if most of the first records have a cell for it.
     """
     skip = len(BOM) if sample.startswith(BOM) else 0
     skip += sum(len(line) for line in islice(io.BytesIO(sample[skip:]), options.skip))
-    found = first_record(sample[skip:], options, uri)
+    found = first_record(sample[skip : skip + SAMPLE], options, uri)
     if found is None:
         return Header(options.columns or (), skip)
     if options.header:
@@ -61,7 +67,11 @@ def header_of(sample: bytes, options: CsvOptions, uri: str) -> Header:
     if not options.header:
         return Header(tuple(f"c{index}" for index in range(len(found.cells))), skip)
     cells = found.cells
-    if len(cells) > 1 and not cells[-1] and (found.next_cells or 0) < len(cells):
+    while (
+        len(cells) > 1
+        and not cells[-1]
+        and sum(count >= len(cells) for count in found.next_counts) * 2 <= len(found.next_counts)
+    ):
         cells = cells[:-1]
     names = with_names(cells)
     return Header(names, skip, tuple(name for name, cell in zip(names, cells, strict=True) if not cell))
@@ -88,9 +98,9 @@ def with_names(cells: Sequence[str]) -> tuple[str, ...]:
 def first_record(sample: bytes, options: CsvOptions, uri: str) -> FirstRecord | None:
     """Return the first record of a text that is neither blank nor a comment."""
     ends = sample.splitlines(keepends=True)
-    before = 0
-    while ends[before:] and (not ends[before].strip(b"\r\n") or is_comment(ends[before], options)):
-        before += 1
+    before = next(
+        (at for at, line in enumerate(ends) if line.strip(b"\r\n") and not is_comment(line, options)), len(ends)
+    )
     try:
         reader = reader_of((line.decode() for line in ends[before:]), options)
         cells = next(reader, None)
@@ -100,11 +110,17 @@ def first_record(sample: bytes, options: CsvOptions, uri: str) -> FirstRecord | 
     if cells is None:
         return None
     length = sum(len(line) for line in ends[: before + reader.line_num])
-    try:
-        next_cells = next((len(record) for record in reader if record), None)
-    except (csv.Error, UnicodeDecodeError):
-        next_cells = None
-    return FirstRecord(cells, length, next_cells)
+    return FirstRecord(cells, length, next_counts(sample[length:], options) if not cells[-1:] or not cells[-1] else ())
+
+
+def next_counts(text: bytes, options: CsvOptions) -> tuple[int, ...]:
+    """Return the numbers of cells of the first records of a text; a reader of the file sees so much of it, too."""
+    lines = [line for line in text[:LOOK].splitlines(keepends=True) if line.strip() and not is_comment(line, options)]
+    reader = reader_of((line.decode(errors="replace") for line in lines[:-1] or lines), options)
+    counts: list[int] = []
+    with suppress(csv.Error):
+        counts.extend(len(record) for record in islice(reader, NEXT_RECORDS))
+    return tuple(counts)
 
 
 def is_comment(line: bytes, options: CsvOptions) -> bool:
@@ -178,8 +194,9 @@ def record_length(found: list[bytes], columns: int, options: CsvOptions) -> int:
     return reader.line_num
 
 
-def reader_of(text: Iterator[str], options: CsvOptions) -> "_csv.Reader":
-    """Return Python's reader, set up as Arrow's is."""
+def reader_of(text: Iterator[str], options: CsvOptions, *, is_strict: bool = False) -> "_csv.Reader":
+    """Return Python's reader, set up as Arrow's is; with `is_strict`, it refuses text after a closing quote."""
+    sign, escape = options.delimiter, options.escape
     if options.quote is None:
-        return csv.reader(text, delimiter=options.delimiter, escapechar=options.escape, quoting=csv.QUOTE_NONE)
-    return csv.reader(text, delimiter=options.delimiter, quotechar=options.quote, escapechar=options.escape)
+        return csv.reader(text, delimiter=sign, escapechar=escape, quoting=csv.QUOTE_NONE)
+    return csv.reader(text, delimiter=sign, quotechar=options.quote, escapechar=escape, strict=is_strict)

@@ -6,16 +6,19 @@ The choice holds for all files of the run.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 from dataproc.domain.sources.files import FileOptions
 from dataproc.sources.files.damage import Tolerance
-from dataproc.sources.files.dialects import ONE_COLUMN, delimiter_of
+from dataproc.sources.files.dialects import Found, delimiter_of
 from dataproc.sources.files.encodings import AUTO
 from dataproc.sources.files.formats import FormatName, readable
 from dataproc.sources.files.lines import BOM, LOOK, Head, TextForm
 from dataproc.sources.files.storage import FoundFile, Storage
-from dataproc.sources.json_values import BadLineError, object_of
+from dataproc.sources.json_values import BadLineError, is_json, object_of
 
+LINES = 10
+"""Lines after a first one that is not an object which may show that a file holds JSON Lines."""
 SIGN_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -50,19 +53,28 @@ class Recognition:
     def of_csv(self, files: Sequence[FoundFile]) -> Dialect:
         """Return the sign between the cells, found from the first file that has a record."""
         options = self.options.csv
+        first: Dialect | None = None
         for file in files:
             head = self.head(file, "csv", partial(self.form.known_head, has_record=self.has_lines))
-            sign = delimiter_of(head, options, file.uri) if options.delimiter == "auto" else options.delimiter
-            if sign is not None:
-                return Dialect("csv", sign, self.choices(file, sign))
-        return Dialect("csv", "," if options.delimiter == "auto" else options.delimiter)
+            found = (
+                delimiter_of(head, options, file.uri)
+                if options.delimiter == "auto"
+                else Found(options.delimiter, has_records=True)
+            )
+            if found is None:
+                continue
+            dialect = Dialect("csv", found.sign, self.choices(file, found))
+            if found.has_records:
+                return dialect
+            first = first or dialect
+        return first or Dialect("csv", "," if options.delimiter == "auto" else options.delimiter)
 
-    def choices(self, file: FoundFile, sign: str) -> tuple[str, ...]:
+    def choices(self, file: FoundFile, chosen: Found) -> tuple[str, ...]:
         """Return the sentence on what was found."""
         found = []
         if self.options.csv.delimiter == "auto":
             found.append(
-                "each line is one cell" if sign == ONE_COLUMN else f"cells are separated by {SIGN_NAMES[sign]}"
+                "each line is one cell" if chosen.is_one_column else f"cells are separated by {SIGN_NAMES[chosen.sign]}"
             )
         if self.options.encoding == AUTO:
             found.append(f"the encoding is {self.form.encoding_in(self.storage, file)}")
@@ -72,7 +84,7 @@ class Recognition:
         """Return whether files hold JSON Lines, or one array or object, as the first one with content does."""
         for file in files:
             head = self.head(file, name, partial(self.form.head, size=LOOK, has_record=shows_json_format))
-            if start_of(head.text):
+            if start_of(head.text).strip() not in (b"", b"[]"):
                 found = json_format(head, name)
                 what = "JSON Lines" if found == "jsonl" else "one array or object of JSON"
                 return Dialect(found, choices=() if found == name else (f"{file.uri} holds {what}",))
@@ -109,13 +121,21 @@ def json_format(head: Head, name: FormatName) -> FormatName:
     A first line that is longer than the head does not show it; such a file has the format of its name.
     """
     start = start_of(head.text)
-    line, newline, _ = start.partition(b"\n")
+    first, _, others = start.partition(b"\n")
     if start.startswith(b"["):
-        return "json"
-    if not newline and not head.is_whole:
+        return name if name == "jsonl" and is_json(first) and others.strip() else "json"
+    if not others and not head.is_whole:
         return name
+    lines = [first, *(line for line in islice(others.split(b"\n"), LINES) if first.rstrip().endswith(b"}"))]
+    if any(map(is_object, lines)):
+        return "jsonl"
+    return "json" if start.startswith(b"{") and name == "json" else name
+
+
+def is_object(line: bytes) -> bool:
+    """Return whether a line is an object of JSON."""
     try:
         object_of(line)
     except BadLineError:
-        return "json" if line.startswith(b"{") and name == "json" else name
-    return "jsonl"
+        return False
+    return True

@@ -25,7 +25,7 @@ def samples_of(
     sizes = [SAMPLE, *(size for _ in filled[1:])]
 
     def attempt(file: FoundFile, size: int) -> Sample:
-        return tolerance.attempt(lambda: sampled(file, size), lambda _: Sample({}, 0))
+        return tolerance.attempt(lambda: sampled(file, size), lambda damage: Sample({}, 0, damage=damage))
 
     if len(filled) < 2:
         yield from map(attempt, filled, sizes)
