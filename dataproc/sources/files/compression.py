@@ -74,13 +74,26 @@ def steps(file: pa.NativeFile, packed: Compression, ahead: int) -> Iterator[byte
     if packed == "snappy":
         yield from snappy.unpacked(file, ahead)
         return
-    buffered = pa.BufferedInputStream(file, ahead)
-    # Arrow's reader of gzip takes the zeros with which a tape or a block device pads a file for damage.
-    is_gzip = packed == "gzip"
-    stream = (
-        gzip.GzipFile(fileobj=cast("IO[bytes]", buffered)) if is_gzip else pa.CompressedInputStream(buffered, packed)
-    )
+    stream = pa.CompressedInputStream(pa.BufferedInputStream(file, ahead), packed)
+    done = 0
     try:
+        while found := stream.read(STEP):
+            done += len(found)
+            yield found
+    except OSError as exc:
+        if packed != "gzip" or exc.errno is not None:
+            raise
+        # Arrow's reader is the faster one, but takes zeros after the last member, as on a tape, for damage.
+        file.seek(0)
+        yield from padded_gzip(file, ahead, done)
+
+
+def padded_gzip(file: pa.NativeFile, ahead: int, done: int) -> Iterator[bytes]:
+    """Yield what a file holds after the first `done` bytes; zeros after its last member are left out."""
+    stream = gzip.GzipFile(fileobj=cast("IO[bytes]", pa.BufferedInputStream(file, ahead)))
+    try:
+        while done and (found := stream.read(min(done, STEP))):
+            done -= len(found)
         while found := stream.read(STEP):
             yield found
     except zlib.error as exc:

@@ -131,7 +131,7 @@ class Head:
 
 
 class Replayed(io.RawIOBase):
-    """A file whose first bytes were read, from its beginning; it can go back as long as only those were read again."""
+    """A file whose first bytes were read, from its beginning; it can go back to a place within these bytes."""
 
     def __init__(self, first: bytes, file: pa.NativeFile) -> None:
         super().__init__()
@@ -144,6 +144,7 @@ class Replayed(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        self.file.seek(len(self.first.getbuffer()))
         return self.first.seek(offset, whence)
 
     def read(self, size: int = -1, /) -> bytes:
