@@ -15,7 +15,7 @@ Sign = Annotated[str, Field(pattern=r"^[\x01-\x09\x0b\x0c\x0e-\x7f]$")]
 
 
 def known_encoding(name: str) -> str:
-    """Return how Python calls an encoding of text, or refuse what is none."""
+    """Return the name that Python has for an encoding of text, or refuse an unknown one."""
     if name == "auto":
         return name
     try:
@@ -70,12 +70,12 @@ class FileOptions(PlaceOptions):
 
     format: Format = Field(
         default="auto",
-        description="`auto` tells by the name: .parquet, .csv, .tsv, .tab, .txt, .jsonl, .ndjson, .json, .avro; "
+        description="`auto`: by the name, .parquet, .csv, .tsv, .tab, .txt, .jsonl, .ndjson, .json, .avro; "
         "a .json file may hold JSON Lines.",
     )
     compression: Packing = Field(
         default="auto",
-        description="What packs text files; `auto` tells by their first bytes. "
+        description="What packs text files; `auto`: as their first bytes show. "
         "`snappy` is the framed format or Hadoop's; Parquet and Avro tell theirs themselves.",
     )
     encoding: Encoding = Field(
