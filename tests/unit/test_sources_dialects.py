@@ -97,7 +97,7 @@ def test_rows_with_other_numbers_of_cells_are_set_aside_and_not_read_as_one_cell
     assert [each["reason"] for each in rejects] == ["line 2: 4 cells instead of 3", "line 3: 4 cells instead of 3"]
 
 
-@pytest.mark.parametrize("records", [5, 2000, 200_000])
+@pytest.mark.parametrize("records", [5, 2000, 60_000])
 def test_a_few_broken_rows_do_not_change_the_sign(tmp_path: Path, records: int) -> None:
     text = "id;name\n" + "".join(f"{n};x, y\n" for n in range(records)) + "7\n"
 
