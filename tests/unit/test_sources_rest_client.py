@@ -56,7 +56,7 @@ def connection(url: str, **fields: Any) -> RestConnection:
 
 @contextmanager
 def client(url: str, secrets: FakeSecrets = SECRETS, **fields: Any) -> Iterator[RestClient]:
-    with open_client(connection(url, **fields), secrets, UNLIMITED) as found:
+    with open_client(connection(url, **fields), secrets, UNLIMITED, first_wait=timedelta(0)) as found:
         yield found
 
 

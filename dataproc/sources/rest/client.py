@@ -42,6 +42,7 @@ class RestClient:
     home: httpcore2.ConnectionPool
     away: httpcore2.ConnectionPool
     deadline: Deadline
+    first_wait: timedelta
     signer: Signer = field(init=False, repr=False)
     abandoned: threading.Event = field(default_factory=threading.Event)
 
@@ -52,9 +53,13 @@ class RestClient:
 
     def send(self, ask: Ask) -> Answer:
         """Return the answer to a request, tried again where that may help; anything but success is an error."""
-        tries = self.connection.attempts
         for attempt in stamina.retry_context(
-            on=may_pass, attempts=tries, timeout=None, wait_initial=0.1, wait_max=10.0, wait_jitter=0.2
+            on=may_pass,
+            attempts=self.connection.attempts,
+            timeout=None,
+            wait_initial=self.first_wait,
+            wait_max=10.0,
+            wait_jitter=self.first_wait * 2,
         ):
             with attempt:
                 return self.sent(ask)
@@ -153,9 +158,14 @@ class RestClient:
 
 @contextmanager
 def open_client(
-    connection: RestConnection, secrets: Secrets, throttle: Throttle, *, look_up: LookUp = socket.getaddrinfo
+    connection: RestConnection,
+    secrets: Secrets,
+    throttle: Throttle,
+    *,
+    look_up: LookUp = socket.getaddrinfo,
+    first_wait: timedelta = timedelta(milliseconds=100),
 ) -> Iterator[RestClient]:
-    """Give a client whose connections and gate are closed in the end."""
+    """Give a client whose connections and gate are closed in the end; it waits longer from try to try."""
     headers = tuple(clean_header(name, known(value, secrets)) for name, value in connection.headers.items())
     deadline = Deadline()
     with ExitStack() as stack:
@@ -164,7 +174,7 @@ def open_client(
         rate = connection.rate.rate if connection.rate else None
         credential = credential_of(connection, secrets)
         gate = stack.enter_context(throttle.open(str(origin_of(connection.base_url)), credential, rate))
-        client = RestClient(connection, headers, gate, home, away, deadline)
+        client = RestClient(connection, headers, gate, home, away, deadline, first_wait)
         client.signer = signer_for(connection, secrets, lambda ask: token_answer(client, ask))
         yield client
 
