@@ -39,7 +39,7 @@ test: setup ## All tests: real PostgreSQL, Ray and S3, started and ended by the 
 test-all: setup ## The same, what does not need PostgreSQL 18 on PostgreSQL 15 as well, and long fuzz tests.
 	$(PARALLEL) --durations=20 $(SLOWEST_FIRST)
 	DATAPROC_TEST_POSTGRES=15 $(PARALLEL) tests/integration tests/contract
-	DATAPROC_FUZZ=long $(PARALLEL) tests/contract/test_sources_fuzz.py
+	DATAPROC_FUZZ=long $(PARALLEL) tests/contract/test_sources_fuzz.py tests/contract/test_sources_memory.py
 
 test-faults: setup ## Every fault at every point of a load, and long runs of the model; `make test` has the short form.
 	DATAPROC_FAULTS=all $(BIN)/pytest tests/faults
