@@ -234,13 +234,14 @@ def test_characters_without_a_width_are_stripped_where_that_is_asked_for(text: s
     assert result(clean(trim={"columns": ["a"]}), chunk) == {"a": [text.strip(), None], "b": [text, "y"]}
 
 
+SPACE = "".join(filter(str.isspace, map(chr, range(0x110000))))
+
+
 @given(st.lists(st.text(st.characters(codec="utf-8") | st.sampled_from(ODD + " \u00a0\u3000")) | st.none()))
 def test_white_space_is_that_of_unicode_where_characters_without_a_width_are_stripped(texts: list[str | None]) -> None:
-    space = "".join(filter(str.isspace, map(chr, range(0x110000))))
-
     found = bare(pa.array(texts, pa.string())).to_pylist()
 
-    assert found == [None if text is None else text.strip(space + ODD) for text in texts]
+    assert found == [None if text is None else text.strip(SPACE + ODD) for text in texts]
 
 
 def test_dates_are_read_by_the_first_format_that_they_have() -> None:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataproc.bootstrap import open_source
 from dataproc.domain.document import read_spec
 from dataproc.domain.errors import ContractViolationError, InvalidSpecError, SetupError
 from dataproc.domain.source_columns import SQL_TYPE
@@ -20,11 +19,11 @@ from dataproc.domain.transforms.mask import MaskTransform
 from dataproc.ports.pipeline import Transform
 from dataproc.security.ciphers import DataKeyCipher
 from dataproc.services.schemas import schema_after
-from dataproc.settings import Settings
+from dataproc.sources.factory import source_for
 from dataproc.transforms import mask_hash
 from dataproc.transforms.declared import source_columns
 from dataproc.transforms.factory import transform_for
-from tests.builders import around_transforms
+from tests.builders import around_transforms, surroundings
 from tests.fakes.secrets import FakeSecrets
 from tests.steps import KEY, a_chunk, applied, columns, demand_same_in_pieces, schema_of
 
@@ -264,7 +263,8 @@ def planned_token(folder: Path, name: str, text: str, steps: list[dict[str, Any]
             "transforms": [*steps, {"kind": "mask", "columns": {"v": "tokenise"}}],
         }
     )  # fmt: skip
-    schema = open_source(spec, None, Settings(files_root=folder)).plan().schema
+    columns = source_columns(spec.transforms)
+    schema = source_for(spec.source, surroundings(files_root=folder, columns=columns)).plan().schema
     around = around_transforms(secrets=SECRETS, cipher=CIPHER)
     after, _ = schema_after([transform_for(step, around) for step in spec.transforms], schema)
     dtype: pa.DataType = after.field("v").type
