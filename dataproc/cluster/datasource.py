@@ -40,8 +40,7 @@ class UnitDatasource(Datasource):
 
 def blocks_of(read: Read, group: Sequence[Unit]) -> Iterable[pa.Table]:
     """Yield the chunks of units, those of one unit each as a block; what goes wrong is the last one."""
-    found = failing_blocks(read, group)
-    return found if len(group) == 1 else joined_blocks(found)
+    return joined_blocks(failing_blocks(read, group), len(group))
 
 
 def failing_blocks(read: Read, group: Sequence[Unit]) -> Iterator[pa.Table]:

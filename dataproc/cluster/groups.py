@@ -36,8 +36,11 @@ def grouped_numbers(units: Sequence[Unit]) -> list[list[int]]:
     return [[next(numbers) for _ in group] for group in grouped(units)]
 
 
-def joined_blocks(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yield the rows of small blocks as one block; those before an error come before it."""
+def joined_blocks(blocks: Iterable[pa.Table], units: int) -> Iterator[pa.Table]:
+    """Yield the rows of small blocks of several units as one block; those of one unit come as soon as they are made."""
+    if units == 1:
+        yield from blocks
+        return
     held: list[pa.Table] = []
     size = 0
     for block in blocks:

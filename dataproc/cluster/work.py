@@ -28,8 +28,7 @@ class Work:
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """Yield a block for each chunk, or for small ones together; what goes wrong is the last one."""
-        done = self.done(unpack(block))
-        return done if block.num_rows == 1 else joined_blocks(done)
+        return joined_blocks(self.done(unpack(block)), block.num_rows)
 
     def done(self, chunks: Iterator[Chunk]) -> Iterator[pa.Table]:
         """Yield a block for each of these chunks; what goes wrong is the last one."""
@@ -66,8 +65,7 @@ class ActorWork:
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """Yield a block for each chunk of the units that a block names; what goes wrong is the last one."""
-        done = self.work.done(self.chunks(block))
-        yield from done if block.num_rows == 1 else joined_blocks(done)
+        yield from joined_blocks(self.work.done(self.chunks(block)), block.num_rows)
 
     def chunks(self, block: pa.Table) -> Iterator[Chunk]:
         """Yield the chunks of the units, or raise what went wrong when the actor started."""

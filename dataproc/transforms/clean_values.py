@@ -41,7 +41,9 @@ class Phone:
         for name, phone in self.columns.items():
             cells, bad = numbers(cells_of(rows, name), phone)
             rows = with_cells(rows, name, cells)
-            reason = f"column {name!r} is no phone number" + (", or has an extension" * (phone.extension == "refuse"))
+            reason = f"column {name!r} is not a phone number" + (
+                ", or has an extension" * (phone.extension == "refuse")
+            )
             breaks += [] if bad is None else [Break("phone", name, reason, bad)]
         return Outcome(rows, breaks)
 

@@ -51,7 +51,7 @@ def load(
     engine: Engine | None = None,
     **more: object,
 ) -> Monitor:
-    """Load all files of a folder, and return what the run has shown."""
+    """Load all files of a folder, and return the monitor of the run."""
     destination = Destination.model_validate({"table": "sales.orders", **more})
     spec = FilesSource(kind="files", path=f"*.{form}", unit_size=64 * 1024)
     around = surroundings(files_root=folder, contract=destination.terms)

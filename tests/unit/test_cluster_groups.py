@@ -34,7 +34,7 @@ def test_there_are_groups_for_all_workers(count: int, groups: int) -> None:
 def test_blocks_are_joined_up_to_a_size_and_nothing_is_lost() -> None:
     blocks = [pa.table({"x": [b"y" * size]}) for size in (10, 10, BLOCK_BYTES, 10, BLOCK_BYTES + 10, 10)]
 
-    found = list(joined_blocks(blocks))
+    found = list(joined_blocks(blocks, 2))
 
     assert [block.num_rows for block in found] == [3, 2, 1]
     assert pa.concat_tables(found).equals(pa.concat_tables(blocks))

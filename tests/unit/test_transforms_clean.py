@@ -206,7 +206,7 @@ def test_a_number_with_an_extension_is_set_aside_unless_it_is_kept() -> None:
     assert refused.rows["tel"].to_pylist() == ["+491719876543"]
     assert rules_broken(refused) == rules_broken(clean(phone={"tel": "DE"}).apply(chunk))
     assert rules_broken(refused) == [(at, "phone", "tel") for at in range(3)]
-    assert refused.rejects["reason"].to_pylist() == ["column 'tel' is no phone number, or has an extension"] * 3
+    assert refused.rejects["reason"].to_pylist() == ["column 'tel' is not a phone number, or has an extension"] * 3
 
 
 def test_a_number_that_is_written_with_its_extension_is_read_as_the_same_one() -> None:

@@ -31,7 +31,7 @@ FREE = 4 * 1024**3
 
 
 def packing_of(uri: str, start: bytes) -> Compression | None:
-    """Return what packs a file that begins with `start`.
+    """Return the packing of a file from its first bytes, `start`.
 
     The first bytes decide. A file without the magic number of a packing is text, whatever its name; only where its
     first bytes are not text, its name decides: Hadoop's snappy has no magic number, and a damaged file not its own.

@@ -21,7 +21,7 @@ from dataproc.sources.drift import RULE, Drift, refuse_missing, unknown_column_m
 from dataproc.sources.files import lines
 from dataproc.sources.files.cells import are_codes, text_of, values_of, words_in
 from dataproc.sources.files.csv_bytes import is_utf8
-from dataproc.sources.files.csv_parsing import is_read_from_text, parsed_csv, without_blanks
+from dataproc.sources.files.csv_parsing import is_read_from_text, parsed_csv, parsed_text, without_blanks
 from dataproc.sources.files.quoting import last_record_end, repaired
 from dataproc.sources.rejects import Reject, reject_table, row_text
 from dataproc.sources.schemas import checked_names
@@ -96,11 +96,14 @@ class BlockReader:
         return rows, *self.numbered(rows.num_rows, ragged, np.empty(0, np.int64))
 
     def parsed(self, block: bytes, as_text: Sequence[str]) -> tuple[pa.Table, list[pa_csv.InvalidRow]] | None:
-        """Return the rows of a block and its ragged records, some columns as text; `None`: some cell does not fit."""
+        """Return the rows of a block in UTF-8, some columns as text, and its ragged records.
+
+        `None`: a cell does not fit the type of its column.
+        """
         types = {name: self.type_of(name) for name in self.names} | dict.fromkeys(as_text, pa.string())
         ragged: list[pa_csv.InvalidRow] = []
         try:
-            return parsed_csv(block, self.options, self.names, types, ragged), ragged
+            return parsed_text(block, self.options, self.names, types, ragged), ragged
         except pa.ArrowInvalid:
             return None
 

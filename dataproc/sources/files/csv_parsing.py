@@ -28,14 +28,27 @@ def parsed_csv(
 
     With `has_quoted_nulls`, the texts that mean null do so in quotes as well.
     """
+    parse = partial(parsed_text, has_quoted_nulls=has_quoted_nulls)
+    if not is_utf8(block):
+        return parsed_bytes(parse, block, options, names, types, ragged=ragged)
+    return parse(block, options, names, types, ragged)
+
+
+def parsed_text(
+    block: bytes,
+    options: CsvOptions,
+    names: Sequence[str],
+    types: Mapping[str, pa.DataType],
+    ragged: list[pa_csv.InvalidRow],
+    *,
+    has_quoted_nulls: bool = False,
+) -> pa.Table:
+    """Return the same for a block that is known to be UTF-8."""
 
     def put_aside(row: pa_csv.InvalidRow) -> Literal["skip", "error"]:
         ragged.append(row)
         return "skip"
 
-    if not is_utf8(block):
-        parse = partial(parsed_csv, has_quoted_nulls=has_quoted_nulls)
-        return parsed_bytes(parse, block, options, names, types, ragged=ragged)
     if not block or (block[0] in b"\r\n" and not block.strip(b"\r\n")):
         return pa.schema([(name, types.get(name, pa.string())) for name in names]).empty_table()
     return pa_csv.read_csv(

@@ -107,7 +107,7 @@ class CsvFormat:
                 length, before = header.length, first[: header.length].count(b"\n")
             else:
                 size = lines.BLOCK if self.options.skip else lines.SAMPLE
-                header = header_of(self.form.beginning(file, unit.uri, size), self.options, unit.uri)
+                header = header_of(self.form.beginning(file, unit.uri, size).text, self.options, unit.uri)
                 parts, length, before = self.parts(file, unit), 0, 0
             reader = BlockReader(self.options, self.form.expected, self.contract, unit, header.names, schema, before)
             with readable(unit.uri, "csv", lambda: reader.line(reader.count)):

@@ -3,7 +3,6 @@
 import codecs
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain
 
 from dataproc.domain.errors import BadDataError
 
@@ -53,7 +52,7 @@ def is_single_byte(encoding: str) -> bool:
 
 
 def encoding_of(start: bytes) -> str:
-    """Return the encoding of text that begins with `start`: that of its byte order mark, else UTF-8."""
+    """Return the encoding of a text from its first bytes, `start`: that of its byte order mark, else UTF-8."""
     return next((encoding for mark, encoding in MARKS if start.startswith(mark)), "utf-8")
 
 
@@ -82,9 +81,6 @@ def may_be_cut(encoding: str) -> bool:
 
 def as_utf8(parts: Iterator[bytes], encoding: str, uri: str) -> Iterator[bytes]:
     """Yield text as UTF-8. What is UTF-8 already passes as it is; its records are checked one by one."""
-    if encoding == AUTO:
-        first = next(parts, b"")
-        encoding, parts = encoding_of(first), chain([first], parts)
     if encoding == "utf-8":
         yield from parts
         return

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -183,11 +183,10 @@ class IsolatedReaders:
     def is_killer(self, form: FilePlanning, storage: Storage, files: Sequence[FoundFile], uri: str) -> bool:
         """Return whether a file alone ends a process as well; what else is wrong with it shows in the next plan."""
         try:
-            self.planned(form, storage, [file for file in files if file.uri == uri])
+            with suppress(DataprocError):
+                self.planned(form, storage, [file for file in files if file.uri == uri])
         except ReaderDiedError:
             return True
-        except DataprocError:
-            return False
         return False
 
     def read(self, form: FileFormat, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from dataproc.domain.errors import BadDataError
 from dataproc.domain.sources.files import Packing
-from dataproc.sources.files.compression import MAGIC_SIZE, STEP, Compression, allowed, packing_of, unpacked
+from dataproc.sources.files.compression import MAGIC_SIZE, Compression, allowed, packing_of, unpacked
 from dataproc.sources.files.encodings import AUTO, as_utf8, encoding_of, may_be_cut, refuse_other_encodings
 from dataproc.sources.files.storage import FoundFile, Storage
 
@@ -37,7 +37,7 @@ class TextForm:
         return "utf-8" if self.encoding == AUTO else self.encoding
 
     def compression(self, uri: str, start: bytes) -> Compression | None:
-        """Return what packs a file that begins with `start`."""
+        """Return the packing of a file from its first bytes, `start`."""
         if self.packing == "auto":
             return packing_of(uri, start)
         return None if self.packing == "none" else self.packing
@@ -56,12 +56,21 @@ class TextForm:
             return False
         with storage.open(file.uri, file.version, file.size) as source:
             start = source.read(MAGIC_SIZE)
-        encoding = encoding_of(start) if self.encoding == AUTO else self.encoding
-        return self.compression(file.uri, start) is None and may_be_cut(encoding)
+        return self.compression(file.uri, start) is None and may_be_cut(self.encoding_in(start))
+
+    def encoding_in(self, start: bytes) -> str:
+        """Return the encoding of a text from its first bytes: the given one, else that of its byte order mark."""
+        return encoding_of(start) if self.encoding == AUTO else self.encoding
 
     def whole(self, file: pa.NativeFile, uri: str, piece: int = BLOCK) -> Iterator[bytes]:
         """Yield the text of a whole file, in pieces of about that many bytes."""
-        return as_utf8(self.stored(file, uri, piece), self.encoding, uri)
+        return self.opened(file, uri, piece)[1]
+
+    def opened(self, file: pa.NativeFile, uri: str, piece: int) -> tuple[str, Iterator[bytes]]:
+        """Return the encoding of a file, and its text."""
+        first, stored = peeked(self.stored(file, uri, piece))
+        encoding = self.encoding_in(first)
+        return encoding, as_utf8(stored, encoding, uri)
 
     def stored(self, file: pa.NativeFile, uri: str, piece: int) -> Iterator[bytes]:
         """Yield the unpacked bytes of a whole file."""
@@ -83,18 +92,11 @@ class TextForm:
         """Return the first `size` bytes of a file's text, or as many more as it takes to have a record."""
         with storage.open(file.uri, file.version, file.size) as source:
             while True:
-                text = self.beginning(source, file.uri, size)
-                if len(text) < size or size >= LONGEST_LINE or has_record(text):
-                    return Head(text, is_whole=len(text) < size)
+                head = self.beginning(source, file.uri, size)
+                if head.is_whole or size >= LONGEST_LINE or has_record(head.text):
+                    return head
                 size *= 8
                 source.seek(0)
-
-    def encoding_in(self, storage: Storage, file: FoundFile) -> str:
-        """Return the encoding of a file: the given one, else that of its byte order mark."""
-        if self.encoding != AUTO:
-            return self.encoding
-        with storage.open(file.uri, file.version, file.size) as source:
-            return encoding_of(next(self.stored(source, file.uri, STEP), b""))
 
     def known_head(
         self, storage: Storage, file: FoundFile, size: int = SAMPLE, has_record: Callable[[bytes], bool] = bool
@@ -108,25 +110,27 @@ class TextForm:
             refuse_other_encodings(head.text, file.uri)
         return head
 
-    def beginning(self, file: pa.NativeFile, uri: str, size: int = SAMPLE) -> bytes:
+    def beginning(self, file: pa.NativeFile, uri: str, size: int = SAMPLE) -> "Head":
         """Return the first `size` bytes of an open file's text; of one that is damaged there, what comes before."""
-        found = bytearray()
+        found, encoding = bytearray(), self.expected
         try:
-            for piece in self.whole(file, uri, size):
+            encoding, text = self.opened(file, uri, size)
+            for piece in text:
                 found += piece
                 if len(found) >= size:
                     break
         except (pa.ArrowException, OSError, EOFError, BadDataError) as exc:
             if not found or getattr(exc, "errno", None) is not None:
                 raise
-        return bytes(found[:size])
+        return Head(bytes(found[:size]), encoding, is_whole=len(found) < size)
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The start of a file's text, and whether it is all of it."""
+    """The start of a file's text, the encoding of the file, and whether it is all of the text."""
 
     text: bytes
+    encoding: str
     is_whole: bool
 
 

@@ -63,13 +63,13 @@ class Recognition:
             )
             if found is None:
                 continue
-            dialect = Dialect("csv", found.sign, self.choices(file, found))
+            dialect = Dialect("csv", found.sign, self.choices(file, head, found))
             if found.has_records:
                 return dialect
             first = first or dialect
         return first or Dialect("csv", "," if options.delimiter == "auto" else options.delimiter)
 
-    def choices(self, file: FoundFile, chosen: Found) -> tuple[str, ...]:
+    def choices(self, file: FoundFile, head: Head, chosen: Found) -> tuple[str, ...]:
         """Return the sentence on what was found."""
         found = []
         if self.options.csv.delimiter == "auto":
@@ -77,7 +77,7 @@ class Recognition:
                 "each line is one cell" if chosen.is_one_column else f"cells are separated by {SIGN_NAMES[chosen.sign]}"
             )
         if self.options.encoding == AUTO:
-            found.append(f"the encoding is {self.form.encoding_in(self.storage, file)}")
+            found.append(f"the encoding is {head.encoding}")
         return (f"CSV: {', '.join(found)}, as in {file.uri}",) if found else ()
 
     def of_json(self, name: FormatName, files: Sequence[FoundFile]) -> Dialect:
@@ -101,7 +101,8 @@ class Recognition:
             with readable(file.uri, name):
                 return read(self.storage, file)
 
-        return Tolerance(self.options.on_bad_file == "skip").attempt(head, lambda _: Head(b"", is_whole=True))
+        nothing = Head(b"", self.form.expected, is_whole=True)
+        return Tolerance(self.options.on_bad_file == "skip").attempt(head, lambda _: nothing)
 
 
 def start_of(text: bytes) -> bytes:

@@ -59,7 +59,7 @@ def has_none_left(answer: Answer) -> bool:
 
 
 def spent_limits(answer: Answer) -> list[str]:
-    """Return the limits, by the beginnings of their headers, of which no request is left."""
+    """Return the spent limits, each by the prefix of its headers."""
     return [name for name in NAMES if (answer.header(f"{name}-remaining") or "").strip() == "0"]
 
 
@@ -69,7 +69,7 @@ def structured(value: str) -> timedelta | None:
 
 
 def spent_policies(value: str) -> list[dict[str, str]]:
-    """Return the parameters of those policies of a header `RateLimit` of which no request is left."""
+    """Return the parameters of the spent policies in a `RateLimit` header."""
     policies = [dict(PARAMETER.findall(item)) for item in value.split(",")]
     return [each for each in policies if each.get("r") == "0"]
 
