@@ -1,7 +1,6 @@
 """The real API over HTTP for tests: served by uvicorn in a thread, without Ray."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,8 +10,7 @@ from dataproc.bootstrap import Services, services_of
 from dataproc.repositories.store import PostgresStore
 from dataproc.settings import Settings
 from serve_app.app import create_app
-
-PATIENCE = 120.0
+from tests.waiting import PATIENCE, wait_until
 
 
 @contextmanager
@@ -36,11 +34,6 @@ def api_server(database_url: str, port: int = 0, *, settings: Settings | None = 
 
 def port_of(server: uvicorn.Server) -> int:
     """Return the port of a server once it listens."""
-    deadline = time.monotonic() + PATIENCE
-    while not server.started:
-        if time.monotonic() > deadline:
-            msg = "the API did not start"
-            raise TimeoutError(msg)
-        time.sleep(0.01)
+    wait_until(lambda: server.started)
     port: int = server.servers[0].sockets[0].getsockname()[1]
     return port

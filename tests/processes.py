@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import IO
 
 from dataproc.embedded.ports import free_port, is_free, listening_port
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
-END_SECONDS = 60.0
 ATTEMPTS = 5
 
 
@@ -31,7 +30,7 @@ def program(
             end(process)
 
 
-def end(process: "subprocess.Popen[str] | subprocess.Popen[bytes]", patience: float = END_SECONDS) -> None:
+def end(process: "subprocess.Popen[str] | subprocess.Popen[bytes]", patience: float = PATIENCE) -> None:
     """Ask a process to end, and kill it when that takes too long."""
     process.terminate()
     try:
@@ -66,7 +65,7 @@ def server_process(
 
 def await_port(process: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> int | None:
     """Wait until a server listens, and return on which port; `None`: it has ended."""
-    wait_until(lambda: process.poll() is not None or listening_port(process.pid) is not None, END_SECONDS)
+    wait_until(lambda: process.poll() is not None or listening_port(process.pid) is not None)
     return listening_port(process.pid)
 
 

@@ -5,24 +5,30 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+PATIENCE = 600.0
+"""Seconds in which whatever a test waits for has happened on a machine that has much else to do.
+
+It is shorter than the limit of a test, so that the test can say what did not happen.
+"""
+STEP = 0.01
 T = TypeVar("T")
 
 
-def found(look: Callable[[], T | None], patience: float) -> T:
+def found(look: Callable[[], T | None], patience: float = PATIENCE) -> T:
     """Look until there is something; return it."""
     deadline = time.monotonic() + patience
     while (something := look()) is None:
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
+        assert time.monotonic() < deadline, f"it did not happen in {patience} seconds"
+        time.sleep(STEP)
     return something
 
 
-def wait_until(condition: Callable[[], bool], patience: float = 120.0) -> None:
+def wait_until(condition: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Wait until something holds."""
     found(lambda: condition() or None, patience)
 
 
-async def until(condition: Callable[[], bool], patience: float = 120.0) -> None:
+async def until(condition: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Wait until something holds, and let the loop go on meanwhile."""
     async with asyncio.timeout(patience):
         while not condition():  # noqa: ASYNC110 - threads, fakes and databases have no event to wait for

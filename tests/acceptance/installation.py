@@ -22,10 +22,9 @@ from dataproc.cli.stack import Stack, running, url_of
 from dataproc.domain.status import RunStatus
 from dataproc.embedded.s3_server import ACCESS, S3Server
 from dataproc.settings import Settings
-from tests.waiting import found
+from tests.waiting import PATIENCE, found
 
 BUCKET = "lake"
-PATIENCE = 400.0
 SECRETS = {"DATAPROC_SECRET_ACCEPTANCE": '{"token": "t0p-s3cret"}'}
 QUICK: dict[str, Any] = {"lease": timedelta(seconds=6), "heartbeat": timedelta(milliseconds=300)}
 """Settings with which the loss of a runner is seen soon."""
@@ -45,7 +44,7 @@ def installed(folder: Path, *, admin_url: str = "", **settings: Any) -> Iterator
     with (
         S3Server(folder) as s3,
         running(chosen, lambda _: None, any_port=True) as stack,
-        httpx2.Client(base_url=stack.api_url, timeout=60, trust_env=False) as api,
+        httpx2.Client(base_url=stack.api_url, timeout=PATIENCE, trust_env=False) as api,
     ):
         place = Installation(api, s3, stack, admin_url or url_of(stack.settings.warehouse_url), folder)
         place.register_lake()

@@ -7,6 +7,7 @@ import pytest
 
 from dataproc.embedded.orders import orders
 from tests.acceptance.installation import Installation, new_table, until
+from tests.waiting import PATIENCE
 
 MANY, FILES = 1_200_000, 8
 
@@ -22,7 +23,7 @@ def some_orders(installation: Installation) -> str:
 def ray_jobs_of(installation: Installation, job_id: str) -> dict[str, str]:
     """Return the Ray Jobs of a job, and their status."""
     url = f"{installation.stack.settings.ray_dashboard_url}/api/jobs/"
-    found = httpx2.get(url, timeout=30, trust_env=False).json()
+    found = httpx2.get(url, timeout=PATIENCE, trust_env=False).json()
     return {ray["submission_id"]: ray["status"] for ray in found if f"dataproc-job-{job_id}" in ray["submission_id"]}
 
 
@@ -58,7 +59,7 @@ def test_a_dedicated_job_that_ray_stops_ends_its_run_cleanly_and_gets_another_on
 
     [name] = ray_jobs_of(installation, job["id"])
     url = f"{installation.stack.settings.ray_dashboard_url}/api/jobs/{name}/stop"
-    httpx2.post(url, timeout=30, trust_env=False).raise_for_status()
+    httpx2.post(url, timeout=PATIENCE, trust_env=False).raise_for_status()
 
     ended = installation.wait(job["id"])
     assert (ended["status"], ended["attempt"]) == ("COMPLETED", 1), ended["error"]

@@ -12,6 +12,7 @@ import pytest
 
 from dataproc.embedded.orders import orders, parts
 from tests.acceptance.installation import Installation, new_table
+from tests.waiting import PATIENCE
 
 RULES = {
     "kind": "validate",
@@ -111,7 +112,8 @@ def test_a_pipeline_runs_as_a_ray_job_of_its_own(installation: Installation, tmp
 
     done = subprocess.run(
         [*ray, *address, "--", "python", "-m", "jobs.run_pipeline", "job.yaml"],
-        capture_output=True, text=True, timeout=120, check=False, env={"RAY_AUTH_MODE": "disabled", "PATH": "/bin"},
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+        env={"RAY_AUTH_MODE": "disabled", "PATH": "/bin"},
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -4,9 +4,9 @@ from typing import Any
 
 from dataproc.embedded.orders import orders
 from tests.acceptance.installation import Installation, new_table, until
+from tests.waiting import PATIENCE
 
 MANY, FILES = 1_200_000, 8
-PATIENCE = 600.0
 
 
 def test_a_job_completes_though_the_head_of_ray_was_killed_in_the_middle(installation: Installation) -> None:

@@ -21,7 +21,7 @@ from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Published
 from dataproc.warehouse.present import MOST, PROBED, WORTH, Session
 from dataproc.warehouse.warehouse import PostgresWarehouse
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from tests.warehouses import TABLE, LoadTrial, Query, a_unit, allow, chunks_of, done_by, planned
 
 MERGE: dict[str, Any] = {"mode": "merge", "keys": ["id"]}
@@ -190,7 +190,7 @@ def test_a_writer_waits_until_the_rows_are_brought_in(
 
     published = load.publish(plan, results(), allow)
 
-    writers[0].result(timeout=10)
+    writers[0].result(timeout=PATIENCE)
     assert done_by(published) == (0, 0, 0, 100)
     assert shop(f"SELECT qty FROM {TABLE} WHERE id = 1") == [(9,)]
 
@@ -303,7 +303,7 @@ def test_whoever_waits_for_the_table_to_himself_does_not_hold_up_the_load_for_lo
 
     published = load.publish(plan, results(), allow)
 
-    others[0].result(timeout=10)
+    others[0].result(timeout=PATIENCE)
     assert [chunk.present for chunk in handed_on] == [50, 0]
     assert done_by(published) == (0, 0, 0, 100)
 

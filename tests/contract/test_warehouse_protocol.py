@@ -31,7 +31,7 @@ from dataproc.warehouse.staged import StagedLoad
 from dataproc.warehouse.target import Target
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.builders import plan_of_size
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from tests.warehouses import (
     ALWAYS_DIRECT,
     TABLE,
@@ -266,7 +266,7 @@ def test_forbidding_waits_for_a_publish_that_holds_the_fence_and_tells_what_it_p
         wait_until(lambda: somebody_waits(query))
         record(conn, Entry(load_id, TABLE, "direct", SourcePlan((), pa.schema([])), Tally()))
 
-    assert answer.result(timeout=20) == Published(TABLE, Account(), "direct")
+    assert answer.result(timeout=PATIENCE) == Published(TABLE, Account(), "direct")
 
 
 @WAYS
@@ -313,7 +313,7 @@ def test_two_loads_of_one_target_publish_one_after_the_other(
     second: list[Future[Published]] = []
     load.publish(plan, arriving(), allow)
 
-    assert second[0].result(timeout=20).account.loaded == 1
+    assert second[0].result(timeout=PATIENCE).account.loaded == 1
     assert query.table() == rows(1, 2, 3)
 
 
@@ -331,7 +331,7 @@ def test_two_first_loads_into_a_new_schema_both_arrive(
     other: list[Future[Published]] = []
     load.publish(plan, arriving(), allow)
 
-    assert other[0].result(timeout=20).way == "direct"
+    assert other[0].result(timeout=PATIENCE).way == "direct"
     assert (query.table(), query.table("sales.others")) == (rows(1), rows(2))
 
 
@@ -417,7 +417,7 @@ def test_readers_see_all_of_a_load_or_none_of_it(
     finally:
         done.set()
 
-    assert set(seen.result(timeout=20)) <= {(1, 1), (1001, 2)}
+    assert set(seen.result(timeout=PATIENCE)) <= {(1, 1), (1001, 2)}
     assert len(query.table()) == 1001
 
 

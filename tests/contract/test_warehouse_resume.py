@@ -14,6 +14,7 @@ from dataproc.domain.errors import DataprocError, FencedError
 from dataproc.domain.unit import SourcePlan
 from dataproc.ports.warehouse import Load
 from dataproc.warehouse.warehouse import PostgresWarehouse
+from tests.waiting import PATIENCE
 from tests.warehouses import (
     LoadTrial,
     Query,
@@ -171,7 +172,7 @@ def test_zombies_that_go_on_staging_while_they_are_overtaken_add_nothing(
 
     staging = [threads.submit(stage, chunk) for chunk in CHUNKS]
     load = next_epoch(trial).open(PLAN.schema, PLAN)
-    told = [each.result(timeout=20) for each in staging]
+    told = [each.result(timeout=PATIENCE) for each in staging]
 
     assert len(told) == len(CHUNKS)
     assert publish_rest(load) == Account(5, 5)

@@ -8,7 +8,7 @@ from enum import StrEnum
 import psycopg
 
 from tests.faults.process import RunnerProcess
-from tests.faults.runner import PATIENCE, Order
+from tests.faults.runner import Order
 from tests.faults.server import OBSERVER, Ballast, fetch
 from tests.faults.world import World
 from tests.waiting import wait_until
@@ -132,7 +132,7 @@ class Harm:
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds."""
-    wait_until(lambda: holds(condition), PATIENCE)
+    wait_until(lambda: holds(condition))
 
 
 def holds(condition: Callable[[], bool]) -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from dataproc.domain.fault_points import FaultPoint
 from dataproc.settings import Settings
-from tests.faults.runner import PATIENCE, Done, Go, Order, Reached, main
+from tests.faults.runner import Done, Go, Order, Reached, main
+from tests.waiting import PATIENCE
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.faults.runner"])
@@ -55,7 +56,7 @@ class RunnerProcess:
 
     def await_point(self, point: FaultPoint) -> None:
         """Wait until the runner stands at a point; if it comes to its end before that, the test has failed."""
-        match self.next(PATIENCE):
+        match self.next():
             case Reached(found) if found is point:
                 return
             case Done(result):
@@ -63,7 +64,7 @@ class RunnerProcess:
             case other:
                 raise NotReachedError(f"{point.name} was not reached: {other}")
 
-    def result(self, timeout: float = 2 * PATIENCE) -> str:
+    def result(self, timeout: float = PATIENCE) -> str:
         """Wait for what comes of the order; a runner that died says nothing."""
         match self.next(timeout):
             case Done(result):
@@ -74,7 +75,7 @@ class RunnerProcess:
             case other:
                 raise AssertionError(f"the runner was to come to its end, and has told {other}")
 
-    def next(self, timeout: float) -> Reached | Done | None:
+    def next(self, timeout: float = PATIENCE) -> Reached | Done | None:
         """Return what the runner tells next; `None`: it is dead."""
         try:
             if not self.conn.poll(timeout):

@@ -42,8 +42,8 @@ from dataproc.services.reconcile import Janitor
 from dataproc.services.runs import StuckPipelineError
 from dataproc.settings import Settings
 from tests.fakes.pipeline import FakeEngine
+from tests.waiting import PATIENCE
 
-PATIENCE = 300.0
 PAUSE = 0.01
 ANN = Caller("ann")
 ERRORS: dict[str, type[Exception]] = {"retryable": WarehouseUnavailableError, "unexpected": RuntimeError}
@@ -260,7 +260,7 @@ class FaultRunner:
 
     async def recover(self) -> str:
         """Work until every job is at its end; then sweep and deliver."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE / 2
         while await self.unfinished() and time.monotonic() < deadline:
             await self.attempt()
             await asyncio.sleep(PAUSE)

@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 
 from dataproc.domain.fault_points import FaultPoint, hooked
 from tests.faults.faults import wait_for
-from tests.faults.runner import PATIENCE
 from tests.faults.server import fetch
+from tests.waiting import PATIENCE
 
 T = TypeVar("T")
 WAITING = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

@@ -23,6 +23,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.runner import Order
 from tests.faults.server import OBSERVER, FaultServer
 from tests.sessions import SESSIONS
+from tests.waiting import PATIENCE
 
 SECRET = "hunter-5d1f0c"
 """Planted in the password, as `PERSONAL` is in every row; neither may show where it has no business."""
@@ -51,16 +52,30 @@ class Reader:
     url: str
     table: str
     seen: set[State] = field(default_factory=set)
-    polls: int = 0
+    has_seen: threading.Event = field(default_factory=threading.Event)
     is_over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Read until told to stop; a server that is away is asked again."""
-        while not self.is_over.wait(READ_PAUSE):
+        """Read until stopped; a server that is away is asked again."""
+        while not self.is_over.is_set():
             with suppress(psycopg.OperationalError), psycopg.connect(self.url, autocommit=True) as conn:
-                while not self.is_over.wait(READ_PAUSE):
+                while not self.is_over.is_set():
                     self.seen.add(state_of(conn, self.table))
-                    self.polls += 1
+                    self.has_seen.set()
+                    self.is_over.wait(READ_PAUSE)
+            self.is_over.wait(READ_PAUSE)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read for the length of the block, which begins when the table was seen once."""
+        thread = threading.Thread(target=self.run, name="reader", daemon=True)
+        thread.start()
+        try:
+            assert self.has_seen.wait(PATIENCE)
+            yield
+        finally:
+            self.is_over.set()
+            thread.join()
 
 
 def state_of(conn: psycopg.Connection, table: str) -> State:
@@ -184,13 +199,8 @@ class World:
         reader = Reader(self.url, table)
         case = Case(table, load, key=uuid4().hex, mode=mode, reader=reader)
         case.first_status = self.fetch("SELECT coalesce(max(seq), 0) FROM observer.status")[0][0]
-        thread = threading.Thread(target=reader.run, name="reader", daemon=True)
-        thread.start()
-        try:
+        with reader.reading():
             yield case
-        finally:
-            reader.is_over.set()
-            thread.join()
 
     def close(self) -> None:
         """End all runners."""

@@ -14,10 +14,9 @@ import pytest
 from dataproc.domain.fault_points import FaultPoint, hooked
 from tests.api_app import SPEC, Api, errors, problem
 from tests.api_server import api_server
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
-
-PATIENCE = 120.0
 
 
 async def test_the_same_key_gives_the_same_job_and_another_spec_is_refused(api: Api) -> None:

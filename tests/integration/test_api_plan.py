@@ -23,6 +23,7 @@ from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.api_app import Api, problem, started
 from tests.builders import a_spec
 from tests.fakes.store import FakeStore
+from tests.waiting import PATIENCE
 from tests.warehouses import Query
 
 pytestmark = pytest.mark.anyio
@@ -182,7 +183,7 @@ class Silent:
     def plan(self, memory: Memory = BLANK) -> SourcePlan:
         """Wait, and fail."""
         del memory
-        assert self.told.wait(60)
+        assert self.told.wait(PATIENCE)
         raise SourceUnavailableError("too late")
 
     def read(self, unit: object) -> Any:

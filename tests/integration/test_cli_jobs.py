@@ -29,6 +29,7 @@ from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.api_server import api_server
 from tests.builders import a_failure, some_progress
 from tests.processes import program
+from tests.waiting import PATIENCE
 from tests.warehouses import ALWAYS_DIRECT, LoadTrial, a_load_id, planned
 
 SPEC = """\
@@ -37,7 +38,6 @@ source: {kind: files, path: orders.parquet}
 destination: {table: analytics.orders}
 """
 LEASE = timedelta(seconds=30)
-PATIENCE = 120.0
 
 
 @pytest.fixture

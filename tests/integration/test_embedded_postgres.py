@@ -17,6 +17,7 @@ from dataproc.embedded import programs
 from dataproc.embedded.account import Account
 from dataproc.embedded.postgres import EmbeddedPostgres, default_data_dir
 from tests.conftest import open_folder
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
@@ -66,14 +67,14 @@ def another_user(folder: Path) -> subprocess.Popen[str]:
 
 def end(process: subprocess.Popen[str]) -> None:
     """Let a process end by itself."""
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
 
 
 def kill(process: subprocess.Popen[str]) -> None:
     """Kill a process as the system would."""
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
 
 
 def as_nobody(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -86,7 +87,7 @@ def as_nobody(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
 
 
@@ -170,7 +171,7 @@ def test_users_that_start_at_once_share_one_server(folder: Path) -> None:
     ]
 
     for process in processes:
-        process.communicate(timeout=120)
+        process.communicate(timeout=PATIENCE)
 
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert not EmbeddedPostgres(folder).answers()

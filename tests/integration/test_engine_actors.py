@@ -26,6 +26,7 @@ from dataproc.services.pipeline import Pipeline
 from dataproc.transforms.factory import transform_for
 from dataproc.warehouse.warehouse import PostgresWarehouse
 from tests.builders import around_transforms
+from tests.waiting import wait_until
 from tests.warehouses import ALWAYS_DIRECT, a_load_id, a_unit
 
 # Ray warns of its own deprecated settings and of files that its own processes leave open.
@@ -38,7 +39,6 @@ pytestmark = [
 
 SCHEMA = pa.schema({"x": pa.int64()})
 ROWS, IN_CHUNK = 40, 10
-SOON = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +153,7 @@ def test_leaving_early_ends_the_actors_after_the_chunk_that_they_have(tmp_path: 
 def assert_all_end(pids: Sequence[int]) -> None:
     """Wait for processes to end."""
     assert pids
-    deadline = time.monotonic() + SOON
-    while any(is_alive(pid) for pid in pids):
-        assert time.monotonic() < deadline, "an actor lives on"
-        time.sleep(0.05)
+    wait_until(lambda: not any(is_alive(pid) for pid in pids))
 
 
 def test_a_set_up_that_fails_is_told_by_the_name_of_the_class_and_is_not_tried_again(tmp_path: Path) -> None:

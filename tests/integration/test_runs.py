@@ -31,13 +31,12 @@ from dataproc.settings import Settings
 from tests.builders import a_failure
 from tests.conftest import PostgresServers
 from tests.fakes.pipeline import FakeEngine
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs_as_before")]
 
 TABLE = "analytics.orders"
 ROWS, FILES = 300, 3
-PATIENCE = 120.0
 SOON = RetryPolicy(first_delay=timedelta(milliseconds=1))
 
 

@@ -22,10 +22,9 @@ from dataproc.embedded.postgres import EmbeddedPostgres
 from dataproc.embedded.ray_head import RayHead
 from tests.conftest import open_folder
 from tests.processes import program, reserved_port
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.ray
-
-PATIENCE = 400.0
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def run_a_job(api: str) -> tuple[str, int]:
     """Run a job; return its status and how many rows it loaded."""
     source = {"kind": "files", "path": "orders.parquet"}
     spec = {"name": "up", "source": source, "destination": {"table": "analytics.orders"}}
-    with httpx2.Client(base_url=api, timeout=30, trust_env=False) as client:
+    with httpx2.Client(base_url=api, timeout=PATIENCE, trust_env=False) as client:
         job = client.post("/jobs", json=spec).raise_for_status().json()
         deadline = time.monotonic() + PATIENCE
         while job["status"] not in {"COMPLETED", "FAILED"}:
@@ -138,7 +137,7 @@ def test_up_on_a_given_ray_and_given_databases_takes_away_what_it_put_there(fold
         assert process.wait(timeout=PATIENCE) == 0
 
     assert not (folder / "postgres").exists()
-    with httpx2.Client(base_url=foreign_ray.dashboard_url, timeout=30, trust_env=False) as dashboard:
+    with httpx2.Client(base_url=foreign_ray.dashboard_url, timeout=PATIENCE, trust_env=False) as dashboard:
         assert dashboard.get("/api/serve/applications/").json()["applications"] == {}
         states = {job["status"] for job in dashboard.get("/api/jobs/").json()}
     assert states
@@ -149,7 +148,7 @@ def test_up_refuses_to_run_twice_in_one_folder(folder: Path) -> None:
     with (folder / "up.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with started(folder, "dataproc.cli.app", "up") as process:
-            said, _ = process.communicate(timeout=60)
+            said, _ = process.communicate(timeout=PATIENCE)
 
     assert process.returncode != 0
     assert "another dataproc runs in" in said
