@@ -21,7 +21,7 @@ from dataproc.notifications.webhook import Webhook, demand_url, webhook_client
 from dataproc.ports.cipher import Cipher
 from dataproc.ports.events import Receiver
 from dataproc.ports.pipeline import Engine, Source, Transform
-from dataproc.ports.queue import RunningLimits
+from dataproc.ports.queue import DISPATCH, RunningLimits
 from dataproc.ports.secrets import Secrets
 from dataproc.ports.store import Connection, Store
 from dataproc.ports.throttle import UNLIMITED, Throttle
@@ -163,7 +163,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         receiver = receiver_of(settings, await stack.enter_async_context(webhook_client()))
         dispatcher = Dispatcher(store, RayJobs(client), fleet, running_limits(settings), uuid4)
         duties = (
-            Duty("dispatch", dispatcher.dispatch, timedelta(seconds=1)),
+            Duty(DISPATCH, dispatcher.dispatch, timedelta(seconds=1)),
             Duty("reap", Reaper(store, warehouse, random.random).reap, timedelta(seconds=1)),
             Duty("sweep", Janitor(store, warehouse).sweep, timedelta(seconds=2)),
             Duty("deliver", Deliverer(store, receiver, random.random).deliver, timedelta(milliseconds=500)),

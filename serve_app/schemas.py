@@ -38,6 +38,10 @@ class ProgressView(BaseModel):
     load: str | None
     warnings: list[str] = Field(description="What somebody should look at, though it stopped nothing.")
     choices: list[str] = Field(description="How the source is read where that was open, such as the delimiter of CSV.")
+    waiting_for: str | None = Field(
+        description="What the job waits for, where that is known: a rate limit that others use up too, with the time "
+        "until which, or runners that do not start, with the reason."
+    )
     ingesting: StageView
     transforming: StageView
     loading: StageView
@@ -59,6 +63,7 @@ class ProgressView(BaseModel):
             load=progress.load,
             warnings=list(progress.warnings),
             choices=list(progress.choices),
+            waiting_for=progress.waiting_for,
             ingesting=StageView(units=done, rows=progress.rows_read),
             transforming=StageView(units=done, rows=left),
             loading=StageView(units=done, rows=progress.rows_loaded),

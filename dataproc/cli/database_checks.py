@@ -16,6 +16,7 @@ from dataproc.domain.errors import DataprocError, SetupError
 from dataproc.embedded.account import NAME
 from dataproc.embedded.postgres import default_data_dir, refuse_other_version
 from dataproc.embedded.programs import MAJOR, installed
+from dataproc.ports.queue import DISPATCH
 from dataproc.repositories.migrate import connected, head_revision, revision_on, revisions
 from dataproc.settings import Settings
 from dataproc.warehouse.connection import connect
@@ -31,6 +32,10 @@ LIMITS = """
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
        current_setting('transaction_read_only') = 'on'
 """
+DISPATCHER = f"""
+SELECT holder, coalesce(note, '') AS note FROM duties WHERE name = '{DISPATCH}' AND expires_at > clock_timestamp()
+"""
+DUE = "SELECT count(*) FROM jobs WHERE status = 'PENDING' AND scheduled_for <= clock_timestamp()"
 WAREHOUSE = """
 SELECT to_regclass('dataproc_load.version') IS NOT NULL, current_setting('transaction_read_only') = 'on',
        has_database_privilege(current_database(), 'CREATE')
@@ -87,8 +92,28 @@ def metadata_inside(conn: Connection, settings: Settings) -> Iterator[Finding]:
     connections, read_only = conn.exec_driver_sql(LIMITS).one()
     if read_only:
         yield read_only_server("metadata database", "DATAPROC_METADATA_URL")
-    yield migrations(revision_on(conn), head_revision())
+    found = revision_on(conn)
+    yield migrations(found, head_revision())
+    if found == head_revision():
+        yield from dispatcher(conn)
     yield pools(settings, int(connections))
+
+
+def dispatcher(conn: Connection) -> Iterator[Finding]:
+    """Find whether jobs that are due are given runners; without a dispatcher only those that wait need one."""
+    name = "dispatcher"
+    row = conn.exec_driver_sql(DISPATCHER).one_or_none()
+    if row is None:
+        waiting = conn.exec_driver_sql(DUE).scalar_one()
+        if waiting:
+            advice = "start one by `python -m jobs.dispatcher`, or everything by `dataproc up`"
+            yield fail(name, f"none is at work, and {waiting} jobs that are due wait", advice)
+        else:
+            yield ok(name, "none is at work, and no job waits")
+    elif row.note:
+        yield fail(name, f"jobs wait for {row.note}", "remove the cause; the dispatcher then goes on by itself")
+    else:
+        yield ok(name, f"{row.holder} is at work")
 
 
 def migrations(found: str | None, newest: str) -> Finding:

@@ -50,6 +50,8 @@ def facts(job: JobView) -> Iterator[tuple[str, str | Text]]:
     yield "job", str(job.id)
     yield "name", shown(job.name)
     yield "status", status_of(job)
+    if progress.waiting_for:
+        yield "waits for", shown(progress.waiting_for)
     yield "attempt", f"{job.attempt} of {job.attempts}"
     yield "created", when(job.created_at)
     if job.status is RunStatus.PENDING and job.scheduled_for > job.created_at:

@@ -29,6 +29,7 @@ class ProgressView(BaseModel):
     load: str | None
     warnings: list[str]
     choices: list[str] = []
+    waiting_for: str | None = None
     ingesting: StageView
     transforming: StageView
     loading: StageView

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from dataproc.cli.api_client import ApiClient, Document
-from dataproc.cli.output import Output
+from dataproc.cli.output import Output, shown
 from dataproc.cli.show import aside
 from dataproc.cli.views import JobView, StageView, job_of
 from dataproc.ports.clock import Clock
@@ -80,6 +80,8 @@ def line(job: JobView) -> str:
     """Return how a job stands."""
     progress = job.progress
     told = f"{job.id} {job.status}"
+    if progress.waiting_for:
+        told += f", waiting for {progress.waiting_for}"
     if progress.units_planned:
         told += f", {progress.loading.units:,} of {progress.units_planned:,} units"
         told += f", {progress.ingesting.rows:,} rows read, {progress.loading.rows:,} loaded{aside(job)}"
@@ -92,6 +94,7 @@ class Bars:
 
     progress: Progress
     tasks: dict[str, TaskID] = field(default_factory=dict)
+    waiting_for: str | None = None
 
     @classmethod
     @contextmanager
@@ -109,8 +112,12 @@ class Bars:
             yield cls(progress)
 
     def __call__(self, job: JobView) -> None:
-        """Move the bars."""
+        """Move the bars; what the job waits for is a line above them."""
         stages = job.progress
+        if stages.waiting_for != self.waiting_for:
+            self.waiting_for = stages.waiting_for
+            if stages.waiting_for:
+                self.progress.console.print(shown(f"waiting for {stages.waiting_for}"))
         for name in ("ingesting", "transforming", "loading"):
             self.move(name, getattr(stages, name), job)
 

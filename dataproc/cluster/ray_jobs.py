@@ -6,6 +6,7 @@ is given: https://docs.ray.io/en/latest/cluster/running-applications/job-submiss
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -38,7 +39,7 @@ class RayJobs:
     async def list(self, prefix: str) -> Sequence[Submission]:
         """Return the Ray Jobs whose submission id begins with `prefix`, by id."""
         jobs = await self.client_call("GET", "/api/jobs/") or []
-        found = [Submission(SubmissionId(job["submission_id"]), job["status"]) for job in jobs if job["submission_id"]]
+        found = [submission_of(job) for job in jobs if job["submission_id"]]
         return sorted((job for job in found if job.id.startswith(prefix)), key=lambda job: job.id)
 
     async def stop(self, submission_id: SubmissionId) -> None:
@@ -72,6 +73,17 @@ class RayJobs:
             raise ClusterUnavailableError(
                 f"what answers at {self.client.base_url} is no Ray dashboard; see DATAPROC_RAY_DASHBOARD_URL"
             ) from exc
+
+
+def submission_of(job: Mapping[str, Any]) -> Submission:
+    """Return a Ray Job of an answer; its times are milliseconds since 1970, or 0 or nothing where there is none."""
+    started, ended = (moment_of(job.get(name)) for name in ("start_time", "end_time"))
+    return Submission(SubmissionId(job["submission_id"]), job["status"], job.get("message") or "", started, ended)
+
+
+def moment_of(milliseconds: int | None) -> datetime | None:
+    """Return a time of an answer."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
 
 
 def dashboard_client(url: str, token: str | None) -> httpx2.AsyncClient:

@@ -42,6 +42,7 @@ class Progress(BaseModel):
     load: str | None = None
     warnings: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    waiting_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NewType, Protocol
 
 SubmissionId = NewType("SubmissionId", str)
@@ -9,10 +10,13 @@ SubmissionId = NewType("SubmissionId", str)
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A Ray Job as the cluster tells it."""
+    """A Ray Job as the cluster shows it; `started` is when it was submitted."""
 
     id: SubmissionId
     status: str
+    message: str = ""
+    started: datetime | None = None
+    ended: datetime | None = None
 
     @property
     def is_alive(self) -> bool:

@@ -27,6 +27,14 @@ class Source(Protocol):
         """
 
 
+@runtime_checkable
+class Limited(Protocol):
+    """A source of which others may use up what they are all allowed."""
+
+    def waits_for(self) -> str | None:
+        """Return what the next request waits for, and until when; `None`: it does not wait for a second."""
+
+
 class Transform(Protocol):
     """A pure function of a chunk. It travels to Ray workers, so it must pickle."""
 

@@ -9,6 +9,13 @@ from uuid import UUID
 from dataproc.domain.job import Claim, Failure, Job, JobId, JobRun, Progress, RunId
 from dataproc.domain.status import RunStatus
 
+DISPATCH = "dispatch"
+"""The duty that starts runners; its note is what jobs wait for that are due and have none."""
+NO_DISPATCHER = (
+    "a dispatcher: none is at work; start one by `python -m jobs.dispatcher`, or everything by `dataproc up`"
+)
+"""What a job waits for that is due while nobody has that duty."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
@@ -176,3 +183,6 @@ class Duties(Protocol):
 
     async def give_back(self, duty: str, holder: str) -> None:
         """Let others have the duty at once."""
+
+    async def note(self, duty: str, text: str | None) -> None:
+        """Leave a note at a duty that somebody has; `None` removes it."""

@@ -35,6 +35,9 @@ class Gate(Protocol):
     def take(self) -> timedelta:
         """Take the next place in the order of all; return how long to wait for it."""
 
+    def ahead(self) -> timedelta:
+        """Return how long a request that takes its place now would wait; take none."""
+
     def is_open(self) -> bool:
         """Whether nobody was told to pause in the meantime."""
 
@@ -56,6 +59,10 @@ class OpenGate:
     """A gate that lets everything through."""
 
     def take(self) -> timedelta:
+        """Return no wait."""
+        return timedelta(0)
+
+    def ahead(self) -> timedelta:
         """Return no wait."""
         return timedelta(0)
 

@@ -16,6 +16,7 @@ WHERE duties.holder = excluded.holder OR duties.expires_at <= clock_timestamp()
 RETURNING name
 """)
 
+NOTE = text("UPDATE duties SET note = CAST(:note AS text) WHERE name = :name AND note IS DISTINCT FROM :note")
 GIVE_BACK = text("DELETE FROM duties WHERE name = :name AND holder = :holder")
 
 
@@ -33,3 +34,7 @@ class PostgresDuties:
     async def give_back(self, duty: str, holder: str) -> None:
         """Let others have the duty at once."""
         await self.conn.execute(GIVE_BACK, {"name": duty, "holder": holder})
+
+    async def note(self, duty: str, text: str | None) -> None:
+        """Leave a note at a duty that somebody has; `None` removes it."""
+        await self.conn.execute(NOTE, {"name": duty, "note": text})

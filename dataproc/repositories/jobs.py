@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, literal_column, 
 from dataproc.domain.errors import NotFoundError
 from dataproc.domain.job import Job, JobId
 from dataproc.domain.status import RunStatus
-from dataproc.ports.queue import Cursor, JobFilter, QueueDepth
+from dataproc.ports.queue import DISPATCH, NO_DISPATCHER, Cursor, JobFilter, QueueDepth
 from dataproc.repositories import events
 from dataproc.repositories.claims import IN_LANE, LANES, THOSE_RUNNING
 from dataproc.repositories.leases import Leases
@@ -18,13 +18,21 @@ from dataproc.repositories.tables import job_runs, jobs
 
 MOST_COUNTED = 10_000
 
-ADD = text("""
+# The note of who starts runners; an empty one: nothing is in the way.
+WAITING_FOR = f"""
+CASE WHEN jobs.status = 'PENDING' AND jobs.scheduled_for <= clock_timestamp() THEN coalesce((
+    SELECT coalesce(duties.note, '') FROM duties
+    WHERE duties.name = '{DISPATCH}' AND duties.expires_at > clock_timestamp()
+), '{NO_DISPATCHER}') END
+"""
+
+ADD = text(f"""
 INSERT INTO jobs (id, name, spec, owner, status, priority, execution, source, target,
     created_at, updated_at, scheduled_for)
 SELECT :id, :name, CAST(:spec AS jsonb), :owner, 'PENDING', :priority, :execution, :source, :target,
     at, at, greatest(at, CAST(:scheduled_for AS timestamptz))
 FROM clock_timestamp() AS at
-RETURNING *, NULL AS progress
+RETURNING *, NULL AS progress, {WAITING_FOR} AS waiting_for
 """)
 
 CANCEL_PENDING = text("""
@@ -136,7 +144,7 @@ class PostgresJobs(Leases):
 
 
 def viewed() -> Select[tuple[object, ...]]:
-    """Return jobs with the progress of their latest run; a waiting job has made none.
+    """Return jobs with the progress of their latest run; a waiting job has made none, and may wait for a dispatcher.
 
     The join, and not a copy in `jobs`, is what lets a heartbeat leave the job's row alone.
     """
@@ -144,7 +152,10 @@ def viewed() -> Select[tuple[object, ...]]:
     progress = case((jobs.c.status == literal_column("'PENDING'"), None), else_=job_runs.c.progress)
     others = [column for column in jobs.c if column.name != "updated_at"]
     updated_at = func.greatest(jobs.c.updated_at, job_runs.c.updated_at).label("updated_at")
-    return select(*others, updated_at, progress.label("progress")).select_from(jobs.outerjoin(job_runs, latest))
+    waiting_for: ColumnElement[str | None] = literal_column(WAITING_FOR)
+    return select(*others, updated_at, progress.label("progress"), waiting_for.label("waiting_for")).select_from(
+        jobs.outerjoin(job_runs, latest)
+    )
 
 
 def conditions(which: JobFilter, after: Cursor | None) -> list[ColumnElement[bool]]:

@@ -134,6 +134,7 @@ duties = Table(
     Column("name", Text, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("expires_at", WHEN, nullable=False),
+    Column("note", Text),
 )
 
 data_sources = Table(

@@ -43,6 +43,25 @@ class Attendant:
 
     async def attend(self, claim: Claim, monitor: Monitor, work: asyncio.Future[Published]) -> None:
         """Keep the lease while the work lasts; stop the work when the job is cancelled, late, or no longer ours."""
+        looking = asyncio.create_task(self.look(claim, monitor))
+        try:
+            await self.keep(claim, monitor, work)
+        finally:
+            looking.cancel()
+
+    async def look(self, claim: Claim, monitor: Monitor) -> None:
+        """Find out again and again what the run waits for; a database that hangs must not keep the lease waiting."""
+        while True:
+            await asyncio.sleep(self.rhythm.heartbeat.total_seconds())
+            try:
+                monitor.waiting_for = await asyncio.to_thread(monitor.look)
+            except DataprocError as exc:
+                logger.warning("unknown what the run waits for", extra=ids(claim) | {"error": exc.code})
+            except Exception:
+                logger.exception("unknown what the run waits for", extra=ids(claim))
+
+    async def keep(self, claim: Claim, monitor: Monitor, work: asyncio.Future[Published]) -> None:
+        """Keep the lease until the work is done or has to stop."""
         started = renewed = self.clock()
         status = RunStatus.INGESTING
         while not await is_done(work, self.rhythm.heartbeat):
@@ -82,7 +101,7 @@ class Attendant:
         lines = self.journal.take(claim.run_id)
         try:
             async with self.store.begin() as tables:
-                answer = await tables.jobs.heartbeat(claim, lease=self.rhythm.lease, progress=monitor.progress)
+                answer = await tables.jobs.heartbeat(claim, lease=self.rhythm.lease, progress=monitor.now)
                 if lines:
                     await tables.logs.add(claim.run_id, lines)
         except BaseException:

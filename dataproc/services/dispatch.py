@@ -3,16 +3,17 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from math import ceil
 from uuid import UUID
 
 from dataproc.domain.errors import ClusterUnavailableError, DataprocError
 from dataproc.domain.job import Claim, JobId
 from dataproc.ports.cluster import Cluster, Submission, SubmissionId
-from dataproc.ports.queue import QueueDepth, RunningLimits
+from dataproc.ports.queue import DISPATCH, QueueDepth, RunningLimits
 from dataproc.ports.store import Store
 from dataproc.services.endings import failure_of, release
+from dataproc.services.starts import Starts
 
 logger = logging.getLogger(__name__)
 OURS = "dataproc-"
@@ -49,27 +50,51 @@ class Dispatcher:
     fleet: Fleet
     limits: RunningLimits
     new_id: Callable[[], UUID]
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def dispatch(self) -> int:
+        """Start what is missing, stop what is too much; return how many runners there are.
+
+        What is in the way is noted for the jobs that wait.
+        """
+        try:
+            return await self.adjust()
+        except ClusterUnavailableError as exc:
+            await self.note(f"the Ray cluster: {exc}")
+            raise
+
+    async def adjust(self) -> int:
         """Start what is missing, stop what is too much; return how many runners there are."""
         slots = await self.cluster.slots()
         # Asked for once: for every answer Ray reads its whole table of jobs.
-        alive = [job for job in await self.cluster.list(OURS) if job.is_alive]
+        known = await self.cluster.list(OURS)
+        alive = [job for job in known if job.is_alive]
+        starts = Starts.of((job for job in known if job.id.startswith(PREFIX)), self.now())
+        await self.note(starts.obstacle)
         runners = [job for job in alive if job.id.startswith(PREFIX)]
         dedicated = sum(job.id.startswith(DEDICATED_PREFIX) for job in alive)
         dedicated += await self.dispatch_dedicated(slots - dedicated)
-        return await self.dispatch_runners(runners, slots - dedicated)
+        return await self.dispatch_runners(runners, slots - dedicated, starts)
 
-    async def dispatch_runners(self, runners: Sequence[Submission], slots: int) -> int:
-        """Start the runners that are missing, stop those too many while nothing waits; return how many there are."""
+    async def note(self, obstacle: str | None) -> None:
+        """Leave what is in the way of runners for the jobs that wait."""
+        async with self.store.begin() as tables:
+            await tables.duties.note(DISPATCH, obstacle)
+
+    async def dispatch_runners(self, runners: Sequence[Submission], slots: int, starts: Starts) -> int:
+        """Start the runners that are missing, stop those too many while nothing waits; return how many there are.
+
+        While runners end before they have started, fewer are started, each after a longer pause.
+        """
         async with self.store.begin() as tables:
             depth = await tables.jobs.depth("shared")
         wanted = self.fleet.wanted(depth, slots)
-        for _ in range(wanted - len(runners)):
+        started = starts.allowed(wanted - len(runners))
+        for _ in range(started):
             await self.start(SubmissionId(f"{PREFIX}{self.new_id()}"), ENTRYPOINT)
         if depth.ready == 0 and depth.running == 0:
             await self.stop(runners[wanted:])
-        return max(wanted, len(runners))
+        return len(runners) + started
 
     async def dispatch_dedicated(self, slots: int) -> int:
         """Start a Ray Job for each job that asked for one, as far as slots are left; return how many were started."""

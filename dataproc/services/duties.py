@@ -10,6 +10,9 @@ from datetime import timedelta
 from dataproc.domain.errors import DataprocError, RetryableError
 from dataproc.ports.store import Store
 
+LONGEST_PAUSE = timedelta(seconds=8)
+"""The limit of the pauses after a duty that fails; each is twice as long as the one before it."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,17 +38,18 @@ class Watch:
     lease: timedelta = timedelta(seconds=15)
 
     async def keep(self, duty: Duty, stopped: asyncio.Event) -> None:
-        """Do a duty until told to stop; then let others have it at once."""
+        """Do a duty until stopped, less often while it fails; then let others have it at once."""
+        pause = duty.pause
         while not stopped.is_set():
-            await self.attempt(duty)
+            pause = duty.pause if await self.attempt(duty) else min(pause * 2, max(LONGEST_PAUSE, duty.pause))
             with suppress(TimeoutError):
-                await asyncio.wait_for(stopped.wait(), duty.pause.total_seconds())
+                await asyncio.wait_for(stopped.wait(), pause.total_seconds())
         with suppress(DataprocError):
             async with self.store.begin() as tables:
                 await tables.duties.give_back(duty.name, self.holder)
 
-    async def attempt(self, duty: Duty) -> None:
-        """Do a duty once, if it is ours; one that fails is logged, and done again after its pause.
+    async def attempt(self, duty: Duty) -> bool:
+        """Do a duty once, if it is ours; return whether it did not fail. One that fails is logged.
 
         Nothing ends the watch but a signal: without it no lost job would ever be settled.
         """
@@ -56,6 +60,9 @@ class Watch:
             logger.warning("will try again", extra={"duty": duty.name, "error": exc.code, "reason": str(exc)})
         except Exception:
             logger.exception("failed, will try again", extra={"duty": duty.name})
+        else:
+            return True
+        return False
 
     async def is_ours(self, duty: Duty) -> bool:
         """Take or keep a duty; return whether it is ours now."""

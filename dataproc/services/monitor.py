@@ -1,6 +1,6 @@
 """What a running pipeline tells, and how it is told to stop; shared by one thread and one event loop."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from dataproc.domain.chunk import LoadedChunk
@@ -18,6 +18,13 @@ class Monitor:
     status: RunStatus = RunStatus.INGESTING
     progress: Progress = field(default_factory=Progress)
     reason: DataprocError | None = None
+    look: Callable[[], str | None] = lambda: None
+    waiting_for: str | None = None
+
+    @property
+    def now(self) -> Progress:
+        """The progress, with what the run waits for."""
+        return self.progress.model_copy(update={"waiting_for": self.waiting_for})
 
     def stop(self, reason: DataprocError) -> None:
         """Tell the pipeline to end with `reason` at its next step; the first reason stays."""

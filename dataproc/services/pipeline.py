@@ -16,7 +16,7 @@ from dataproc.domain.source_columns import Kind
 from dataproc.domain.tally import Totals
 from dataproc.domain.unit import Begun, SourcePlan, Unit
 from dataproc.ports.memory import Memory, WithLateColumns
-from dataproc.ports.pipeline import Engine, Settled, Shaping, Source, Transform
+from dataproc.ports.pipeline import Engine, Limited, Settled, Shaping, Source, Transform
 from dataproc.ports.warehouse import LoadId, Published, Warehouse
 from dataproc.services.discards import DiscardCount
 from dataproc.services.limits import Limit
@@ -49,6 +49,8 @@ class Pipeline:
                 monitor.warn(note)
             return published
         reached(FaultPoint.FENCED)
+        if isinstance(self.source, Limited):
+            monitor.look = self.source.waits_for
         memory: Memory = self.warehouse.memory(load_id.name, self.destination.table, by_key=self.destination.is_by_key)
         late: dict[str, Kind] = {}
         refused = LateColumnError()

@@ -30,6 +30,13 @@ UPDATE dataproc_load.throttle SET
 WHERE key = %(key)s
 RETURNING extract(epoch FROM greatest(filled_at - spacing * %(burst)s, paused_until) - clock_timestamp())
 """
+AHEAD = f"""
+SELECT extract(epoch FROM greatest(place - step * (%(burst)s - 1), paused_until) - clock_timestamp()) FROM (
+    SELECT greatest(filled_at, paused_until, clock_timestamp()) AS place,
+        make_interval(secs => %(spacing)s + {EXTRA}) AS step, paused_until
+    FROM dataproc_load.throttle WHERE key = %(key)s
+) AS next
+"""
 IS_OPEN = "SELECT paused_until <= clock_timestamp() FROM dataproc_load.throttle WHERE key = %(key)s"
 PAUSE = """
 UPDATE dataproc_load.throttle SET paused_until = greatest(paused_until, clock_timestamp() + %(length)s)
@@ -71,6 +78,12 @@ class WarehouseGate:
             if row is None:
                 self.conn.execute(MAKE, {"key": self.key})
                 row = self.conn.execute(TAKE.encode(), self.values()).fetchone()
+        return timedelta(seconds=max(float(row[0]), 0.0)) if row else timedelta(0)
+
+    def ahead(self) -> timedelta:
+        """Return how long a request that takes its place now would wait; take none."""
+        with translated():
+            row = self.conn.execute(AHEAD.encode(), self.values()).fetchone()
         return timedelta(seconds=max(float(row[0]), 0.0)) if row else timedelta(0)
 
     def is_open(self) -> bool:

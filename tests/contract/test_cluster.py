@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from dataproc.cluster.ray_jobs import RayJobs, dashboard_client
-from dataproc.ports.cluster import Cluster, SubmissionId
+from dataproc.ports.cluster import Cluster, Submission, SubmissionId
 from tests.fakes.cluster import FakeCluster
 
 pytestmark = pytest.mark.anyio
@@ -111,3 +112,20 @@ async def test_stopping_a_job_that_nobody_submitted_changes_nothing(cluster: Clu
 
 async def test_a_cluster_says_how_many_datasets_it_bears(cluster: Cluster) -> None:
     assert await cluster.slots() == 8
+
+
+async def test_ray_says_when_a_job_was_started_and_ended_and_why(httpserver: HTTPServer) -> None:
+    jobs = [
+        {"submission_id": ONE, "status": "FAILED", "message": "no module", "start_time": 1_500, "end_time": 2_500},
+        {"submission_id": TWO, "status": "PENDING", "message": None, "start_time": 3_000, "end_time": 0},
+    ]
+    httpserver.expect_request("/api/jobs/").respond_with_json(jobs)
+    async with dashboard_client(httpserver.url_for(""), None) as client:
+        first, second = await RayJobs(client).list("runner-")
+
+    assert first == Submission(ONE, "FAILED", "no module", at(1.5), at(2.5))
+    assert second == Submission(TWO, "PENDING", "", at(3), None)
+
+
+def at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,6 +1,6 @@
 """Laws of claims that change hands, of runs and their logs, and of duties; for the fake store and the real one."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from dataproc.domain.errors import ConflictError, FencedError
 from dataproc.domain.job import Claim, Job, JobId, RunId
 from dataproc.domain.status import RunStatus
+from dataproc.ports.queue import DISPATCH, NO_DISPATCHER, JobFilter
 from dataproc.ports.store import Store
 from tests.builders import a_claim, a_failure, a_job, a_line, a_spec, some_progress
 from tests.conftest import PassTime
@@ -219,3 +220,59 @@ async def test_a_duty_that_is_given_back_is_free_at_once(store: Store) -> None:
         await tables.duties.give_back("reap", "runner-1")
 
     assert await take(store, "runner-2")
+
+
+async def waiting_for(store: Store, job_id: JobId) -> str | None:
+    """Return what a job waits for, which its page shows as well."""
+    async with store.begin() as tables:
+        job = await tables.jobs.get(job_id)
+        [listed] = [each for each in await tables.jobs.find(JobFilter(), after=None, limit=9) if each.id == job_id]
+    assert listed.progress == job.progress
+    return job.progress.waiting_for
+
+
+async def note(store: Store, text: str | None) -> None:
+    """Leave a note at the duty to dispatch."""
+    async with store.begin() as tables:
+        await tables.duties.note(DISPATCH, text)
+
+
+async def test_a_job_that_is_due_shows_the_note_of_who_dispatches(store: Store, pass_time: PassTime) -> None:
+    job = await add(store, a_job())
+    await take(store, "runner-1", DISPATCH)
+    without = await waiting_for(store, job.id)
+
+    await note(store, "a runner: none starts")
+    noted = await waiting_for(store, job.id)
+    await take(store, "runner-1", DISPATCH)
+    kept = await waiting_for(store, job.id)
+    await note(store, None)
+
+    assert (without, noted, kept) == (None, "a runner: none starts", "a runner: none starts")
+    assert await waiting_for(store, job.id) is None
+    await pass_time(timedelta(seconds=61))
+    assert await waiting_for(store, job.id) == NO_DISPATCHER
+
+
+async def test_only_jobs_that_are_due_and_wait_show_what_is_in_the_way(store: Store) -> None:
+    due = await add(store, a_job())
+    later = await add(store, a_job(spec=a_spec(scheduled_for=datetime.now(UTC) + timedelta(days=400))))
+    claim = await claimed(store)
+    ended = await completed(store, 1)
+    async with store.begin() as tables:
+        progress = some_progress(waiting_for="the rate limit of api.example.com")
+        await tables.jobs.heartbeat(claim, lease=LEASE, progress=progress)
+
+    shown = [await waiting_for(store, each) for each in (due.id, later.id, claim.job_id, ended)]
+
+    assert due.progress.waiting_for == NO_DISPATCHER
+    assert shown == [NO_DISPATCHER, None, "the rate limit of api.example.com", None]
+
+
+async def test_a_note_at_a_duty_that_nobody_has_is_not_kept(store: Store) -> None:
+    job = await add(store, a_job())
+    await note(store, "nothing")
+
+    await take(store, "runner-1", DISPATCH)
+
+    assert await waiting_for(store, job.id) is None

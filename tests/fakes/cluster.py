@@ -13,6 +13,7 @@ class FakeCluster:
     bears: int = 8
     jobs: dict[SubmissionId, str] = field(default_factory=dict)
     entrypoints: dict[SubmissionId, str] = field(default_factory=dict)
+    ended: dict[SubmissionId, Submission] = field(default_factory=dict)
 
     async def submit(self, submission_id: SubmissionId, entrypoint: str) -> None:
         if submission_id not in self.jobs:
@@ -20,7 +21,13 @@ class FakeCluster:
             self.entrypoints[submission_id] = entrypoint
 
     async def list(self, prefix: str) -> Sequence[Submission]:
-        return [Submission(name, self.jobs[name]) for name in sorted(self.jobs) if name.startswith(prefix)]
+        found = {name: Submission(name, status) for name, status in self.jobs.items()} | self.ended
+        return [found[name] for name in sorted(found) if name.startswith(prefix)]
+
+    def fail(self, submission: Submission) -> None:
+        """Let a Ray Job end as told."""
+        self.jobs[submission.id] = submission.status
+        self.ended[submission.id] = submission
 
     async def stop(self, submission_id: SubmissionId) -> None:
         if self.jobs.get(submission_id) == "RUNNING":

@@ -15,6 +15,8 @@ from dataproc.domain.errors import (
 from dataproc.domain.job import Claim, Failure, Job, JobId, JobRun, Progress, RunId
 from dataproc.domain.status import RunStatus
 from dataproc.ports.queue import (
+    DISPATCH,
+    NO_DISPATCHER,
     NO_LIMITS,
     REACTION,
     Cursor,
@@ -45,7 +47,7 @@ class FakeJobs:
         now = self.store.tick()
         new = Job(job.id, job.spec, job.owner, RunStatus.PENDING, now, now, max(now, job.spec.scheduled_for or now))
         self.state.jobs[job.id] = new
-        return new
+        return self.view(new)
 
     async def get(self, job_id: JobId, *, lock: bool = False) -> Job:  # noqa: ARG002 - transactions come one by one
         if job_id not in self.state.jobs:
@@ -228,7 +230,16 @@ class FakeJobs:
     def view(self, job: Job) -> Job:
         """Return a job with the progress of its latest run; a waiting job has made none."""
         latest = [run.progress for run in self.state.runs.values() if (run.job_id, run.epoch) == (job.id, job.epoch)]
-        return job if job.status is RunStatus.PENDING or not latest else replace(job, progress=latest[0])
+        if job.status is RunStatus.PENDING:
+            return replace(job, progress=Progress(waiting_for=self.waiting_for(job)))
+        return replace(job, progress=latest[0]) if latest else job
+
+    def waiting_for(self, job: Job) -> str | None:
+        """Return what is in the way of a job that waits."""
+        duty = self.state.duties.get(DISPATCH)
+        if job.scheduled_for > self.store.now:
+            return None
+        return NO_DISPATCHER if duty is None or duty.expires_at <= self.store.now else duty.note
 
 
 def newest(job: Job) -> tuple[datetime, UUID]:

@@ -1,7 +1,7 @@
 """Runs, their logs, and duties in memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from dataproc.domain.errors import ConflictError
@@ -61,8 +61,14 @@ class FakeDuties:
         held = self.store.state.duties.get(duty)
         if held is not None and held.holder != holder and held.expires_at > self.store.now:
             return False
-        self.store.state.duties[duty] = Duty(holder, self.store.now + lease)
+        note = None if held is None else held.note
+        self.store.state.duties[duty] = Duty(holder, self.store.now + lease, note)
         return True
+
+    async def note(self, duty: str, text: str | None) -> None:
+        held = self.store.state.duties.get(duty)
+        if held is not None:
+            self.store.state.duties[duty] = replace(held, note=text)
 
     async def give_back(self, duty: str, holder: str) -> None:
         held = self.store.state.duties.get(duty)

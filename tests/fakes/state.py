@@ -26,6 +26,7 @@ class Duty:
 
     holder: str
     expires_at: datetime
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -138,6 +140,7 @@ def test_a_migrated_metadata_database_is_fine(database_url: str) -> None:
     assert {f.check: f.status for f in findings} == {
         "metadata database": "ok",
         "metadata migrations": "ok",
+        "dispatcher": "ok",
         "metadata connections": "ok",
     }
 
@@ -193,6 +196,41 @@ def test_a_server_of_an_old_version_fails() -> None:
 
 def test_a_server_of_the_oldest_supported_version_is_fine() -> None:
     assert database_checks.server_version("warehouse", 150000, "DATAPROC_WAREHOUSE_URL").status == "ok"
+
+
+DUTY = "INSERT INTO duties (name, holder, expires_at, note) VALUES ('dispatch', 'd-1', clock_timestamp() + %s, %s)"
+DUE_JOB = "INSERT INTO jobs (id, name, spec, owner, status, priority) VALUES (%s, 'a', '{}', 'ann', 'PENDING', 0)"
+
+
+def dispatch(url: str, *, note: str | None = None, lease: timedelta = timedelta(hours=1)) -> None:
+    """Let a dispatcher be at work, or have been."""
+    with psycopg.connect(url) as conn:
+        conn.execute(DUTY, (lease, note))
+
+
+def test_a_dispatcher_at_work_is_fine(database_url: str) -> None:
+    dispatch(database_url)
+
+    assert found(database_checks.metadata, "dispatcher", metadata_url=database_url).detail == "d-1 is at work"
+
+
+def test_runners_that_do_not_start_fail_with_the_reason(database_url: str) -> None:
+    dispatch(database_url, note="a runner: the last 3 ended before they had started; r-1: no module")
+
+    assert "r-1: no module" in wrong(database_checks.metadata, "dispatcher", metadata_url=database_url)
+
+
+@pytest.mark.parametrize("has_been", [True, False])
+def test_without_a_dispatcher_jobs_that_wait_fail(database_url: str, *, has_been: bool) -> None:
+    if has_been:
+        dispatch(database_url, note="old", lease=-timedelta(seconds=1))
+    without_jobs = found(database_checks.metadata, "dispatcher", metadata_url=database_url)
+    with psycopg.connect(database_url) as conn:
+        conn.execute(DUE_JOB, (uuid4(),))
+
+    assert (without_jobs.status, without_jobs.detail) == ("ok", "none is at work, and no job waits")
+    shown = wrong(database_checks.metadata, "dispatcher", metadata_url=database_url)
+    assert "1 jobs that are due wait -> start one by `python -m jobs.dispatcher`" in shown
 
 
 def test_pools_that_do_not_fit_are_warned_of(database_url: str) -> None:

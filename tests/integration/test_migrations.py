@@ -39,7 +39,8 @@ AT_0002 = (
     f"INSERT INTO run_logs (run_id, logged_at, level, message) VALUES ('{RUN}', now(), 'INFO', 'begun')",
     "INSERT INTO duties (name, holder, expires_at) VALUES ('reap', 'runner', now())",
 )
-ROWS_AT = {"0001": AT_0001, "0002": AT_0002}
+AT_0003 = (*AT_0002, "INSERT INTO duties (name, holder, expires_at, note) VALUES ('dispatch', 'd', now(), 'none')")
+ROWS_AT = {"0001": AT_0001, "0002": AT_0002, "0003": AT_0003}
 """Rows that a program of each revision has left behind, by revision."""
 
 DEFINITIONS = text("""

@@ -11,12 +11,11 @@ from dataproc.cluster.relay import AHEAD, MOST_READERS, relayed
 from dataproc.domain.chunk import Chunk, LoadedChunk
 from dataproc.domain.errors import FatalError, SourceUnavailableError
 from dataproc.domain.unit import Unit
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from tests.warehouses import a_unit
 
 NO_ROWS = pa.table({})
 CHUNKS = 5
-SOON = 120.0
 
 
 @dataclass(slots=True)
@@ -76,7 +75,7 @@ def test_others_join_while_the_warehouse_waits() -> None:
 
     def wait_for_the_others(chunk: Chunk) -> None:
         if chunk.seq == 0:
-            everybody.wait(timeout=SOON)
+            everybody.wait(timeout=PATIENCE)
 
     reader = Reader(wait_for_the_others)
 

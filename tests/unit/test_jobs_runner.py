@@ -23,12 +23,11 @@ from jobs.slot import SlotResult
 from tests.builders import a_job
 from tests.fakes.store import FakeStore
 from tests.fakes.warehouse import FakeWarehouse
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
 
 SETTINGS = Settings(max_running_per_target=100, poll=timedelta(milliseconds=2), slots_per_runner=2, runner_jobs=3)
-PATIENCE = 120.0
 
 
 @dataclass(frozen=True, slots=True)

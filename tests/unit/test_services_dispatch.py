@@ -1,5 +1,6 @@
 """The dispatcher: how many runners there should be, and what it does about it."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
@@ -10,8 +11,8 @@ import pytest
 from dataproc.domain.errors import ClusterUnavailableError
 from dataproc.domain.job import Job
 from dataproc.domain.status import RunStatus
-from dataproc.ports.cluster import SubmissionId
-from dataproc.ports.queue import NO_LIMITS, QueueDepth
+from dataproc.ports.cluster import Submission, SubmissionId
+from dataproc.ports.queue import DISPATCH, NO_DISPATCHER, NO_LIMITS, JobFilter, QueueDepth
 from dataproc.services.dispatch import DEDICATED_PREFIX, ENTRYPOINT, PREFIX, START_PATIENCE, Dispatcher, Fleet
 from dataproc.services.reconcile import Reaper
 from tests.builders import a_job, a_spec
@@ -56,7 +57,9 @@ class Yard:
     @property
     def dispatcher(self) -> Dispatcher:
         fleet = Fleet(slots_per_runner=2, max_runners=4)
-        return Dispatcher(self.store, self.cluster, fleet, NO_LIMITS, lambda: UUID(int=next(self.ids)))
+        return Dispatcher(
+            self.store, self.cluster, fleet, NO_LIMITS, lambda: UUID(int=next(self.ids)), lambda: self.store.now
+        )
 
     async def add_jobs(self, number: int) -> None:
         async with self.store.begin() as tables:
@@ -189,3 +192,64 @@ class FullCluster(FakeCluster):
 
     async def submit(self, submission_id: SubmissionId, entrypoint: str) -> None:
         raise ClusterUnavailableError(f"{submission_id} ({entrypoint}) finds no place")
+
+
+# ── runners that do not start ────────────────────────────────────────────────────────────────────
+
+
+async def waiting_for(yard: Yard) -> str | None:
+    """Return what the only job waits for."""
+    async with yard.store.begin() as tables:
+        [job] = await tables.jobs.find(JobFilter(), after=None, limit=2)
+    return job.progress.waiting_for
+
+
+async def take_duty(yard: Yard) -> None:
+    async with yard.store.begin() as tables:
+        assert await tables.duties.take(DISPATCH, "one", lease=timedelta(seconds=15))
+
+
+async def test_jobs_that_wait_show_that_the_cluster_does_not_answer_until_it_does() -> None:
+    yard = Yard(cluster=FullCluster())
+    await take_duty(yard)
+    await yard.add_jobs(1)
+
+    with pytest.raises(ClusterUnavailableError):
+        await yard.dispatcher.dispatch()
+    shown = await waiting_for(yard)
+    yard.cluster = FakeCluster()
+    await yard.dispatcher.dispatch()
+
+    assert shown is not None
+    assert shown.startswith("the Ray cluster: dataproc-runner-")
+    assert await waiting_for(yard) is None
+
+
+async def test_runners_that_do_not_start_are_tried_less_and_less_and_jobs_show_why(yard: Yard) -> None:
+    await yard.add_jobs(1)
+    begun = yard.store.now
+
+    for _ in range(60):
+        yard.store.now += timedelta(seconds=1)
+        await take_duty(yard)
+        await yard.dispatcher.dispatch()
+        for name in yard.alive:
+            yard.cluster.fail(Submission(name, "FAILED", "SetupError: no URL", yard.store.now, yard.store.now))
+
+    # At once, then 1, 2, 4, 8 and 16 seconds after the one before.
+    ended = sorted((job.ended or begun) - begun for job in yard.cluster.ended.values())
+    assert [moment.total_seconds() for moment in ended] == [1, 2, 4, 8, 16, 32]
+    shown = await waiting_for(yard)
+    assert shown is not None
+    assert re.fullmatch(
+        r"a runner: the last 6 ended before .* try again at .*; dataproc-runner-.*: SetupError: no URL", shown
+    )
+
+
+async def test_without_a_dispatcher_jobs_that_are_due_show_that(yard: Yard) -> None:
+    await yard.add_jobs(1)
+    without = await waiting_for(yard)
+
+    await take_duty(yard)
+
+    assert (without, await waiting_for(yard)) == (NO_DISPATCHER, None)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -118,3 +119,23 @@ async def test_a_watch_without_its_database_goes_on_as_soon_as_it_is_back() -> N
     stopped.set()
 
     await keeping
+
+
+async def test_a_duty_that_fails_is_done_less_and_less_often_until_it_succeeds() -> None:
+    moments: list[float] = []
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def act() -> int:
+        moments.append(loop.time())
+        if len(moments) == 7:
+            stopped.set()
+        if len(moments) <= 5:
+            raise ClusterUnavailableError
+        return 1
+
+    await Watch(FakeStore(), "one").keep(duty(act), stopped)
+
+    # After 2, 4, 8, 16 and 32 milliseconds at least; a busy machine only adds to that.
+    gaps = [later - sooner for sooner, later in pairwise(moments)]
+    assert all(gap >= 0.001 * 2**n * 0.9 for n, gap in enumerate(gaps[:5], 1))

@@ -21,12 +21,11 @@ from tests.builders import SOME_TIME, a_job, a_spec, some_progress
 from tests.fakes.pipeline import ListSource
 from tests.fakes.store import FakeStore
 from tests.fakes.warehouse import FakeWarehouse
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
 
 LEASE = timedelta(seconds=30)
-PATIENCE = 120.0
 PUBLISHED = Published("analytics.orders", Account(read=100, loaded=95, rejected=5), "direct")
 
 

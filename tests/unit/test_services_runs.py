@@ -32,7 +32,7 @@ from tests.builders import a_job, a_spec
 from tests.fakes.pipeline import FakeEngine, ListSource, look_away
 from tests.fakes.store import FakeStore, FakeTables
 from tests.fakes.warehouse import FakeWarehouse
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +40,6 @@ TABLE = "analytics.orders"
 LEASE = timedelta(seconds=30)
 RHYTHM = Rhythm(LEASE, heartbeat=timedelta(milliseconds=5), grace=timedelta(seconds=10))
 IMPATIENT = replace(RHYTHM, grace=timedelta(milliseconds=20))
-PATIENCE = 120.0
 
 
 @dataclass(slots=True)
@@ -66,6 +65,7 @@ class Workplace:
     monitors: list[Monitor] = field(default_factory=list)
     resume: Event = field(default_factory=Event)
     is_reading: Event = field(default_factory=Event)
+    limits: list[str | Exception | None] = field(default_factory=list)
 
     @property
     def service(self) -> RunService:
@@ -74,7 +74,8 @@ class Workplace:
         )
 
     async def pipeline_for(self, claim: Claim) -> Pipeline:
-        source = ListSource([[1, 2], [3]], self.on_read)
+        ids = [[1, 2], [3]]
+        source = LimitedSource(ids, self.on_read, self.limits) if self.limits else ListSource(ids, self.on_read)
         destination = claim.spec.destination
         return WatchedPipeline(source, (), destination, (), FakeEngine(), self.warehouse, self.monitors)
 
@@ -186,6 +187,41 @@ async def test_stage_and_progress_show_while_the_run_lasts(place: Workplace) -> 
 
     assert (progress.units_planned, progress.units_done, progress.rows_loaded) == (2, 1, 2)
     assert await run is RunStatus.COMPLETED
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedSource(ListSource):
+    """A source whose next request waits, as long as `limits` says so."""
+
+    limits: list[str | Exception | None] = field(default_factory=list)
+
+    def waits_for(self) -> str | None:
+        """Return what comes next, and the last one again and again."""
+        found = self.limits.pop(0) if len(self.limits) > 1 else self.limits[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+async def test_what_the_source_waits_for_shows_while_the_run_lasts_and_not_after_it(place: Workplace) -> None:
+    claim = await place.claim()
+    place.limits = ["the rate limit of a until 12:00", SourceUnavailableError(), ZeroDivisionError(), None]
+    shown: set[str | None] = set()
+
+    async with place.stopped_midway(claim) as run:
+        runs = place.store.state.runs
+
+        def has_shown_both() -> bool:
+            shown.add(runs[claim.run_id].progress.waiting_for)
+            return len(shown) == 2 and len(place.limits) == 1
+
+        await until(has_shown_both)
+        place.limits[0] = "the rate limit of b until 13:00"
+        await until(lambda: runs[claim.run_id].progress.waiting_for == place.limits[0])
+
+    assert await run is RunStatus.COMPLETED
+    assert shown == {"the rate limit of a until 12:00", None}
+    assert (await place.job(claim)).progress.waiting_for is None
 
 
 async def test_a_load_that_was_published_before_completes_at_once_with_the_rows_of_the_ledger(place: Workplace) -> None:

@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -169,14 +169,18 @@ def open_client(
     headers = tuple(clean_header(name, known(value, secrets)) for name, value in connection.headers.items())
     deadline = Deadline()
     with ExitStack() as stack:
+        gate = stack.enter_context(open_gate(connection, secrets, throttle))
         home = stack.enter_context(wires(connection, context_of(connection.tls, secrets), deadline, look_up).open())
         away = stack.enter_context(wires(connection, public_context(), deadline, look_up).open())
-        rate = connection.rate.rate if connection.rate else None
-        credential = credential_of(connection, secrets)
-        gate = stack.enter_context(throttle.open(str(origin_of(connection.base_url)), credential, rate))
         client = RestClient(connection, headers, gate, home, away, deadline, first_wait)
         client.signer = signer_for(connection, secrets, lambda ask: token_answer(client, ask))
         yield client
+
+
+def open_gate(connection: RestConnection, secrets: Secrets, throttle: Throttle) -> AbstractContextManager[Gate]:
+    """Return the gate of a connection's server and credentials."""
+    rate = connection.rate.rate if connection.rate else None
+    return throttle.open(str(origin_of(connection.base_url)), credential_of(connection, secrets), rate)
 
 
 def token_answer(client: RestClient, ask: Ask) -> Answer:

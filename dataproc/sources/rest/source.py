@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 
@@ -16,13 +16,14 @@ from dataproc.ports.secrets import Secrets
 from dataproc.ports.throttle import Throttle
 from dataproc.sources.boundary import Known
 from dataproc.sources.rest.auth import utc_now
-from dataproc.sources.rest.client import RestClient, open_client
+from dataproc.sources.rest.client import RestClient, open_client, open_gate
 from dataproc.sources.rest.connection import RestConnection
 from dataproc.sources.rest.cursor import asked
 from dataproc.sources.rest.pages import Page, PageReader
 from dataproc.sources.rest.paging import Spot
 from dataproc.sources.rest.plan import Parent, Part, Planner
 from dataproc.sources.rest.records import Gathered, Shape
+from dataproc.sources.rest.urls import origin_of
 
 MANY = 5_000
 """Records of small pages that are given as one piece."""
@@ -30,6 +31,8 @@ HEAVY = 8 * 1024 * 1024
 """Bytes of answers after which their records are given."""
 SOME, PAGES = 2_000, 4
 """The same for a stream, of which no more is read again after a failure; and its pages."""
+SHOWN = timedelta(seconds=1)
+"""The shortest wait for a rate limit that is shown in a job."""
 ALONE = Parent({}, {})
 
 
@@ -60,6 +63,16 @@ class ApiSource:
         with open_client(self.connection, self.secrets, self.throttle) as client:
             reading = Reading(self.spec, client, part, unit.rows, self.shape(types, part, start))
             yield from number(unit.id, types, reading.pieces(start), first=begun.seq if begun else 0)
+
+    def waits_for(self) -> str | None:
+        """Return the rate limit that the next request waits for, and until when; `None`: it does not wait for long."""
+        with open_gate(self.connection, self.secrets, self.throttle) as gate:
+            wait = gate.ahead()
+        if wait < SHOWN:
+            return None
+        return (
+            f"the rate limit of {origin_of(self.connection.base_url).host} until {self.now() + wait:%Y-%m-%dT%H:%M:%SZ}"
+        )
 
     def shape(self, types: pa.Schema, part: Part, start: Spot) -> Shape:
         """Return how records become rows."""
