@@ -18,7 +18,7 @@ FEW = 2
 LONGEST_REASON = 300
 """Characters of Ray's message that are shown."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
-USER = re.compile(r"(?<=://)[^/\s@]+@")
+PASSWORD = re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*@")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -98,5 +98,5 @@ def has_not_started(runner: Submission) -> bool:
 def reason_of(runner: Submission) -> str:
     """Return the last line of Ray's message, which is the error of the program where it has one, without passwords."""
     lines = [line.strip() for line in COLOURS.sub("", runner.message).splitlines() if line.strip()]
-    told = USER.sub("***@", lines[-1]) if lines else "it failed without a message"
+    told = PASSWORD.sub("***@", lines[-1]) if lines else "it failed without a message"
     return told if len(told) <= LONGEST_REASON else f"{told[:LONGEST_REASON]}…"

@@ -93,13 +93,13 @@ def test_a_runner_of_which_ray_keeps_no_times_counts_for_nothing() -> None:
 
 
 def test_jobs_show_the_last_line_of_what_ray_says() -> None:
-    log = f"{EXIT}Traceback …\n\x1b[31mSetupError: cannot reach postgresql://me:hunter2@db/jobs\x1b[0m\n\n"
+    log = f"{EXIT}Traceback …\n\x1b[31mSetupError: cannot reach postgresql://me:hunter2@db/jobs; write postgresql://me@db/jobs\x1b[0m\n\n"
 
     shown = Starts.of(failed(3, message=log), NOW).obstacle
 
     assert shown == (
         "a runner: the last 3 ended before they had started; try again at 2026-01-01T12:00:04Z; "
-        "r0: SetupError: cannot reach postgresql://***@db/jobs"
+        "r0: SetupError: cannot reach postgresql://***@db/jobs; write postgresql://me@db/jobs"
     )
 
 
