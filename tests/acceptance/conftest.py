@@ -13,7 +13,7 @@ from tests.conftest import EMPTY, PostgresServers, open_folder
 LOADER = sql.Identifier("loader")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def warehouse(postgres_servers: PostgresServers) -> Iterator[tuple[str, str]]:
     """Give the URLs of a warehouse: for its administrator, and for a role that may only make things of its own."""
     with postgres_servers.database(18, EMPTY) as url:
@@ -24,9 +24,12 @@ def warehouse(postgres_servers: PostgresServers) -> Iterator[tuple[str, str]]:
         yield url, url.replace("postgres@", "loader@")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(postgres_servers: PostgresServers, warehouse: tuple[str, str]) -> Iterator[Installation]:
-    """Give a running installation; it lasts for all acceptance tests."""
+    """Give a running installation for all acceptance tests.
+
+    It ends with them: idle, it takes a third of a processor.
+    """
     admin_url, loader_url = warehouse
     with open_folder() as folder, postgres_servers.database(18, EMPTY) as metadata_url:
         databases = {"metadata_url": SecretStr(metadata_url), "warehouse_url": SecretStr(loader_url)}
