@@ -14,7 +14,8 @@ from tests.faults.runner import Done, Go, Order, Reached, main
 from tests.waiting import PATIENCE
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.faults.runner"])
+# Arrow imports the others when it is first used: in each runner, if they were not there before.
+FORKS.set_forkserver_preload(["tests.faults.runner", "pandas", "pyarrow.dataset"])
 
 
 class NotReachedError(AssertionError):

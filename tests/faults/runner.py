@@ -41,6 +41,8 @@ from dataproc.services.pipeline import Pipeline
 from dataproc.services.reconcile import Janitor
 from dataproc.services.runs import StuckPipelineError
 from dataproc.settings import Settings
+from dataproc.sources.files.readers import ReadersHere
+from dataproc.sources.files.source import FileSource
 from tests.fakes.pipeline import FakeEngine
 from tests.waiting import PATIENCE
 
@@ -176,7 +178,10 @@ def remembering(workshop: Workshop) -> Workshop:
 
     async def pipeline_for(claim: Claim) -> Pipeline:
         pipeline = await workshop.runs.pipeline_for(claim)
-        return replace(pipeline, source=Remembered(pipeline.source))
+        source = pipeline.source
+        assert isinstance(source, FileSource)
+        # No file of these tests ends who reads it, and each runner would start a reader of its own.
+        return replace(pipeline, source=Remembered(replace(source, readers=ReadersHere())))
 
     return replace(workshop, runs=replace(workshop.runs, pipeline_for=pipeline_for))
 
