@@ -17,7 +17,7 @@ from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
 from dataproc.cluster.datasource import Read, UnitDatasource
-from dataproc.cluster.groups import grouped, grouped_numbers
+from dataproc.cluster.groups import BLOCK_BYTES, grouped, grouped_numbers
 from dataproc.cluster.relay import relayed
 from dataproc.cluster.travel import unpack_loaded
 from dataproc.cluster.work import UNIT, ActorWork, Work
@@ -28,7 +28,8 @@ from dataproc.ports.pipeline import Needs, Step, Transform, needs_of
 
 EACH_CHUNK = 1
 """Bytes that Ray gathers before it hands a block on. Our readers cut chunks of a good size; gathered to more, the first
-would arrive when a unit is done, and a worker would hold several."""
+would arrive when a unit is done, and a worker would hold several. Only where small units share a task, their chunks are
+gathered (`BLOCK_BYTES`): a thousand of them, handed on one by one, took Ray more time than reading them."""
 SETUP = threading.Lock()
 """Held while a Dataset is set up: the settings of Ray Data, and those of warnings, are shared by all threads."""
 FIRST_LOOK = 0.02
@@ -58,8 +59,7 @@ class RayEngine:
             with relayed(units, read, load) as chunks:
                 yield raised_by_workers(chunks)
             return
-        with own_context():
-            blocks = self.start(units, read, Work(tuple(transforms), load))
+        blocks = self.start(units, read, Work(tuple(transforms), load))
         try:
             yield results_of(blocks)
         finally:
@@ -75,9 +75,10 @@ class RayEngine:
     def start(self, units: Sequence[Unit], read: Read, work: Work) -> Iterator[Any]:
         """Start the Dataset and return its blocks."""
         needs = needs_of(work.transforms)
-        if needs.actors is None:
-            return blocks_of(self.by_tasks(units, read, work, needs))
-        return blocks_of(self.by_actors(units, read, work, needs, needs.actors))
+        with own_context(EACH_CHUNK if len(grouped(units)) == len(units) else BLOCK_BYTES):
+            if needs.actors is None:
+                return blocks_of(self.by_tasks(units, read, work, needs))
+            return blocks_of(self.by_actors(units, read, work, needs, needs.actors))
 
     def by_tasks(self, units: Sequence[Unit], read: Read, work: Work, needs: Needs) -> ray.data.Dataset:
         """Return the Dataset of tasks; Ray fuses read and work of a unit into one."""
@@ -145,23 +146,23 @@ def count_nothing(chunk: Chunk) -> LoadedChunk:
 
 
 @contextmanager
-def own_context() -> Iterator[None]:
-    """Set Ray Data up for our Datasets, and leave the process as it was."""
+def own_context(block_bytes: int) -> Iterator[None]:
+    """Set Ray Data up for a Dataset of ours, and leave the process as it was."""
     with SETUP, warnings.catch_warnings():
         warnings.simplefilter("ignore", RayDeprecationWarning)
         before = DataContext.get_current()
-        DataContext._set_current(our_context(before))  # noqa: SLF001 - Ray offers no other way to set it for one Dataset
+        DataContext._set_current(our_context(before, block_bytes))  # noqa: SLF001 - Ray offers no other way to set it for one Dataset
         try:
             yield
         finally:
             DataContext._set_current(before)  # noqa: SLF001 - as above
 
 
-def our_context(before: DataContext) -> DataContext:
-    """Return the settings of our Datasets."""
+def our_context(before: DataContext, block_bytes: int) -> DataContext:
+    """Return the settings of a Dataset of ours; Ray cuts blocks that are much larger than `block_bytes`."""
     setattr(ResourceManager, "GLOBAL_LIMITS_UPDATE_INTERVAL_S", FIRST_LOOK)  # noqa: B010 - Ray types it as whole
     context = before.copy()
-    context.target_max_block_size = EACH_CHUNK
+    context.target_max_block_size = block_bytes
     context.execution_options.preserve_order = False
     context.enable_progress_bars = False
     context.print_on_execution_start = False

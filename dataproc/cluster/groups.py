@@ -47,7 +47,12 @@ def joined_blocks(blocks: Iterable[pa.Table], units: int) -> Iterator[pa.Table]:
         held.append(block)
         size += block.nbytes
         if size >= BLOCK_BYTES:
-            yield pa.concat_tables(held)
+            yield one_block(held)
             held, size = [], 0
     if held:
-        yield pa.concat_tables(held)
+        yield one_block(held)
+
+
+def one_block(blocks: Sequence[pa.Table]) -> pa.Table:
+    """Return blocks as one, in one piece: Ray serializes each piece of each column by itself."""
+    return pa.concat_tables(blocks).combine_chunks()

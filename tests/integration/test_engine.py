@@ -14,6 +14,8 @@ import pytest
 from ray.data import DataContext
 
 from dataproc.cluster.engine import RayEngine
+from dataproc.cluster.groups import grouped
+from dataproc.cluster.work import Work
 from dataproc.domain.chunk import Chunk, LoadedChunk, no_rejects, number, with_positions
 from dataproc.domain.errors import (
     ClusterUnavailableError,
@@ -38,7 +40,6 @@ pytestmark = [
 ]
 
 SCHEMA = pa.schema({"x": pa.int64()})
-SOON = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,15 @@ def test_every_unit_comes_whole() -> None:
 def small_units(count: int) -> tuple[dict[str, int], list[Unit]]:
     rows = {f"u{n}": n % 25 for n in range(count)}
     return rows, [replace(unit, is_small=True) for unit in units_of(rows)]
+
+
+def test_the_chunks_of_small_units_that_share_a_task_come_as_one_block() -> None:
+    rows, units = small_units(100)
+
+    blocks = list(RayEngine().start(units, Rows(rows), Work((), count)))
+
+    assert len(blocks) == len(grouped(units))
+    assert sum(block.num_rows for block in blocks) > len(units)
 
 
 def test_small_units_share_tasks_and_come_whole() -> None:

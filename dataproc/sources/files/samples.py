@@ -1,5 +1,6 @@
 """Samples of the files of a run: the start of each, so that types hold for all of them."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,9 @@ from dataproc.sources.inference import Sample
 
 LEAST = 64 * 1024
 """Bytes that are looked at of each file, however many there are."""
-THREADS = 8
+MAX_THREADS = 8
+PROBES = 3
+"""Files, after the first one, that show how long a sample waits for the storage."""
 
 
 def samples_of(
@@ -22,13 +25,26 @@ def samples_of(
     """
     filled = [file for file in files if file.size]
     size = max(LEAST, SAMPLE // max(len(filled), 1))
-    sizes = [SAMPLE, *(size for _ in filled[1:])]
+    first, rest = filled[:1], filled[1:]
 
-    def attempt(file: FoundFile, size: int) -> Sample:
+    def attempt(file: FoundFile, size: int = size) -> Sample:
         return tolerance.attempt(lambda: sampled(file, size), lambda damage: Sample({}, 0, damage=damage))
 
-    if len(filled) < 2:
-        yield from map(attempt, filled, sizes)
+    yield from (attempt(file, SAMPLE) for file in first)
+    begun, worked = time.perf_counter(), time.thread_time()
+    yield from map(attempt, rest[:PROBES])
+    threads = threads_for(time.perf_counter() - begun, time.thread_time() - worked)
+    if threads == 1 or len(rest) <= PROBES:
+        yield from map(attempt, rest[PROBES:])
         return
-    with ThreadPoolExecutor(THREADS, "sample") as pool:
-        yield from pool.map(attempt, filled, sizes)
+    with ThreadPoolExecutor(threads, "sample") as pool:
+        yield from pool.map(attempt, rest[PROBES:])
+
+
+def threads_for(seconds: float, worked: float) -> int:
+    """Return how many threads take samples: while one works, the others wait for the storage.
+
+    More of them take turns at the interpreter's lock: eight took twice the processor time of one where the server
+    answered within a millisecond.
+    """
+    return max(1, min(int(seconds / max(worked, 1e-6)), MAX_THREADS))

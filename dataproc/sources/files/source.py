@@ -1,6 +1,6 @@
 """The source of files: a place that has them, and a format that reads them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -19,6 +19,7 @@ from dataproc.sources.files.delimited import CsvFormat
 from dataproc.sources.files.formats import FileFormat, FormatName, common_format, format_of
 from dataproc.sources.files.json_arrays import JsonArrayFormat
 from dataproc.sources.files.json_lines import JsonLinesFormat
+from dataproc.sources.files.kept import FEW_FILES, SMALL_FILE, CarriedFile, KeepingStorage
 from dataproc.sources.files.lines import TextForm
 from dataproc.sources.files.parquet import ParquetFormat
 from dataproc.sources.files.partitions import Partition, partitions_of, with_partition
@@ -28,8 +29,6 @@ from dataproc.sources.files.storage import FoundFile, Storage
 from dataproc.sources.files.tracking import choose
 
 TEXT_FORMATS = ("csv", "jsonl", "json")
-SMALL_FILE = 256 * 1024
-"""Bytes of a file that takes less time to read than a task to begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +57,22 @@ class FileSource:
             return SourcePlan((), plan.schema)
         return replace(plan, objects=choice.objects, notes=(*choice.notes, *plan.notes))
 
-    def detailed(self, plan: SourcePlan, files: Sequence[FoundFile], dialect: Dialect) -> SourcePlan:
+    def detailed(
+        self, plan: SourcePlan, files: Sequence[FoundFile], dialect: Dialect, content_of: Callable[[Unit], bytes | None]
+    ) -> SourcePlan:
         """Return a plan whose units know their dialect, their partition, and what is to become of damage."""
         partitions = partitions_of(files, self.columns.declared) if self.options.partitions == "hive" else {}
         schema = with_partition(plan.schema, partitions[files[0].uri]) if partitions else plan.schema
-        units = tuple(self.unit(unit, partitions.get(unit.uri), dialect) for unit in plan.units)
+        units = tuple(self.unit(each, partitions.get(each.uri), dialect, content_of(each)) for each in plan.units)
         return replace(plan, units=units, schema=schema, choices=dialect.choices)
 
-    def unit(self, unit: Unit, partition: Partition | None, dialect: Dialect) -> Unit:
+    def unit(self, unit: Unit, partition: Partition | None, dialect: Dialect, content: bytes | None) -> Unit:
         """Return a unit with its details; where damage is passed over, it cannot promise its rows."""
         damage = unit.detail if isinstance(unit.detail, str) else None
         rows = None if self.skips_bad else unit.rows
         is_small = unit.span is None and unit.size <= SMALL_FILE
-        return replace(unit, rows=rows, detail=Details(dialect, damage, unit.rows, partition), is_small=is_small)
+        details = Details(dialect, damage, unit.rows, partition, content)
+        return replace(unit, rows=rows, detail=details, is_small=is_small)
 
     def holds_data(self, file: FoundFile) -> bool:
         """Return whether a file is not an empty marker such as `_SUCCESS`, whose name has no format."""
@@ -96,10 +98,12 @@ class FileSource:
             return iter([lost(details.damage, unit.uri, form.shown(schema))])
         if not unit.size:
             return iter(())
+        content = details.content
+        storage = self.storage if content is None else CarriedFile(self.storage, unit.uri, content)
         if unit.isolated:
-            pieces = self.readers.read(form, self.storage, unit, schema)
+            pieces = self.readers.read(form, storage, unit, schema)
         else:
-            pieces = step_by_step(form.read(self.storage, unit, schema))
+            pieces = step_by_step(form.read(storage, unit, schema))
         return tolerated(pieces, unit.uri, form.shown(schema), details.promised) if self.skips_bad else pieces
 
     @property
@@ -147,15 +151,22 @@ class Planning:
     def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
         """Find out how text files are read, and cut all files into units."""
         source = self.source
+        keeping = KeepingStorage(storage)
+        storage = keeping if len(files) > FEW_FILES else storage
         dialect = Recognition(storage, source.options, source.text_form).dialect(self.name, files)
-        return source.detailed(source.format(dialect, self.columns).plan(storage, files), files, dialect)
+        plan = source.format(dialect, self.columns).plan(storage, files)
+        return source.detailed(plan, files, dialect, keeping.content_of)
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a unit knows of its file: its dialect, its damage, the rows it announced, and the columns of its folders."""
+    """What a unit knows of its file: its dialect, its damage, the rows it announced, the columns of its folders.
+
+    `content`: its bytes, where the plan has read all of them.
+    """
 
     dialect: Dialect
     damage: str | None = None
     promised: int | None = None
     partition: Partition | None = None
+    content: bytes | None = field(default=None, repr=False)
