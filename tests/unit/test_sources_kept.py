@@ -17,7 +17,6 @@ from dataproc.ports.pipeline import Source
 from dataproc.sources.factory import source_for
 from dataproc.sources.files.kept import FEW_FILES, SMALL_FILE, KeepingStorage
 from dataproc.sources.files.samples import MAX_THREADS, threads_for
-from dataproc.sources.files.storage import FoundFile
 from tests.builders import surroundings
 from tests.file_kinds import encoded, some_rows
 
@@ -85,11 +84,6 @@ class CountingStorage:
 
     reads: list[str] = field(default_factory=list)
 
-    def find(self) -> Iterator[FoundFile]:
-        return iter(())
-
-    confirmed = None
-
     @contextmanager
     def open(self, uri: str, version: str, size: int | None = None, *, ahead: bool = False) -> Iterator[pa.NativeFile]:
         del size, ahead
@@ -117,7 +111,7 @@ def opened(storage: KeepingStorage, uri: str, version: str = "1", size: int | No
 
 def test_a_kept_file_is_read_once_in_each_version() -> None:
     counting = CountingStorage()
-    storage = KeepingStorage(counting)  # type: ignore[arg-type]  # all that is called
+    storage = KeepingStorage(counting)
 
     found = [opened(storage, "a"), opened(storage, "a"), opened(storage, "a", "2"), opened(storage, "b")]
 
@@ -127,7 +121,7 @@ def test_a_kept_file_is_read_once_in_each_version() -> None:
 
 def test_what_is_kept_has_a_limit() -> None:
     counting = CountingStorage()
-    storage = KeepingStorage(counting, max_kept=25)  # type: ignore[arg-type]  # all that is called
+    storage = KeepingStorage(counting, max_kept=25)
 
     for uri in ("a", "b", "c", "c"):
         opened(storage, uri)
@@ -139,7 +133,7 @@ def test_what_is_kept_has_a_limit() -> None:
 
 @pytest.mark.parametrize(("size", "kept"), [(None, 0), (0, 0), (SMALL_FILE, 1), (SMALL_FILE + 1, 0)])
 def test_only_small_files_of_which_the_size_is_known_are_kept(size: int | None, kept: int) -> None:
-    storage = KeepingStorage(CountingStorage())  # type: ignore[arg-type]  # all that is called
+    storage = KeepingStorage(CountingStorage())
 
     opened(storage, "a", size=size)
 
@@ -147,7 +141,7 @@ def test_only_small_files_of_which_the_size_is_known_are_kept(size: int | None, 
 
 
 def test_a_piece_of_a_file_has_no_content_of_its_own() -> None:
-    storage = KeepingStorage(CountingStorage())  # type: ignore[arg-type]  # all that is called
+    storage = KeepingStorage(CountingStorage())
     opened(storage, "a")
 
     assert storage.content_of(Unit("a#bytes=0-5", "a", "1", 5, (0, 5))) is None

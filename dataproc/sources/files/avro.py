@@ -21,7 +21,7 @@ from dataproc.sources.files.batches import gathered
 from dataproc.sources.files.compression import allowed, too_large
 from dataproc.sources.files.damage import Tolerance
 from dataproc.sources.files.formats import empty_file, readable
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files, FoundFile
 from dataproc.sources.schemas import conformed, note_on_case, plain_schema, unified
 
 HEADERS_AT_ONCE = 16
@@ -36,7 +36,7 @@ class AvroFormat:
     skips_bad: bool = False
     contract: Contract = NO_CONTRACT
 
-    def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
+    def plan(self, storage: Files, files: Sequence[FoundFile]) -> SourcePlan:
         """Read all headers, and cut large files."""
         tolerance = Tolerance(self.skips_bad)
         with ThreadPoolExecutor(HEADERS_AT_ONCE, thread_name_prefix="header") as pool:
@@ -63,7 +63,7 @@ class AvroFormat:
         """Return `schema`: Avro tells types itself."""
         return schema
 
-    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
+    def read(self, storage: Files, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows of a unit in chunks."""
         size = unit.size if unit.span is None else None
         first = 0
@@ -139,7 +139,7 @@ def zigzag(number: int) -> bytes:
     return bytes([*found, number])
 
 
-def schema_of(storage: Storage, file: FoundFile) -> pa.Schema:
+def schema_of(storage: Files, file: FoundFile) -> pa.Schema:
     """Return the schema of a file."""
     if file.size == 0:
         raise empty_file(file.uri, "avro")

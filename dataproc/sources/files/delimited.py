@@ -25,7 +25,7 @@ from dataproc.sources.files.formats import readable
 from dataproc.sources.files.lines import TextForm
 from dataproc.sources.files.quoting import has_record, header_of, last_record_end
 from dataproc.sources.files.samples import samples_of
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files, FoundFile
 from dataproc.sources.inference import (
     Sample,
     kinds_of,
@@ -44,7 +44,7 @@ class CsvFormat:
     skips_bad: bool = False
     contract: Contract = NO_CONTRACT
 
-    def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
+    def plan(self, storage: Files, files: Sequence[FoundFile]) -> SourcePlan:
         """Sample the files, and cut large ones; the columns are those of the first file that has rows."""
         tolerance = Tolerance(self.skips_bad)
         filled = [file for file in files if file.size]
@@ -59,7 +59,7 @@ class CsvFormat:
         return tolerance.checked(SourcePlan(units, schema, notes=first_note(samples)))
 
     def units(
-        self, storage: Storage, file: FoundFile, schema: pa.Schema, tolerance: Tolerance, damage: str | None = None
+        self, storage: Files, file: FoundFile, schema: pa.Schema, tolerance: Tolerance, damage: str | None = None
     ) -> Iterator[Unit]:
         """Yield the units of one file; none of its rows is read if its sample could not be."""
         if damage is not None:
@@ -71,7 +71,7 @@ class CsvFormat:
         for start, stop in spans:
             yield file.unit(schema, kind="bytes", span=(start, stop), size=stop - start, rows=None)
 
-    def spans(self, storage: Storage, file: FoundFile) -> list[tuple[int, int]]:
+    def spans(self, storage: Files, file: FoundFile) -> list[tuple[int, int]]:
         """Return the byte ranges into which a file is cut; none for one that stays whole."""
         spans = self.form.spans(storage, file, self.unit_size)
         if not spans:
@@ -80,7 +80,7 @@ class CsvFormat:
             header = header_of(self.form.head(storage, file).text, self.options, file.uri)
             return Cutter(storage, file, self.options, header.length, len(header.names)).cut(spans)
 
-    def sampled(self, storage: Storage, file: FoundFile, size: int) -> Sample:
+    def sampled(self, storage: Files, file: FoundFile, size: int) -> Sample:
         """Return the names and kinds that the first `size` bytes of a file show, and how many rows they have."""
         with readable(file.uri, "csv"):
             head = self.form.known_head(storage, file, size, partial(has_record, options=self.options, uri=file.uri))
@@ -97,7 +97,7 @@ class CsvFormat:
         """Return `schema`: rows are read in the types of the plan."""
         return schema
 
-    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
+    def read(self, storage: Files, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows and rejects of a unit, block by block."""
         size = unit.size if unit.span is None else None
         with storage.open(unit.uri, unit.version, size, ahead=True) as file, readable(unit.uri, "csv"):

@@ -17,7 +17,7 @@ import pyarrow as pa
 from dataproc.domain.sources.files import CsvOptions
 from dataproc.sources.files.lines import bytes_at
 from dataproc.sources.files.quoting import masked
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files, FoundFile
 
 Places = npt.NDArray[np.int64]
 
@@ -33,7 +33,7 @@ EVEN = 0.9
 class Cutter:
     """Cuts one file whose records begin at `first`, each of `columns` cells; `window` bytes are read on either side."""
 
-    storage: Storage
+    storage: Files
     file: FoundFile
     options: CsvOptions
     first: int

@@ -11,7 +11,7 @@ from dataproc.domain.errors import BadDataError, DataprocError
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files.compression import without_packing_name
 from dataproc.sources.files.reasons import origin_of, reason_of
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files, FoundFile
 
 FormatName = Literal["parquet", "csv", "jsonl", "json", "avro"]
 
@@ -24,7 +24,7 @@ BY_NAME: dict[str, FormatName] = {
 class FilePlanning(Protocol):
     """A way to cut files into units. It travels to other processes, so it pickles."""
 
-    def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
+    def plan(self, storage: Files, files: Sequence[FoundFile]) -> SourcePlan:
         """Return units that cover all rows of `files` exactly once."""
 
 
@@ -34,7 +34,7 @@ class FileFormat(FilePlanning, Protocol):
     def shown(self, schema: pa.Schema) -> pa.Schema:
         """Return the schema of the rows that come from units which carry `schema`."""
 
-    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
+    def read(self, storage: Files, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield rows (with `POSITION`) and rejects of a unit that is not empty."""
 
 

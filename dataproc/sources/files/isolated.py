@@ -27,7 +27,7 @@ from dataproc.domain.errors import DataprocError, SourceUnavailableError
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files.formats import FileFormat, FilePlanning
 from dataproc.sources.files.reader_process import Closed, Ended, Given, Opened, PlanTask, ReadTask, Task, killer
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files, FoundFile
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class IsolatedReaders:
 
     timeout: timedelta = timedelta(minutes=2)
 
-    def plan(self, form: FilePlanning, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
+    def plan(self, form: FilePlanning, storage: Files, files: Sequence[FoundFile]) -> SourcePlan:
         """Return the plan of files; those that end their process are damaged."""
         killers: frozenset[str] = frozenset()
         for _ in range(MAX_DEATHS):
@@ -171,7 +171,7 @@ class IsolatedReaders:
         raise SourceUnavailableError("files: the processes that read them die again and again; the log has more")
 
     def planned(
-        self, form: FilePlanning, storage: Storage, files: Sequence[FoundFile], killers: frozenset[str] = frozenset()
+        self, form: FilePlanning, storage: Files, files: Sequence[FoundFile], killers: frozenset[str] = frozenset()
     ) -> SourcePlan:
         """Return the plan of files, made by one process; raises `ReaderDiedError`."""
         with reader_processes().one() as reader:
@@ -180,7 +180,7 @@ class IsolatedReaders:
             raise TypeError(plan)
         return plan
 
-    def is_killer(self, form: FilePlanning, storage: Storage, files: Sequence[FoundFile], uri: str) -> bool:
+    def is_killer(self, form: FilePlanning, storage: Files, files: Sequence[FoundFile], uri: str) -> bool:
         """Return whether a file alone ends a process as well; what else is wrong with it shows in the next plan."""
         try:
             with suppress(DataprocError):
@@ -189,7 +189,7 @@ class IsolatedReaders:
             return True
         return False
 
-    def read(self, form: FileFormat, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
+    def read(self, form: FileFormat, storage: Files, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield rows and rejects of a unit; raise `BadDataError` when the process that reads it dies."""
         with reader_processes().one() as reader:
             try:

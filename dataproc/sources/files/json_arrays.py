@@ -22,7 +22,7 @@ from dataproc.sources.files.json_elements import ElementReader, Elements
 from dataproc.sources.files.json_rows import RecordReader, kinds_in
 from dataproc.sources.files.lines import BOM, TextForm, peeked, skipped
 from dataproc.sources.files.samples import samples_of
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files, FoundFile
 from dataproc.sources.inference import Sample, kinds_of
 from dataproc.sources.json_values import BadLineError, Raw, is_json, object_of
 from dataproc.sources.schemas import checked_names
@@ -38,7 +38,7 @@ class JsonArrayFormat:
     skips_bad: bool = False
     contract: Contract = NO_CONTRACT
 
-    def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
+    def plan(self, storage: Files, files: Sequence[FoundFile]) -> SourcePlan:
         """Sample the files; each is a unit, and the columns are those of the first one that has records."""
         tolerance = Tolerance(self.skips_bad)
         samples = samples_of(partial(self.sampled, storage), files, tolerance)
@@ -50,7 +50,7 @@ class JsonArrayFormat:
         """Return `schema`: rows are read in the types of the plan."""
         return schema
 
-    def sampled(self, storage: Storage, file: FoundFile, size: int) -> Sample:
+    def sampled(self, storage: Files, file: FoundFile, size: int) -> Sample:
         """Return the names and kinds that the first `size` bytes of a file show."""
         with storage.open(file.uri, file.version, file.size) as source, readable(file.uri, "json"):
             parts = self.as_array(self.form.whole(source, file.uri, size))
@@ -61,7 +61,7 @@ class JsonArrayFormat:
             checked_names(kinds, file.uri)
         return Sample(kinds, len(records) if kinds else 0)
 
-    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
+    def read(self, storage: Files, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows and rejects of a file; those before some damage come before its error."""
         reader = RecordReader(unit.uri, schema, lambda number: f"record {number + 1}", self.contract)
         with (

@@ -21,7 +21,7 @@ from dataproc.sources.files.formats import readable
 from dataproc.sources.files.json_rows import RecordReader, kinds_in
 from dataproc.sources.files.lines import TextForm
 from dataproc.sources.files.samples import samples_of
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files, FoundFile
 from dataproc.sources.inference import Sample, kinds_of
 from dataproc.sources.json_values import BadLineError, Raw, object_of
 from dataproc.sources.schemas import checked_names
@@ -37,7 +37,7 @@ class JsonLinesFormat:
     skips_bad: bool = False
     contract: Contract = NO_CONTRACT
 
-    def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
+    def plan(self, storage: Files, files: Sequence[FoundFile]) -> SourcePlan:
         """Sample the files, and cut large ones; the columns are those of the first file that has rows."""
         tolerance = Tolerance(self.skips_bad)
         samples = samples_of(partial(sampled, storage, self.form), files, tolerance)
@@ -45,7 +45,7 @@ class JsonLinesFormat:
         units = tuple(unit for file in files for unit in self.units(storage, file, schema, tolerance))
         return tolerance.checked(SourcePlan(units, schema))
 
-    def units(self, storage: Storage, file: FoundFile, schema: pa.Schema, tolerance: Tolerance) -> Iterator[Unit]:
+    def units(self, storage: Files, file: FoundFile, schema: pa.Schema, tolerance: Tolerance) -> Iterator[Unit]:
         """Yield the units of one file."""
         spans = tolerance.attempt(partial(self.form.spans, storage, file, self.unit_size), lambda _: [])
         for start, stop in spans:
@@ -57,7 +57,7 @@ class JsonLinesFormat:
         """Return `schema`: rows are read in the types of the plan."""
         return schema
 
-    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
+    def read(self, storage: Files, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows and rejects of a unit, block by block."""
         size = unit.size if unit.span is None else None
         reader = RecordReader(unit.uri, schema, partial(place_of, unit), self.contract)
@@ -91,7 +91,7 @@ def text_of(line: bytes) -> str:
     return line.decode(errors="replace").rstrip("\r")
 
 
-def sampled(storage: Storage, form: TextForm, file: FoundFile, size: int) -> Sample:
+def sampled(storage: Files, form: TextForm, file: FoundFile, size: int) -> Sample:
     """Return the names and kinds that the first `size` bytes of a file show."""
     with readable(file.uri, "jsonl"):
         head = form.head(storage, file, size, has_record=lambda text: b"\n" in text)

@@ -1,14 +1,14 @@
 """Small files that a plan has read: they travel with their units, so that workers need not fetch them again."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from dataproc.domain.unit import Unit
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files
 
 SMALL_FILE = 256 * 1024
 """Bytes of a file that takes less time to read than a task to begin, or a request to be answered."""
@@ -22,16 +22,10 @@ MAX_KEPT = 64 * 1024 * 1024
 class KeepingStorage:
     """Files of a storage; each small one is read as a whole when it is first opened, and kept in its version."""
 
-    storage: Storage
+    storage: Files
     max_kept: int = MAX_KEPT
     kept: dict[tuple[str, str], bytes] = field(default_factory=dict, repr=False)
     size: Counter[None] = field(default_factory=Counter)
-
-    def find(self) -> Iterator[FoundFile]:
-        return self.storage.find()
-
-    def confirmed(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
-        return self.storage.confirmed(files)
 
     @contextmanager
     def open(self, uri: str, version: str, size: int | None = None, *, ahead: bool = False) -> Iterator[pa.NativeFile]:
@@ -59,15 +53,9 @@ class KeepingStorage:
 class CarriedFile:
     """A storage of which one file need not be asked for, because its bytes travelled with its unit."""
 
-    storage: Storage
+    storage: Files
     uri: str
     content: bytes = field(repr=False)
-
-    def find(self) -> Iterator[FoundFile]:
-        return self.storage.find()
-
-    def confirmed(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
-        return self.storage.confirmed(files)
 
     @contextmanager
     def open(self, uri: str, version: str, size: int | None = None, *, ahead: bool = False) -> Iterator[pa.NativeFile]:

@@ -11,7 +11,7 @@ from dataproc.domain.errors import BadDataError
 from dataproc.domain.sources.files import Packing
 from dataproc.sources.files.compression import MAGIC_SIZE, Compression, allowed, packing_of, unpacked
 from dataproc.sources.files.encodings import AUTO, as_utf8, encoding_of, may_be_cut, refuse_other_encodings
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files, FoundFile
 
 BLOCK = 16 * 1024 * 1024
 SAMPLE = 1024 * 1024
@@ -42,7 +42,7 @@ class TextForm:
             return packing_of(uri, start)
         return None if self.packing == "none" else self.packing
 
-    def spans(self, storage: Storage, file: FoundFile, unit_size: int) -> list[tuple[int, int]]:
+    def spans(self, storage: Files, file: FoundFile, unit_size: int) -> list[tuple[int, int]]:
         """Return byte ranges of about equal size that cover a large file; none for one that stays whole."""
         if file.size <= unit_size or not self.may_be_cut(storage, file):
             return []
@@ -50,7 +50,7 @@ class TextForm:
         edges = [file.size * index // count for index in range(count + 1)]
         return list(pairwise(edges))
 
-    def may_be_cut(self, storage: Storage, file: FoundFile) -> bool:
+    def may_be_cut(self, storage: Files, file: FoundFile) -> bool:
         """Return whether a file is not packed, and a newline in it is one byte."""
         if self.packing not in ("auto", "none") or not (self.encoding == AUTO or may_be_cut(self.encoding)):
             return False
@@ -87,7 +87,7 @@ class TextForm:
         return as_utf8(ranged(file, start, stop), self.expected, uri)
 
     def head(
-        self, storage: Storage, file: FoundFile, size: int = SAMPLE, has_record: Callable[[bytes], bool] = bool
+        self, storage: Files, file: FoundFile, size: int = SAMPLE, has_record: Callable[[bytes], bool] = bool
     ) -> "Head":
         """Return the first `size` bytes of a file's text, or as many more as it takes to have a record."""
         with storage.open(file.uri, file.version, file.size) as source:
@@ -99,7 +99,7 @@ class TextForm:
                 source.seek(0)
 
     def known_head(
-        self, storage: Storage, file: FoundFile, size: int = SAMPLE, has_record: Callable[[bytes], bool] = bool
+        self, storage: Files, file: FoundFile, size: int = SAMPLE, has_record: Callable[[bytes], bool] = bool
     ) -> "Head":
         """Return the same; raise `BadDataError` if no encoding is given and the text is not UTF-8.
 

@@ -20,7 +20,7 @@ from dataproc.sources.files.formats import empty_file, readable
 from dataproc.sources.files.odd_texts import without_odd_texts
 from dataproc.sources.files.parquet_encryption import refuse_encrypted
 from dataproc.sources.files.repeated import parts, repeated_columns
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files, FoundFile
 from dataproc.sources.schemas import conformed, note_on_case, plain_schema, unified
 
 FETCH_BYTES = 32 * 1024 * 1024
@@ -55,7 +55,7 @@ class ParquetFormat:
     skips_bad: bool = False
     contract: Contract = NO_CONTRACT
 
-    def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
+    def plan(self, storage: Files, files: Sequence[FoundFile]) -> SourcePlan:
         """Read all footers, and cut large files."""
         tolerance = Tolerance(self.skips_bad)
 
@@ -70,7 +70,7 @@ class ParquetFormat:
         units = [unit for file, footer in both for unit in self.units(file, footer, schema)]
         return tolerance.checked(SourcePlan(tuple(units), schema, notes=note_on_case(whole, schema)))
 
-    def footer(self, storage: Storage, file: FoundFile) -> Footer:
+    def footer(self, storage: Files, file: FoundFile) -> Footer:
         """Return the footer of a file, unless it claims to hold more than it may."""
         footer = footer_of(storage, file)
         bound = allowed(file.size, self.max_unpacked)
@@ -96,7 +96,7 @@ class ParquetFormat:
         """Return `schema`: Parquet tells types itself."""
         return schema
 
-    def read(self, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
+    def read(self, storage: Files, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield the rows of a unit in chunks."""
         size = unit.size if unit.span is None else None
         first = total = 0
@@ -131,7 +131,7 @@ def opened(
     )
 
 
-def footer_of(storage: Storage, file: FoundFile) -> Footer:
+def footer_of(storage: Files, file: FoundFile) -> Footer:
     """Return the footer of a file."""
     if file.size == 0:
         raise empty_file(file.uri, "parquet")

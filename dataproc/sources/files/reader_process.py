@@ -8,7 +8,7 @@ import resource
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -20,7 +20,7 @@ from dataproc.domain.errors import BadDataError, DataprocError, FatalError
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files.decoder_memory import step_by_step
 from dataproc.sources.files.formats import FileFormat, FilePlanning
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files, FoundFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +58,9 @@ Message = Opened | Closed | Given | Ended
 class ReportingStorage:
     """Files of a storage; each is reported while it is open. Those in `killers` are refused: they ended a process."""
 
-    storage: Storage
+    storage: Files
     killers: frozenset[str] = frozenset()
     report: Callable[[Message], None] = field(default=lambda _: None)
-
-    def find(self) -> Iterator[FoundFile]:
-        return self.storage.find()
-
-    def confirmed(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
-        return self.storage.confirmed(files)
 
     @contextmanager
     def open(self, uri: str, version: str, size: int | None = None, *, ahead: bool = False) -> Iterator[pa.NativeFile]:
@@ -91,7 +85,7 @@ class PlanTask:
     """Plans files."""
 
     form: FilePlanning
-    storage: Storage
+    storage: Files
     files: tuple[FoundFile, ...]
     killers: frozenset[str] = frozenset()
 
@@ -105,7 +99,7 @@ class ReadTask:
     """Reads a unit."""
 
     form: FileFormat
-    storage: Storage
+    storage: Files
     unit: Unit
     schema: pa.Schema
 

@@ -9,16 +9,16 @@ import pyarrow as pa
 from dataproc.domain.chunk import Piece
 from dataproc.domain.unit import SourcePlan, Unit
 from dataproc.sources.files.formats import FileFormat, FilePlanning
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files, FoundFile
 
 
 class Readers(Protocol):
     """Decodes files. It travels to workers, so it pickles."""
 
-    def plan(self, form: FilePlanning, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
+    def plan(self, form: FilePlanning, storage: Files, files: Sequence[FoundFile]) -> SourcePlan:
         """Return units that cover all rows of `files` exactly once."""
 
-    def read(self, form: FileFormat, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
+    def read(self, form: FileFormat, storage: Files, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         """Yield rows and rejects of a unit whose reader has died before."""
 
 
@@ -26,8 +26,8 @@ class Readers(Protocol):
 class ReadersHere:
     """Decodes files in this process, which ends with a decoder that ends its process."""
 
-    def plan(self, form: FilePlanning, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
+    def plan(self, form: FilePlanning, storage: Files, files: Sequence[FoundFile]) -> SourcePlan:
         return form.plan(storage, files)
 
-    def read(self, form: FileFormat, storage: Storage, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
+    def read(self, form: FileFormat, storage: Files, unit: Unit, schema: pa.Schema) -> Iterator[Piece]:
         return form.read(storage, unit, schema)

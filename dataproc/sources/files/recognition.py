@@ -14,7 +14,7 @@ from dataproc.sources.files.dialects import Found, delimiter_of
 from dataproc.sources.files.encodings import AUTO
 from dataproc.sources.files.formats import FormatName, readable
 from dataproc.sources.files.lines import BOM, LOOK, Head, TextForm
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files, FoundFile
 from dataproc.sources.json_values import BadLineError, is_json, object_of
 
 LINES = 10
@@ -35,7 +35,7 @@ class Dialect:
 class Recognition:
     """Looks at the start of files; a damaged one is passed over where the job tolerates that."""
 
-    storage: Storage
+    storage: Files
     options: FileOptions
     form: TextForm
 
@@ -94,7 +94,7 @@ class Recognition:
         """Return whether a text has a header and a record, or two records, if no cell has a newline."""
         return text.count(b"\n") > self.options.csv.skip + 1
 
-    def head(self, file: FoundFile, name: FormatName, read: Callable[[Storage, FoundFile], Head]) -> Head:
+    def head(self, file: FoundFile, name: FormatName, read: Callable[[Files, FoundFile], Head]) -> Head:
         """Return the start of the text of a file."""
 
         def head() -> Head:

@@ -25,7 +25,7 @@ from dataproc.sources.files.parquet import ParquetFormat
 from dataproc.sources.files.partitions import Partition, partitions_of, with_partition
 from dataproc.sources.files.readers import Readers, ReadersHere
 from dataproc.sources.files.recognition import Dialect, Recognition
-from dataproc.sources.files.storage import FoundFile, Storage
+from dataproc.sources.files.storage import Files, FoundFile, Storage
 from dataproc.sources.files.tracking import choose
 
 TEXT_FORMATS = ("csv", "jsonl", "json")
@@ -148,7 +148,7 @@ class Planning:
     name: FormatName
     columns: SourceColumns
 
-    def plan(self, storage: Storage, files: Sequence[FoundFile]) -> SourcePlan:
+    def plan(self, storage: Files, files: Sequence[FoundFile]) -> SourcePlan:
         """Find out how text files are read, and cut all files into units."""
         source = self.source
         keeping = KeepingStorage(storage)

@@ -26,14 +26,8 @@ class FoundFile:
         return Unit(f"{self.uri}@{self.version}{piece}", self.uri, self.version, size, span, rows, schema)
 
 
-class Storage(Protocol):
-    """A place with files. It travels to workers, so it pickles and holds nothing open."""
-
-    def find(self) -> Iterator[FoundFile]:
-        """Yield the files that the source names, each once; the same place gives the same order."""
-
-    def confirmed(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
-        """Yield the files as they are now, without those that are gone, where `find` may tell of the past."""
+class Files(Protocol):
+    """Files that can be opened. They travel to workers, so they pickle and hold nothing open."""
 
     def open(
         self, uri: str, version: str, size: int | None = None, *, ahead: bool = False
@@ -42,3 +36,13 @@ class Storage(Protocol):
 
         `size` saves a request where it is known; `ahead` says that all of it will be read.
         """
+
+
+class Storage(Files, Protocol):
+    """A place with files."""
+
+    def find(self) -> Iterator[FoundFile]:
+        """Yield the files that the source names, each once; the same place gives the same order."""
+
+    def confirmed(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
+        """Yield the files as they are now, without those that are gone, where `find` may tell of the past."""
