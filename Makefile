@@ -6,7 +6,7 @@ N ?= 50
 SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
-BENCHMARKS := append latency api concurrent database files rest transforms merge replace
+BENCHMARKS := append latency api concurrent database files small rest transforms merge replace
 WORKERS ?= 2
 # What starts a Ray is one group, which takes longest; so it is begun first, and the quick tests come last.
 PARALLEL := $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder
