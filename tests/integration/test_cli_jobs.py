@@ -22,7 +22,7 @@ from werkzeug import Request, Response
 from dataproc.cli.app import app
 from dataproc.domain.job import Claim, JobId
 from dataproc.domain.status import RunStatus
-from dataproc.ports.queue import LogLine
+from dataproc.ports.queue import NO_DISPATCHER, LogLine
 from dataproc.repositories.store import PostgresStore
 from dataproc.settings import Settings
 from dataproc.warehouse.warehouse import PostgresWarehouse
@@ -170,12 +170,12 @@ def test_ctrl_c_while_waiting_leaves_the_job_running(api: str, spec: Path, how: 
     words = [*how, sys.executable, "-m", "dataproc.cli.app", "submit", str(spec), "--api", api, "--wait"]
     with program(words) as process:
         assert process.stderr is not None
-        job_id, status = process.stderr.readline().split()
+        job_id, _, status = process.stderr.readline().strip().partition(" ")
 
         process.send_signal(signal.SIGINT)
 
         _, said = process.communicate(timeout=PATIENCE)
-    assert status == "PENDING"
+    assert status == f"PENDING, waiting for {NO_DISPATCHER}"
     assert process.returncode == 130
     assert f"the job goes on; dataproc jobs get {job_id} shows it" in said
     assert json.loads(run("jobs", "get", job_id, "--api", api, "--json").stdout)["status"] == "PENDING"
