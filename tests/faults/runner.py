@@ -179,9 +179,10 @@ def remembering(workshop: Workshop) -> Workshop:
     async def pipeline_for(claim: Claim) -> Pipeline:
         pipeline = await workshop.runs.pipeline_for(claim)
         source = pipeline.source
-        assert isinstance(source, FileSource)
-        # No file of these tests ends who reads it, and each runner would start a reader of its own.
-        return replace(pipeline, source=Remembered(replace(source, readers=ReadersHere())))
+        if isinstance(source, FileSource):
+            # No file of these tests ends who reads it, and each runner would start a reader of its own.
+            source = replace(source, readers=ReadersHere())
+        return replace(pipeline, source=Remembered(source))
 
     return replace(workshop, runs=replace(workshop.runs, pipeline_for=pipeline_for))
 
