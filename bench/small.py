@@ -29,14 +29,14 @@ WAYS = ("direct", "staged")
 
 @dataclass(frozen=True, slots=True)
 class Loads:
-    """How each contender takes all objects."""
+    """The work of each contender: all objects."""
 
     product: Product
     lake: Lake
     objects: int
 
     def contenders(self) -> tuple[Contender, ...]:
-        """Return who takes part."""
+        """Return the contenders."""
         ways = [Contender(f"dataproc {load}", partial(self.load, load)) for load in WAYS]
         return (*ways, Contender("boto3, reading", lambda _: self.lake.fetch(FOLDER)))
 

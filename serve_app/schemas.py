@@ -39,8 +39,8 @@ class ProgressView(BaseModel):
     warnings: list[str] = Field(description="What somebody should look at, though it stopped nothing.")
     choices: list[str] = Field(description="How the source is read where that was open, such as the delimiter of CSV.")
     waiting_for: str | None = Field(
-        description="What the job waits for, where that is known: a rate limit that others use up too, with the time "
-        "until which, or runners that do not start, with the reason."
+        description="The obstacle of the job, where one is known: a shared rate limit and its end, a missing "
+        "dispatcher, or runners that do not start, with the reason."
     )
     ingesting: StageView
     transforming: StageView

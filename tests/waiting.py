@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 PATIENCE = 600.0
-"""Seconds in which whatever a test waits for has happened on a machine that has much else to do.
+"""Seconds in which every event that a test waits for has happened, also on a busy machine.
 
-It is shorter than the limit of a test, so that the test can say what did not happen.
+It is shorter than the limit of a test, so that the test fails at the wait itself.
 """
 STEP = 0.01
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from dataproc.domain.errors import DataprocError, SetupError
 from dataproc.embedded.account import NAME
 from dataproc.embedded.postgres import default_data_dir, refuse_other_version
 from dataproc.embedded.programs import MAJOR, installed
-from dataproc.ports.queue import DISPATCH
+from dataproc.ports.queue import DISPATCH, START_DISPATCHER
 from dataproc.repositories.migrate import connected, head_revision, revision_on, revisions
 from dataproc.settings import Settings
 from dataproc.warehouse.connection import connect
@@ -95,25 +95,21 @@ def metadata_inside(conn: Connection, settings: Settings) -> Iterator[Finding]:
     found = revision_on(conn)
     yield migrations(found, head_revision())
     if found == head_revision():
-        yield from dispatcher(conn)
+        yield dispatcher(conn)
     yield pools(settings, int(connections))
 
 
-def dispatcher(conn: Connection) -> Iterator[Finding]:
-    """Find whether jobs that are due are given runners; without a dispatcher only those that wait need one."""
+def dispatcher(conn: Connection) -> Finding:
+    """Find whether a dispatcher is at work and its runners start; without jobs that are due, none is needed."""
     name = "dispatcher"
     row = conn.exec_driver_sql(DISPATCHER).one_or_none()
-    if row is None:
-        waiting = conn.exec_driver_sql(DUE).scalar_one()
-        if waiting:
-            advice = "start one by `python -m jobs.dispatcher`, or everything by `dataproc up`"
-            yield fail(name, f"none is at work, and {waiting} jobs that are due wait", advice)
-        else:
-            yield ok(name, "none is at work, and no job waits")
-    elif row.note:
-        yield fail(name, f"jobs wait for {row.note}", "remove the cause; the dispatcher then goes on by itself")
-    else:
-        yield ok(name, f"{row.holder} is at work")
+    if row is not None and row.note:
+        return fail(name, f"jobs wait for {row.note}", "remove the cause; the dispatcher then goes on by itself")
+    if row is not None:
+        return ok(name, f"{row.holder} is at work")
+    if waiting := conn.exec_driver_sql(DUE).scalar_one():
+        return fail(name, f"none is at work, and {waiting} jobs that are due wait", START_DISPATCHER)
+    return ok(name, "none is at work, and no job waits")
 
 
 def migrations(found: str | None, newest: str) -> Finding:

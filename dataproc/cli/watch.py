@@ -112,7 +112,7 @@ class Bars:
             yield cls(progress)
 
     def __call__(self, job: JobView) -> None:
-        """Move the bars; what the job waits for is a line above them."""
+        """Move the bars; print a new obstacle of the job above them."""
         stages = job.progress
         if stages.waiting_for != self.waiting_for:
             self.waiting_for = stages.waiting_for

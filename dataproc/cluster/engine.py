@@ -1,12 +1,12 @@
 """The engine: Ray Data runs read, transforms and load on every unit, in parallel."""
 
 import logging
-import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +17,8 @@ from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
 from dataproc.cluster.datasource import Read, UnitDatasource
-from dataproc.cluster.groups import BLOCK_BYTES, grouped, grouped_numbers
+from dataproc.cluster.groups import BLOCK_BYTES, Groups, grouped, numbered
+from dataproc.cluster.messages import last_line
 from dataproc.cluster.relay import relayed
 from dataproc.cluster.travel import unpack_loaded
 from dataproc.cluster.work import UNIT, ActorWork, Work
@@ -28,15 +29,13 @@ from dataproc.ports.pipeline import Needs, Step, Transform, needs_of
 
 EACH_CHUNK = 1
 """Bytes that Ray gathers before it hands a block on. Our readers cut chunks of a good size; gathered to more, the first
-would arrive when a unit is done, and a worker would hold several. Only where small units share a task, their chunks are
-gathered (`BLOCK_BYTES`): a thousand of them, handed on one by one, took Ray more time than reading them."""
+would arrive when a unit is done, and a worker would hold several. Where small units share a task, Ray gathers their
+chunks (`BLOCK_BYTES`): to hand on a thousand of them one by one took it more time than to read them."""
 SETUP = threading.Lock()
 """Held while a Dataset is set up: the settings of Ray Data, and those of warnings, are shared by all threads."""
 FIRST_LOOK = 0.02
 """Seconds for which Ray Data keeps what it knows of the cluster's resources. Its first look finds none: with its own
 interval of a second, every Dataset runs a single task for that long, a third of the time of 2 million rows."""
-
-COLOURS = re.compile(r"\x1b\[\d+m")
 
 logger = logging.getLogger(__name__)
 
@@ -74,41 +73,39 @@ class RayEngine:
 
     def start(self, units: Sequence[Unit], read: Read, work: Work) -> Iterator[Any]:
         """Start the Dataset and return its blocks."""
-        needs = needs_of(work.transforms)
-        with own_context(EACH_CHUNK if len(grouped(units)) == len(units) else BLOCK_BYTES):
+        needs, groups = needs_of(work.transforms), grouped(units)
+        with own_context(EACH_CHUNK if len(groups) == len(units) else BLOCK_BYTES):
             if needs.actors is None:
-                return blocks_of(self.by_tasks(units, read, work, needs))
-            return blocks_of(self.by_actors(units, read, work, needs, needs.actors))
+                return blocks_of(self.by_tasks(groups, read, work, needs))
+            return blocks_of(self.by_actors(groups, read, work, needs, needs.actors))
 
-    def by_tasks(self, units: Sequence[Unit], read: Read, work: Work, needs: Needs) -> ray.data.Dataset:
+    def by_tasks(self, groups: Groups, read: Read, work: Work, needs: Needs) -> ray.data.Dataset:
         """Return the Dataset of tasks; Ray fuses read and work of a unit into one."""
         # `max_retries` has no named parameter, and without it a task would be retried for ever.
         options = {"max_retries": self.task_retries, **resources_of(needs)}
         # The same for both, or Ray would not fuse them.
         pool: dict[str, Any] = {} if needs.concurrency is None else {"concurrency": needs.concurrency}
-        groups = grouped(units)
         source = UnitDatasource(groups, read)
         rows = ray.data.read_datasource(source, override_num_blocks=len(groups), ray_remote_args=options, **pool)
         whole: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
         done: ray.data.Dataset = rows.map_batches(work, **whole, **options, **pool)
         return done
 
-    def by_actors(self, units: Sequence[Unit], read: Read, work: Work, needs: Needs, size: int) -> ray.data.Dataset:
+    def by_actors(self, groups: Groups, read: Read, work: Work, needs: Needs, size: int) -> ray.data.Dataset:
         """Return the Dataset of a pool of actors, each of which reads the units that it works on.
 
         Read by tasks, all rows would travel through the object store: Ray fuses no tasks whose retries have a limit
         with actors.
         """
         # A unit waits for the actor that is free first, not behind the unit of another.
-        groups = grouped_numbers(units)
         pool = ActorPoolStrategy(size=min(size, len(groups)), max_tasks_in_flight_per_actor=1)
         # Without a limit, an actor that dies would be made again, and its unit begun again, for ever.
         limits: dict[str, Any] = {"max_restarts": self.task_retries, "max_task_retries": self.task_retries}
         # `from_arrow` would ask tasks for their columns, and wait for a core that the actors of another run may hold.
-        numbers: ray.data.Dataset = ray.data.from_blocks([pa.table({UNIT: group}) for group in groups])
+        numbers: ray.data.Dataset = ray.data.from_blocks([pa.table({UNIT: group}) for group in numbered(groups)])
         done: ray.data.Dataset = numbers.map_batches(
             ActorWork,
-            fn_constructor_args=(tuple(units), read, work),
+            fn_constructor_args=(tuple(chain.from_iterable(groups)), read, work),
             batch_size=None,
             batch_format="pyarrow",
             compute=pool,
@@ -151,7 +148,8 @@ def own_context(block_bytes: int) -> Iterator[None]:
     with SETUP, warnings.catch_warnings():
         warnings.simplefilter("ignore", RayDeprecationWarning)
         before = DataContext.get_current()
-        DataContext._set_current(our_context(before, block_bytes))  # noqa: SLF001 - Ray offers no other way to set it for one Dataset
+        # Ray offers no other way to set it for one Dataset.
+        DataContext._set_current(our_context(before, block_bytes))  # noqa: SLF001 - as above
         try:
             yield
         finally:
@@ -175,8 +173,8 @@ def results_of(blocks: Iterator[pa.Table]) -> Iterator[LoadedChunk]:
     try:
         yield from raised_by_workers(chunk for block in blocks for chunk in unpack_loaded(block))
     except RayError as exc:
-        told = COLOURS.sub("", str(exc)).strip().rpartition("\n")[2]
-        raise ClusterUnavailableError(f"Ray could not finish the work: {type(exc).__name__}: {told}") from exc
+        reason = last_line(str(exc))
+        raise ClusterUnavailableError(f"Ray could not finish the work: {type(exc).__name__}: {reason}") from exc
 
 
 def raised_by_workers(chunks: Iterator[LoadedChunk]) -> Iterator[LoadedChunk]:

@@ -1,10 +1,13 @@
 """Small units together: what a task of Ray costs is more than what it takes to read a small file."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 
 import pyarrow as pa
 
 from dataproc.domain.unit import Unit
+
+Groups = list[tuple[Unit, ...]]
 
 GROUP_BYTES = 4 * 1024 * 1024
 GROUP_UNITS = 100
@@ -14,7 +17,7 @@ BLOCK_BYTES = 1024 * 1024
 """Chunks are handed on together up to this size; larger ones alone."""
 
 
-def grouped(units: Sequence[Unit]) -> list[tuple[Unit, ...]]:
+def grouped(units: Sequence[Unit]) -> Groups:
     """Return the units in groups, in their order; each group is read by one task, and only small units share one."""
     most = min(GROUP_UNITS, -(-len(units) // GROUPS))
     groups: list[list[Unit]] = []
@@ -30,14 +33,14 @@ def grouped(units: Sequence[Unit]) -> list[tuple[Unit, ...]]:
     return [tuple(group) for group in groups]
 
 
-def grouped_numbers(units: Sequence[Unit]) -> list[list[int]]:
-    """Return the numbers of the units in the same groups."""
-    numbers = iter(range(len(units)))
-    return [[next(numbers) for _ in group] for group in grouped(units)]
+def numbered(groups: Groups) -> list[list[int]]:
+    """Return the numbers of the units, which count through all groups."""
+    numbers = count()
+    return [[next(numbers) for _ in group] for group in groups]
 
 
 def joined_blocks(blocks: Iterable[pa.Table], units: int) -> Iterator[pa.Table]:
-    """Yield the rows of small blocks of several units as one block; those of one unit come as soon as they are made."""
+    """Yield small blocks of several units as one block; the blocks of one unit stay as they are."""
     if units == 1:
         yield from blocks
         return
@@ -54,5 +57,5 @@ def joined_blocks(blocks: Iterable[pa.Table], units: int) -> Iterator[pa.Table]:
 
 
 def one_block(blocks: Sequence[pa.Table]) -> pa.Table:
-    """Return blocks as one, in one piece: Ray serializes each piece of each column by itself."""
+    """Return blocks as one whose columns have one piece each: Ray serializes each piece by itself."""
     return pa.concat_tables(blocks).combine_chunks()

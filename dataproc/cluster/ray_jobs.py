@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 
 from dataproc.cluster.capacity import datasets_at_once
+from dataproc.cluster.messages import last_line
 from dataproc.domain.errors import ClusterUnavailableError, SetupError
 from dataproc.ports.cluster import Submission, SubmissionId
 
@@ -76,9 +77,10 @@ class RayJobs:
 
 
 def submission_of(job: Mapping[str, Any]) -> Submission:
-    """Return a Ray Job of an answer; its times are milliseconds since 1970, or 0 or nothing where there is none."""
+    """Return a Ray Job of an answer; its times are milliseconds since 1970, or 0 or null where there is none."""
     started, ended = (moment_of(job.get(name)) for name in ("start_time", "end_time"))
-    return Submission(SubmissionId(job["submission_id"]), job["status"], job.get("message") or "", started, ended)
+    message = last_line(job.get("message") or "")
+    return Submission(SubmissionId(job["submission_id"]), job["status"], message, started, ended)
 
 
 def moment_of(milliseconds: int | None) -> datetime | None:

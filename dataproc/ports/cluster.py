@@ -10,7 +10,7 @@ SubmissionId = NewType("SubmissionId", str)
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A Ray Job as the cluster shows it; `started` is when it was submitted."""
+    """A Ray Job in the list of the cluster: the last line of its message, the time of its submission, and its end."""
 
     id: SubmissionId
     status: str

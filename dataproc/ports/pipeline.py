@@ -29,10 +29,10 @@ class Source(Protocol):
 
 @runtime_checkable
 class Limited(Protocol):
-    """A source of which others may use up what they are all allowed."""
+    """A source that shares a rate limit with other jobs."""
 
     def waits_for(self) -> str | None:
-        """Return what the next request waits for, and until when; `None`: it does not wait for a second."""
+        """Return the rate limit that delays the next request, and its end; `None`: by less than a second."""
 
 
 class Transform(Protocol):

@@ -10,11 +10,10 @@ from dataproc.domain.job import Claim, Failure, Job, JobId, JobRun, Progress, Ru
 from dataproc.domain.status import RunStatus
 
 DISPATCH = "dispatch"
-"""The duty that starts runners; its note is what jobs wait for that are due and have none."""
-NO_DISPATCHER = (
-    "a dispatcher: none is at work; start one by `python -m jobs.dispatcher`, or everything by `dataproc up`"
-)
-"""What a job waits for that is due while nobody has that duty."""
+"""The duty to start runners; jobs that are due show its note."""
+START_DISPATCHER = "start one by `python -m jobs.dispatcher`, or everything by `dataproc up`"
+NO_DISPATCHER = f"a dispatcher: none is at work; {START_DISPATCHER}"
+"""The obstacle that jobs show while no process holds that duty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,4 +184,4 @@ class Duties(Protocol):
         """Let others have the duty at once."""
 
     async def note(self, duty: str, text: str | None) -> None:
-        """Leave a note at a duty that somebody has; `None` removes it."""
+        """Set the note of a held duty; `None` removes it."""

@@ -36,5 +36,5 @@ class PostgresDuties:
         await self.conn.execute(GIVE_BACK, {"name": duty, "holder": holder})
 
     async def note(self, duty: str, text: str | None) -> None:
-        """Leave a note at a duty that somebody has; `None` removes it."""
+        """Set the note of a held duty; `None` removes it."""
         await self.conn.execute(NOTE, {"name": duty, "note": text})

@@ -18,12 +18,12 @@ from dataproc.repositories.tables import job_runs, jobs
 
 MOST_COUNTED = 10_000
 
-# The note of who starts runners; an empty one: nothing is in the way.
+# A held duty without a note is no obstacle; a duty that no process holds is one.
 WAITING_FOR = f"""
-CASE WHEN jobs.status = 'PENDING' AND jobs.scheduled_for <= clock_timestamp() THEN coalesce((
+CASE WHEN jobs.status = 'PENDING' AND jobs.scheduled_for <= clock_timestamp() THEN nullif(coalesce((
     SELECT coalesce(duties.note, '') FROM duties
     WHERE duties.name = '{DISPATCH}' AND duties.expires_at > clock_timestamp()
-), '{NO_DISPATCHER}') END
+), '{NO_DISPATCHER}'), '') END
 """
 
 ADD = text(f"""
@@ -144,7 +144,7 @@ class PostgresJobs(Leases):
 
 
 def viewed() -> Select[tuple[object, ...]]:
-    """Return jobs with the progress of their latest run; a waiting job has made none, and may wait for a dispatcher.
+    """Return jobs with the progress of their latest run; a waiting job has none, but may have an obstacle.
 
     The join, and not a copy in `jobs`, is what lets a heartbeat leave the job's row alone.
     """

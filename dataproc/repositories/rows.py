@@ -30,7 +30,7 @@ def to_job(row: RowMapping) -> Job:
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         failure=to_failure(row["failure"]),
-        progress=Progress.model_validate(row["progress"] or {"waiting_for": row["waiting_for"] or None}),
+        progress=Progress.model_validate(row["progress"] or {"waiting_for": row["waiting_for"]}),
     )
 
 

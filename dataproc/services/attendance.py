@@ -50,15 +50,17 @@ class Attendant:
             looking.cancel()
 
     async def look(self, claim: Claim, monitor: Monitor) -> None:
-        """Find out again and again what the run waits for; a database that hangs must not keep the lease waiting."""
+        """Keep the obstacle of the run up to date, apart from the lease, which must not wait for a slow database."""
         while True:
             await asyncio.sleep(self.rhythm.heartbeat.total_seconds())
+            if monitor.obstacle is None:
+                continue
             try:
-                monitor.waiting_for = await asyncio.to_thread(monitor.look)
+                monitor.waiting_for = await asyncio.to_thread(monitor.obstacle)
             except DataprocError as exc:
-                logger.warning("unknown what the run waits for", extra=ids(claim) | {"error": exc.code})
+                logger.warning("obstacle not known", extra=ids(claim) | {"error": exc.code})
             except Exception:
-                logger.exception("unknown what the run waits for", extra=ids(claim))
+                logger.exception("obstacle not known", extra=ids(claim))
 
     async def keep(self, claim: Claim, monitor: Monitor, work: asyncio.Future[Published]) -> None:
         """Keep the lease until the work is done or has to stop."""

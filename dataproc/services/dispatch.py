@@ -55,12 +55,13 @@ class Dispatcher:
     async def dispatch(self) -> int:
         """Start what is missing, stop what is too much; return how many runners there are.
 
-        What is in the way is noted for the jobs that wait.
+        Waiting jobs show the obstacle that it notes.
         """
         try:
             return await self.adjust()
         except ClusterUnavailableError as exc:
-            await self.note(f"the Ray cluster: {exc}")
+            async with self.store.begin() as tables:
+                await tables.duties.note(DISPATCH, f"the Ray cluster: {exc}")
             raise
 
     async def adjust(self) -> int:
@@ -70,23 +71,18 @@ class Dispatcher:
         known = await self.cluster.list(OURS)
         alive = [job for job in known if job.is_alive]
         starts = Starts.of((job for job in known if job.id.startswith(PREFIX)), self.now())
-        await self.note(starts.obstacle)
         runners = [job for job in alive if job.id.startswith(PREFIX)]
         dedicated = sum(job.id.startswith(DEDICATED_PREFIX) for job in alive)
         dedicated += await self.dispatch_dedicated(slots - dedicated)
         return await self.dispatch_runners(runners, slots - dedicated, starts)
 
-    async def note(self, obstacle: str | None) -> None:
-        """Leave what is in the way of runners for the jobs that wait."""
-        async with self.store.begin() as tables:
-            await tables.duties.note(DISPATCH, obstacle)
-
     async def dispatch_runners(self, runners: Sequence[Submission], slots: int, starts: Starts) -> int:
         """Start the runners that are missing, stop those too many while nothing waits; return how many there are.
 
-        While runners end before they have started, fewer are started, each after a longer pause.
+        After failed starts it starts fewer runners, each after a longer pause.
         """
         async with self.store.begin() as tables:
+            await tables.duties.note(DISPATCH, starts.obstacle)
             depth = await tables.jobs.depth("shared")
         wanted = self.fleet.wanted(depth, slots)
         started = starts.allowed(wanted - len(runners))

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from dataproc.domain.errors import DataprocError, RetryableError
+from dataproc.domain.retry import RetryPolicy
 from dataproc.ports.store import Store
 
 LONGEST_PAUSE = timedelta(seconds=8)
-"""The limit of the pauses after a duty that fails; each is twice as long as the one before it."""
+"""The limit of the pauses after failures of a duty."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +40,11 @@ class Watch:
 
     async def keep(self, duty: Duty, stopped: asyncio.Event) -> None:
         """Do a duty until stopped, less often while it fails; then let others have it at once."""
-        pause = duty.pause
+        pauses = RetryPolicy(first_delay=2 * duty.pause, max_delay=max(LONGEST_PAUSE, duty.pause))
+        failures = 0
         while not stopped.is_set():
-            pause = duty.pause if await self.attempt(duty) else min(pause * 2, max(LONGEST_PAUSE, duty.pause))
+            failures = 0 if await self.attempt(duty) else failures + 1
+            pause = pauses.backoff(failures, 1.0) if failures else duty.pause
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), pause.total_seconds())
         with suppress(DataprocError):
@@ -49,7 +52,7 @@ class Watch:
                 await tables.duties.give_back(duty.name, self.holder)
 
     async def attempt(self, duty: Duty) -> bool:
-        """Do a duty once, if it is ours; return whether it did not fail. One that fails is logged.
+        """Do a duty once, if it is ours; return whether it went well. A failure is logged.
 
         Nothing ends the watch but a signal: without it no lost job would ever be settled.
         """

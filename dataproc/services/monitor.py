@@ -18,12 +18,12 @@ class Monitor:
     status: RunStatus = RunStatus.INGESTING
     progress: Progress = field(default_factory=Progress)
     reason: DataprocError | None = None
-    look: Callable[[], str | None] = lambda: None
+    obstacle: Callable[[], str | None] | None = None
     waiting_for: str | None = None
 
     @property
     def now(self) -> Progress:
-        """The progress, with what the run waits for."""
+        """The progress, with the obstacle of the run."""
         return self.progress.model_copy(update={"waiting_for": self.waiting_for})
 
     def stop(self, reason: DataprocError) -> None:

@@ -50,7 +50,7 @@ class Pipeline:
             return published
         reached(FaultPoint.FENCED)
         if isinstance(self.source, Limited):
-            monitor.look = self.source.waits_for
+            monitor.obstacle = self.source.waits_for
         memory: Memory = self.warehouse.memory(load_id.name, self.destination.table, by_key=self.destination.is_by_key)
         late: dict[str, Kind] = {}
         refused = LateColumnError()

@@ -1,32 +1,33 @@
-"""How runners have started of late: when the next one may be started, and what the jobs that wait are shown."""
+"""The last starts of runners: when the next runner may start, and the obstacle that waiting jobs show."""
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from dataproc.domain.retry import RetryPolicy
 from dataproc.ports.cluster import Submission
 
 SETTLED = timedelta(minutes=1)
-"""A runner that lived so long has started; what ends it later is not in the way of the next one."""
+"""A runner that lived so long has started; a later failure does not delay the next runner."""
 SLOW_START = timedelta(minutes=2)
-"""A Ray Job that Ray has not started for so long is shown."""
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(minutes=1)
-"""Pauses after runners that did not start: the first one, and the limit of its doubling."""
+"""Waiting jobs show a Ray Job that has been PENDING for longer."""
+PAUSES = RetryPolicy(first_delay=timedelta(seconds=1), max_delay=timedelta(minutes=1))
+"""Pauses after failed starts."""
 FEW = 2
-"""Runners that did not start, one after the other, that waiting jobs show; a single one may have been killed."""
+"""Waiting jobs show so many failed starts in a row; a single runner may have been killed."""
 LONGEST_REASON = 300
-"""Characters of Ray's message that are shown."""
+"""Characters of Ray's message that a job shows."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 PASSWORD = re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*@")
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True)
 class Starts:
-    """The runners that ended before they had started, the last one last, and those that Ray does not start.
+    """Failed starts, the oldest first, and runners that have been PENDING for too long.
 
-    `is_trying`: a runner is alive of which it is open whether it has started well.
+    `is_trying`: a runner is alive that may still fail to start.
     """
 
     failed: Sequence[Submission]
@@ -36,27 +37,28 @@ class Starts:
 
     @classmethod
     def of(cls, runners: Iterable[Submission], now: datetime) -> "Starts":
-        """Return what the runners that Ray knows say of starting."""
+        """Return the starts since a runner last started well, of all runners in Ray's list of jobs."""
         runners = list(runners)
-        since = max((moment for runner in runners if (moment := started_well(runner, now))), default=LONG_AGO)
-        failed = [runner for runner in runners if has_not_started(runner) and (runner.ended or now) > since]
-        late = [
-            runner for runner in runners if runner.status == "PENDING" and now - (runner.started or now) > SLOW_START
-        ]
-        is_trying = any(runner.is_alive and started_well(runner, now) is None for runner in runners)
-        return cls(sorted(failed, key=lambda runner: runner.ended or now), late, is_trying, now)
+        well = {runner.id: started_well(runner, now) for runner in runners}
+        since = max((moment for moment in well.values() if moment), default=LONG_AGO)
+        failed = [runner for runner in runners if has_failed_to_start(runner) and ended(runner, now) > since]
+        pending = [r for r in runners if r.status == "PENDING" and now - started(r, now) > SLOW_START]
+        return cls(
+            sorted(failed, key=lambda runner: ended(runner, now)),
+            sorted(pending, key=lambda runner: started(runner, now)),
+            any(runner.is_alive and well[runner.id] is None for runner in runners),
+            now,
+        )
 
     @property
     def next_at(self) -> datetime:
-        """When the next runner may be started: the pause doubles with each that did not start."""
+        """The earliest time of the next start."""
         if not self.failed:
             return LONG_AGO
-        doublings = min(len(self.failed) - 1, 10)
-        pause = min(FIRST_PAUSE * (1 << doublings), LONGEST_PAUSE)
-        return (self.failed[-1].ended or self.now) + pause
+        return ended(self.failed[-1], self.now) + PAUSES.backoff(len(self.failed), 1.0)
 
     def allowed(self, missing: int) -> int:
-        """Return how many of the missing runners may be started now; after a few that failed, one at a time."""
+        """Return the number of missing runners that may start now: one at a time after a few failures."""
         if missing <= 0 or self.now < self.next_at:
             return 0
         if len(self.failed) < FEW:
@@ -65,30 +67,40 @@ class Starts:
 
     @property
     def obstacle(self) -> str | None:
-        """What is in the way of runners, for the jobs that wait for one; `None`: nothing."""
+        """The obstacle that jobs show while they wait for a runner; `None`: there is none."""
         if self.pending:
-            first = min(self.pending, key=lambda runner: runner.started or self.now)
-            since = first.started or self.now
-            return f"a runner: Ray has not started {first.id} since {since:%Y-%m-%dT%H:%M:%SZ}: {reason_of(first)}"
+            first = self.pending[0]
+            since = started(first, self.now)
+            return f"a runner: Ray has not started {first.id} since {since:{TIME}}: {reason_of(first)}"
         if len(self.failed) < FEW:
             return None
         last = self.failed[-1]
         return (
             f"a runner: the last {len(self.failed)} ended before they had started; try again at "
-            f"{self.next_at:%Y-%m-%dT%H:%M:%SZ}; {last.id}: {reason_of(last)}"
+            f"{self.next_at:{TIME}}; {last.id}: {reason_of(last)}"
         )
 
 
+def started(runner: Submission, now: datetime) -> datetime:
+    """Return the start of a runner; now, where Ray does not keep it."""
+    return runner.started or now
+
+
+def ended(runner: Submission, now: datetime) -> datetime:
+    """Return the end of a runner; now, where Ray does not keep it."""
+    return runner.ended or now
+
+
 def started_well(runner: Submission, now: datetime) -> datetime | None:
-    """Return the last moment at which a runner is known to have started well; `None`: it is not known to have."""
+    """Return the last moment at which a runner worked; `None`: it may have failed to start."""
     if runner.status == "PENDING" or runner.started is None:
         return None
     if runner.is_alive:
         return runner.started + SETTLED if now - runner.started >= SETTLED else None
-    return None if has_not_started(runner) else runner.ended
+    return None if has_failed_to_start(runner) else runner.ended
 
 
-def has_not_started(runner: Submission) -> bool:
+def has_failed_to_start(runner: Submission) -> bool:
     """Return whether a runner failed so early that it cannot have worked."""
     if runner.status != "FAILED" or runner.started is None or runner.ended is None:
         return False
@@ -96,7 +108,6 @@ def has_not_started(runner: Submission) -> bool:
 
 
 def reason_of(runner: Submission) -> str:
-    """Return the last line of Ray's message, which is the error of the program where it has one, without passwords."""
-    lines = [line.strip() for line in COLOURS.sub("", runner.message).splitlines() if line.strip()]
-    told = PASSWORD.sub("***@", lines[-1]) if lines else "it failed without a message"
-    return told if len(told) <= LONGEST_REASON else f"{told[:LONGEST_REASON]}…"
+    """Return Ray's message without passwords, up to a length."""
+    message = PASSWORD.sub("***@", runner.message) or "it failed without a message"
+    return message if len(message) <= LONGEST_REASON else f"{message[:LONGEST_REASON]}…"

@@ -114,16 +114,20 @@ async def test_a_cluster_says_how_many_datasets_it_bears(cluster: Cluster) -> No
     assert await cluster.slots() == 8
 
 
-async def test_ray_says_when_a_job_was_started_and_ended_and_why(httpserver: HTTPServer) -> None:
+async def test_a_ray_job_has_its_times_and_the_last_line_of_its_message(httpserver: HTTPServer) -> None:
+    message = (
+        "Job entrypoint command failed with exit code 1, last available logs (truncated to 20,000 chars):\n"
+        "Traceback …\n\x1b[31mSetupError: no module\x1b[0m\n\n"
+    )
     jobs = [
-        {"submission_id": ONE, "status": "FAILED", "message": "no module", "start_time": 1_500, "end_time": 2_500},
+        {"submission_id": ONE, "status": "FAILED", "message": message, "start_time": 1_500, "end_time": 2_500},
         {"submission_id": TWO, "status": "PENDING", "message": None, "start_time": 3_000, "end_time": 0},
     ]
     httpserver.expect_request("/api/jobs/").respond_with_json(jobs)
     async with dashboard_client(httpserver.url_for(""), None) as client:
         first, second = await RayJobs(client).list("runner-")
 
-    assert first == Submission(ONE, "FAILED", "no module", at(1.5), at(2.5))
+    assert first == Submission(ONE, "FAILED", "SetupError: no module", at(1.5), at(2.5))
     assert second == Submission(TWO, "PENDING", "", at(3), None)
 
 

@@ -223,7 +223,7 @@ async def test_a_duty_that_is_given_back_is_free_at_once(store: Store) -> None:
 
 
 async def waiting_for(store: Store, job_id: JobId) -> str | None:
-    """Return what a job waits for, which its page shows as well."""
+    """Return the obstacle of a job; its page must show the same."""
     async with store.begin() as tables:
         job = await tables.jobs.get(job_id)
         [listed] = [each for each in await tables.jobs.find(JobFilter(), after=None, limit=9) if each.id == job_id]
@@ -232,12 +232,12 @@ async def waiting_for(store: Store, job_id: JobId) -> str | None:
 
 
 async def note(store: Store, text: str | None) -> None:
-    """Leave a note at the duty to dispatch."""
+    """Set the note of the duty to dispatch."""
     async with store.begin() as tables:
         await tables.duties.note(DISPATCH, text)
 
 
-async def test_a_job_that_is_due_shows_the_note_of_who_dispatches(store: Store, pass_time: PassTime) -> None:
+async def test_a_job_that_is_due_shows_the_note_of_the_dispatcher(store: Store, pass_time: PassTime) -> None:
     job = await add(store, a_job())
     await take(store, "runner-1", DISPATCH)
     without = await waiting_for(store, job.id)
@@ -254,7 +254,7 @@ async def test_a_job_that_is_due_shows_the_note_of_who_dispatches(store: Store, 
     assert await waiting_for(store, job.id) == NO_DISPATCHER
 
 
-async def test_only_jobs_that_are_due_and_wait_show_what_is_in_the_way(store: Store) -> None:
+async def test_only_jobs_that_are_due_and_wait_show_an_obstacle(store: Store) -> None:
     due = await add(store, a_job())
     later = await add(store, a_job(spec=a_spec(scheduled_for=datetime.now(UTC) + timedelta(days=400))))
     claim = await claimed(store)
@@ -269,7 +269,7 @@ async def test_only_jobs_that_are_due_and_wait_show_what_is_in_the_way(store: St
     assert shown == [NO_DISPATCHER, None, "the rate limit of api.example.com", None]
 
 
-async def test_a_note_at_a_duty_that_nobody_has_is_not_kept(store: Store) -> None:
+async def test_a_note_of_a_duty_without_a_holder_is_not_kept(store: Store) -> None:
     job = await add(store, a_job())
     await note(store, "nothing")
 

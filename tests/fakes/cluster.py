@@ -25,7 +25,7 @@ class FakeCluster:
         return [found[name] for name in sorted(found) if name.startswith(prefix)]
 
     def fail(self, submission: Submission) -> None:
-        """Let a Ray Job end as told."""
+        """Let a Ray Job end in this state."""
         self.jobs[submission.id] = submission.status
         self.ended[submission.id] = submission
 

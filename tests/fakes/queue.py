@@ -235,7 +235,7 @@ class FakeJobs:
         return replace(job, progress=latest[0]) if latest else job
 
     def waiting_for(self, job: Job) -> str | None:
-        """Return what is in the way of a job that waits."""
+        """Return the obstacle of a waiting job."""
         duty = self.state.duties.get(DISPATCH)
         if job.scheduled_for > self.store.now:
             return None

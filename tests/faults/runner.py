@@ -180,7 +180,7 @@ def remembering(workshop: Workshop) -> Workshop:
         pipeline = await workshop.runs.pipeline_for(claim)
         source = pipeline.source
         if isinstance(source, FileSource):
-            # No file of these tests ends who reads it, and each runner would start a reader of its own.
+            # No file of these tests ends its reader, and each runner would start a reader process of its own.
             source = replace(source, readers=ReadersHere())
         return replace(pipeline, source=Remembered(source))
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataproc.cluster.groups import BLOCK_BYTES, GROUP_BYTES, GROUP_UNITS, grouped, grouped_numbers, joined_blocks
+from dataproc.cluster.groups import BLOCK_BYTES, GROUP_BYTES, GROUP_UNITS, grouped, joined_blocks, numbered
 from dataproc.domain.unit import Unit
 
 
@@ -23,7 +23,7 @@ def test_groups_hold_all_units_in_their_order_within_their_bounds(sizes: list[in
     assert all(len(group) == 1 or sum(unit.size for unit in group) <= GROUP_BYTES for group in groups)
     assert all(len(group) == 1 or all(unit.is_small for unit in group) for group in groups)
     assert all(len(group) <= GROUP_UNITS for group in groups)
-    assert [[found[n] for n in group] for group in grouped_numbers(found)] == [list(group) for group in groups]
+    assert [[found[n] for n in group] for group in numbered(groups)] == [list(group) for group in groups]
 
 
 @pytest.mark.parametrize(("count", "groups"), [(1, 1), (16, 16), (17, 9), (160, 16), (1600, 16), (10_000, 100)])

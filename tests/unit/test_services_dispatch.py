@@ -198,7 +198,7 @@ class FullCluster(FakeCluster):
 
 
 async def waiting_for(yard: Yard) -> str | None:
-    """Return what the only job waits for."""
+    """Return the obstacle of the only job."""
     async with yard.store.begin() as tables:
         [job] = await tables.jobs.find(JobFilter(), after=None, limit=2)
     return job.progress.waiting_for

@@ -196,7 +196,7 @@ class LimitedSource(ListSource):
     limits: list[str | Exception | None] = field(default_factory=list)
 
     def waits_for(self) -> str | None:
-        """Return what comes next, and the last one again and again."""
+        """Return the next limit; the last one stays."""
         found = self.limits.pop(0) if len(self.limits) > 1 else self.limits[0]
         if isinstance(found, Exception):
             raise found

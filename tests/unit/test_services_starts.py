@@ -1,4 +1,4 @@
-"""Runners that do not start: the pause before the next one, and what jobs that wait for one show."""
+"""Failed starts of runners: the pause before the next start, and the obstacle that waiting jobs show."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +9,6 @@ from dataproc.services.starts import LONGEST_REASON, Starts
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-EXIT = "Job entrypoint command failed with exit code 1, last available logs (truncated to 20,000 chars):\n"
 
 
 def runner(
@@ -20,7 +19,7 @@ def runner(
     return Submission(SubmissionId(name), status, message, *moments)
 
 
-def failed(number: int, *, ended: float = 0, lived: float = 5, message: str = EXIT + "no module") -> list[Submission]:
+def failed(number: int, *, ended: float = 0, lived: float = 5, message: str = "no module") -> list[Submission]:
     """Return runners that failed one after the other, the last one so many seconds ago."""
     each = lived + 1
     return [
@@ -92,10 +91,10 @@ def test_a_runner_of_which_ray_keeps_no_times_counts_for_nothing() -> None:
     assert (starts.failed, starts.allowed(4)) == ([], 4)
 
 
-def test_jobs_show_the_last_line_of_what_ray_says() -> None:
-    log = f"{EXIT}Traceback …\n\x1b[31mSetupError: cannot reach postgresql://me:hunter2@db/jobs; write postgresql://me@db/jobs\x1b[0m\n\n"
+def test_jobs_show_the_message_of_ray_without_passwords() -> None:
+    message = "SetupError: cannot reach postgresql://me:hunter2@db/jobs; write postgresql://me@db/jobs"
 
-    shown = Starts.of(failed(3, message=log), NOW).obstacle
+    shown = Starts.of(failed(3, message=message), NOW).obstacle
 
     assert shown == (
         "a runner: the last 3 ended before they had started; try again at 2026-01-01T12:00:04Z; "

@@ -15,7 +15,7 @@ from dataproc.domain.sources.files import FilesSource
 from dataproc.domain.unit import Unit
 from dataproc.ports.pipeline import Source
 from dataproc.sources.factory import source_for
-from dataproc.sources.files.kept import FEW_FILES, SMALL_FILE, KeepingStorage
+from dataproc.sources.files.kept import FEW_FILES, SMALL_FILE, KeepingFiles
 from dataproc.sources.files.samples import MAX_THREADS, threads_for
 from tests.builders import surroundings
 from tests.file_kinds import encoded, some_rows
@@ -102,8 +102,8 @@ class Reading:
     read: object
 
 
-def opened(storage: KeepingStorage, uri: str, version: str = "1", size: int | None = 10) -> bytes:
-    """Return what an opened file holds."""
+def opened(storage: KeepingFiles, uri: str, version: str = "1", size: int | None = 10) -> bytes:
+    """Return the bytes of an opened file."""
     with storage.open(uri, version, size) as file:
         data: bytes = file.read()
         return data
@@ -111,7 +111,7 @@ def opened(storage: KeepingStorage, uri: str, version: str = "1", size: int | No
 
 def test_a_kept_file_is_read_once_in_each_version() -> None:
     counting = CountingStorage()
-    storage = KeepingStorage(counting)
+    storage = KeepingFiles(counting)
 
     found = [opened(storage, "a"), opened(storage, "a"), opened(storage, "a", "2"), opened(storage, "b")]
 
@@ -121,7 +121,7 @@ def test_a_kept_file_is_read_once_in_each_version() -> None:
 
 def test_what_is_kept_has_a_limit() -> None:
     counting = CountingStorage()
-    storage = KeepingStorage(counting, max_kept=25)
+    storage = KeepingFiles(counting, max_kept=25)
 
     for uri in ("a", "b", "c", "c"):
         opened(storage, uri)
@@ -133,7 +133,7 @@ def test_what_is_kept_has_a_limit() -> None:
 
 @pytest.mark.parametrize(("size", "kept"), [(None, 0), (0, 0), (SMALL_FILE, 1), (SMALL_FILE + 1, 0)])
 def test_only_small_files_of_which_the_size_is_known_are_kept(size: int | None, kept: int) -> None:
-    storage = KeepingStorage(CountingStorage())
+    storage = KeepingFiles(CountingStorage())
 
     opened(storage, "a", size=size)
 
@@ -141,7 +141,7 @@ def test_only_small_files_of_which_the_size_is_known_are_kept(size: int | None, 
 
 
 def test_a_piece_of_a_file_has_no_content_of_its_own() -> None:
-    storage = KeepingStorage(CountingStorage())
+    storage = KeepingFiles(CountingStorage())
     opened(storage, "a")
 
     assert storage.content_of(Unit("a#bytes=0-5", "a", "1", 5, (0, 5))) is None

@@ -13,7 +13,7 @@ LEAST = 64 * 1024
 """Bytes that are looked at of each file, however many there are."""
 MAX_THREADS = 8
 PROBES = 3
-"""Files, after the first one, that show how long a sample waits for the storage."""
+"""Files after the first one whose samples show the share of time that passes in waiting for the storage."""
 
 
 def samples_of(
@@ -32,8 +32,9 @@ def samples_of(
 
     yield from (attempt(file, SAMPLE) for file in first)
     begun, worked = time.perf_counter(), time.thread_time()
-    yield from map(attempt, rest[:PROBES])
+    probes = [attempt(file) for file in rest[:PROBES]]
     threads = threads_for(time.perf_counter() - begun, time.thread_time() - worked)
+    yield from probes
     if threads == 1 or len(rest) <= PROBES:
         yield from map(attempt, rest[PROBES:])
         return
@@ -42,9 +43,9 @@ def samples_of(
 
 
 def threads_for(seconds: float, worked: float) -> int:
-    """Return how many threads take samples: while one works, the others wait for the storage.
+    """Return the number of threads of which one works while the others wait for the storage.
 
-    More of them take turns at the interpreter's lock: eight took twice the processor time of one where the server
+    More threads compete for the interpreter's lock: eight took twice the processor time of one where the server
     answered within a millisecond.
     """
     return max(1, min(int(seconds / max(worked, 1e-6)), MAX_THREADS))

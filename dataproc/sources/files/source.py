@@ -19,7 +19,7 @@ from dataproc.sources.files.delimited import CsvFormat
 from dataproc.sources.files.formats import FileFormat, FormatName, common_format, format_of
 from dataproc.sources.files.json_arrays import JsonArrayFormat
 from dataproc.sources.files.json_lines import JsonLinesFormat
-from dataproc.sources.files.kept import FEW_FILES, SMALL_FILE, CarriedFile, KeepingStorage
+from dataproc.sources.files.kept import FEW_FILES, SMALL_FILE, CarriedFile, KeepingFiles
 from dataproc.sources.files.lines import TextForm
 from dataproc.sources.files.parquet import ParquetFormat
 from dataproc.sources.files.partitions import Partition, partitions_of, with_partition
@@ -98,12 +98,11 @@ class FileSource:
             return iter([lost(details.damage, unit.uri, form.shown(schema))])
         if not unit.size:
             return iter(())
-        content = details.content
-        storage = self.storage if content is None else CarriedFile(self.storage, unit.uri, content)
+        files: Files = self.storage if details.content is None else CarriedFile(details.content)
         if unit.isolated:
-            pieces = self.readers.read(form, storage, unit, schema)
+            pieces = self.readers.read(form, files, unit, schema)
         else:
-            pieces = step_by_step(form.read(storage, unit, schema))
+            pieces = step_by_step(form.read(files, unit, schema))
         return tolerated(pieces, unit.uri, form.shown(schema), details.promised) if self.skips_bad else pieces
 
     @property
@@ -151,7 +150,7 @@ class Planning:
     def plan(self, storage: Files, files: Sequence[FoundFile]) -> SourcePlan:
         """Find out how text files are read, and cut all files into units."""
         source = self.source
-        keeping = KeepingStorage(storage)
+        keeping = KeepingFiles(storage)
         storage = keeping if len(files) > FEW_FILES else storage
         dialect = Recognition(storage, source.options, source.text_form).dialect(self.name, files)
         plan = source.format(dialect, self.columns).plan(storage, files)
@@ -160,10 +159,7 @@ class Planning:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a unit knows of its file: its dialect, its damage, the rows it announced, the columns of its folders.
-
-    `content`: its bytes, where the plan has read all of them.
-    """
+    """The facts of a unit's file: dialect, damage, announced rows, columns of its folders, and its kept bytes."""
 
     dialect: Dialect
     damage: str | None = None

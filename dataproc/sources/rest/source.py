@@ -65,7 +65,7 @@ class ApiSource:
             yield from number(unit.id, types, reading.pieces(start), first=begun.seq if begun else 0)
 
     def waits_for(self) -> str | None:
-        """Return the rate limit that the next request waits for, and until when; `None`: it does not wait for long."""
+        """Return the rate limit that delays the next request, and its end; `None`: by less than a second."""
         with open_gate(self.connection, self.secrets, self.throttle) as gate:
             wait = gate.ahead()
         if wait < SHOWN:

@@ -1,4 +1,4 @@
-"""What is in the way of a duty, for the jobs that wait for it."""
+"""Notes of duties: the obstacle that waiting jobs show."""
 
 from alembic import op
 
